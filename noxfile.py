@@ -1,0 +1,82 @@
+"""The project's jobs: `nox` runs those that must be green, `nox -s NAME` one of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "docs", "package"]
+nox.options.error_on_missing_interpreters = False  # tests run on every Python at hand
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package as users get it, from a wheel, and dependency groups."""
+    session.install(".", *(one for group in groups for one in nox.project.dependency_groups(PROJECT, group)))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show the library at work."""
+    install(session)
+    session.run("python", "-P", "-m", "trio_socket_task", "demo")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and habits."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types, and that the public API is typed to the last name."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "trio_socket_task")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed wheel."""
+    install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and require every line and branch."""
+    install(session, "tests")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings as errors."""
+    install(session, "docs")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check them, and run the demo from each."""
+    session.install(*nox.project.dependency_groups(PROJECT, "package"))
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    archives = sorted(str(path) for path in dist.iterdir())
+    session.run("twine", "check", "--strict", *archives)
+    for archive in archives:
+        session.install("--force-reinstall", archive)
+        session.run("python", "-P", "-m", "trio_socket_task", "demo", silent=True)

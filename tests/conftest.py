@@ -1,0 +1,82 @@
+"""What the tests share: servers that play a script."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trustme
+from peer import Peer, Script
+from trio.testing import lockstep_stream_pair, memory_stream_pair
+from trio_socket_task import Dial
+
+Serve = Callable[..., Dial]
+ServeTcp = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+def serve(nursery: trio.Nursery) -> Serve:
+    """Give a function that turns scripts into a `dial`: each dialled stream meets the next script, the last for ever.
+
+    With ``lockstep=True`` a write waits until it is read, as on a network whose buffers are full.
+    """
+
+    def start(*scripts: Script, lockstep: bool = False) -> Dial:
+        remaining = list(scripts)
+
+        async def dial(_host: str, _port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            client, server = lockstep_stream_pair() if lockstep else memory_stream_pair()
+            script = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            nursery.start_soon(script, Peer(server))
+            return client
+
+        return dial
+
+    return start
+
+
+@pytest.fixture
+def serve_tcp(nursery: trio.Nursery) -> ServeTcp:
+    """Give a function that plays a script on a loopback port, with TLS when it gets a context, and gives its URL."""
+
+    async def start(script: Script, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> str:
+        async def handle(stream: trio.SocketStream) -> None:
+            if context is None:
+                await script(Peer(stream))
+                return
+            secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+            try:
+                await script(Peer(secured))
+            finally:
+                await trio.aclose_forcefully(secured)
+
+        listeners = await nursery.start(trio.serve_tcp, handle, 0)
+        port = listeners[0].socket.getsockname()[1]
+        return f"ws{'' if context is None else 's'}://{host}:{port}/"
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Give a certificate authority of the tests' own."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    """Give a server's TLS settings, for localhost and 127.0.0.1."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    """Give a client's TLS settings that trust the tests' authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

@@ -1,0 +1,79 @@
+"""`_errors`: the tree, the words, and what survives pickling."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import trio
+from trio_socket_task import (
+    CloseEvent,
+    ConnectError,
+    ConnectTimeoutError,
+    HandshakeError,
+    InvalidOptionsError,
+    SocketClosedError,
+    SocketLimitError,
+    SocketLostError,
+    SocketNotOpenError,
+    SocketTaskError,
+)
+
+EVENT = CloseEvent(code=1011, reason="database gone")
+ERRORS = [
+    (InvalidOptionsError("timeout", -1, "must be positive"), "timeout must be positive, not -1"),
+    (SocketLimitError(5), "5 sockets exist and the policy admits no more; close one first"),
+    (ConnectError("ws://a/", "refused"), "cannot connect to ws://a/: refused"),
+    (ConnectTimeoutError("ws://a/", 2.5), "not open within 2.5 seconds; pass a longer timeout="),
+    (HandshakeError("ws://a/", "the server answered 403", 403, {"a": "b"}, b"no"), "the server answered 403"),
+    (SocketNotOpenError("ws://a/"), "still connecting; `await task.wait_open()` first"),
+    (SocketNotOpenError(None), "there is no socket to act on; call connect_socket first"),
+    (SocketClosedError(CloseEvent(code=4001)), "this side closed the socket with 4001; connect a new one"),
+    (SocketClosedError(CloseEvent(code=1000)), "with 1000 (normal closure)"),
+    (SocketLostError(EVENT), "the peer closed the socket with 1011 (internal error): database gone"),
+    (SocketLostError(CloseEvent(code=1001)), "the peer closed the socket with 1001 (going away)"),
+    (SocketLostError(CloseEvent(code=1006), "reset"), "the connection was lost: reset"),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS)
+def test_an_error_says_what_happened_and_what_to_do(error: SocketTaskError, words: str) -> None:
+    """The sentence is made from the fields, and every error is a SocketTaskError."""
+    assert words in str(error)
+    assert isinstance(error, SocketTaskError)
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS)
+def test_an_error_survives_pickling_and_copying(error: SocketTaskError, words: str) -> None:
+    """A copy has the same fields and says the same, once."""
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 (it is our own)
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again) == vars(error)
+        assert words in str(again)
+
+
+def test_bases_say_who_did_it() -> None:
+    """Errors are caught by what Trio programs catch, and by nothing a network library would raise."""
+    assert issubclass(InvalidOptionsError, ValueError)
+    assert issubclass(SocketClosedError, trio.ClosedResourceError)
+    assert issubclass(SocketLostError, trio.BrokenResourceError)
+    for error in (ConnectTimeoutError, HandshakeError):
+        assert issubclass(error, ConnectError)
+        assert not issubclass(error, OSError | TimeoutError | trio.TooSlowError)
+
+
+def test_fields() -> None:
+    """What a program acts on is in fields."""
+    assert ConnectTimeoutError("u", 3).timeout == 3
+    assert SocketLimitError(5).limit == 5
+    refused = HandshakeError("u", "w", 403, {"a": "b"}, b"no")
+    assert (refused.url, refused.status_code, refused.header, refused.body) == ("u", 403, {"a": "b"}, b"no")
+    assert HandshakeError("u", "w").header == {}
+    assert SocketLostError(EVENT).close_event is EVENT
+
+
+def test_a_long_value_is_shortened() -> None:
+    """A refused megabyte does not fill the log."""
+    assert len(str(InvalidOptionsError("reason", "x" * 10**6, "must be short"))) < 200

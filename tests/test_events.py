@@ -1,0 +1,42 @@
+"""`_events`: frozen values."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trio_socket_task import CloseCode, CloseEvent, MessageEvent
+from trio_socket_task._events import Header
+
+
+def test_header_ignores_case_and_keeps_spelling() -> None:
+    """A field is found by its name in any case, and listed as the server spelled it."""
+    header = Header([("Content-Type", "text/plain"), ("X-A", "1")])
+    assert header["content-TYPE"] == "text/plain"
+    assert "x-a" in header
+    assert list(header) == ["Content-Type", "X-A"]
+    assert len(header) == 2
+    assert repr(header) == "Header({'Content-Type': 'text/plain', 'X-A': '1'})"
+
+
+def test_header_joins_repeated_fields() -> None:
+    """A field that came twice is one value (RFC 7230 section 3.2.2)."""
+    assert Header([("Via", "a"), ("via", "b")])["VIA"] == "a, b"
+
+
+def test_header_of_nothing_is_empty() -> None:
+    """No fields make an empty mapping, and a missing field is a KeyError."""
+    assert dict(Header()) == {}
+    with pytest.raises(KeyError):
+        Header()["host"]
+
+
+def test_events_are_frozen() -> None:
+    """An event cannot be changed by one of its listeners."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        MessageEvent("a").data = "b"  # type: ignore[misc]
+
+
+def test_close_event_defaults() -> None:
+    """A drop has no reason and no Close frame of the peer's."""
+    event = CloseEvent(code=CloseCode.ABNORMAL_CLOSURE)
+    assert (event.code, event.reason, event.peer_code, event.peer_reason) == (1006, "", None, "")

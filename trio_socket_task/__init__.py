@@ -1,0 +1,71 @@
+"""SocketTasks on Trio: WebSocket connections as structured concurrency.
+
+async with connect_socket("wss://example.org/chat") as task:
+    await task.send("hello")
+    async for data in task:
+        print(data)
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from ._admission import Coexist, CoexistencePolicy, ReplacePrevious, policy_for_base_library
+from ._connect import connect_socket
+from ._dial import Dial
+from ._errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    HandshakeError,
+    InvalidOptionsError,
+    SocketClosedError,
+    SocketLimitError,
+    SocketLostError,
+    SocketNotOpenError,
+    SocketTaskError,
+)
+from ._events import CloseCode, CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent, SocketStatistics
+from ._listeners import Listener
+from ._manager import SocketManager, open_socket_manager
+from ._options import ConnectOptions, Heartbeat
+from ._state import ReadyState
+from ._task import SocketTask
+from ._version import __version__
+
+__all__ = [
+    "CloseCode",
+    "CloseEvent",
+    "Coexist",
+    "CoexistencePolicy",
+    "ConnectError",
+    "ConnectOptions",
+    "ConnectTimeoutError",
+    "Dial",
+    "ErrorEvent",
+    "HandshakeError",
+    "Heartbeat",
+    "InvalidOptionsError",
+    "Listener",
+    "MessageEvent",
+    "OpenEvent",
+    "ReadyState",
+    "ReplacePrevious",
+    "SocketClosedError",
+    "SocketEvent",
+    "SocketLimitError",
+    "SocketLostError",
+    "SocketManager",
+    "SocketNotOpenError",
+    "SocketStatistics",
+    "SocketTask",
+    "SocketTaskError",
+    "__version__",
+    "connect_socket",
+    "open_socket_manager",
+    "policy_for_base_library",
+]
+
+for _public in (globals()[_name] for _name in __all__):
+    if isinstance(_public, type | FunctionType):
+        _public.__module__ = __name__
+del _public

@@ -1,0 +1,91 @@
+"""The demo: what the library does, in twenty lines, against a server of its own."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
+
+from ._admission import ReplacePrevious
+from ._connect import connect_socket
+from ._errors import InvalidOptionsError, SocketLimitError
+from ._manager import open_socket_manager
+
+_PROTOCOL = "demo.v1"
+_REASON_OF_123_BYTES = "汉" * 41
+_REASON_OF_126_BYTES = "汉" * 42
+
+
+async def _echo(request: WebSocketRequest) -> None:
+    """Serve one connection: echo, and close with 4000 when asked to."""
+    protocol = _PROTOCOL if _PROTOCOL in request.proposed_subprotocols else None
+    connection = await request.accept(subprotocol=protocol, extra_headers=[(b"x-served-by", b"demo")])
+    try:
+        while True:
+            message = await connection.get_message()
+            if message == "close, please":
+                await connection.aclose(4000, "as you asked")
+            else:
+                await connection.send_message(message)
+    except ConnectionClosed:
+        pass
+
+
+async def run_demo() -> None:
+    """Start a server on a free loopback port and talk to it."""
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve_websocket, _echo, "127.0.0.1", 0, None))
+        url = f"ws://127.0.0.1:{server.port}/"
+        await _show_messages(url)
+        await _show_limit(url)
+        await _show_replacement(url)
+        nursery.cancel_scope.cancel()
+
+
+async def _show_messages(url: str) -> None:
+    print("One socket, for the length of a block")
+    async with connect_socket(url, protocols=[_PROTOCOL]) as task:
+        print(f"  {task}")
+        print(f"  header: x-served-by = {task.header['X-Served-By']}, protocol = {task.protocol}")
+        for data in ("你好, text", b"\x00\xffbinary"):
+            await task.send(data)
+            print(f"  sent {data!r}, received {await task.receive()!r}")
+        try:
+            task.close(4001, _REASON_OF_126_BYTES)
+        except InvalidOptionsError as error:
+            print(f"  refused: {error}")
+        print(f"  still {task.ready_state.name}; now with a reason of 123 bytes")
+        await task.aclose(4001, _REASON_OF_123_BYTES)
+        event = await task.wait_closed()
+        print(f"  closed by this side: code {event.code}, reason of {len(event.reason.encode())} bytes")
+    async with connect_socket(url) as task:
+        await task.send("close, please")
+        event = await task.wait_closed()
+        print(f"  closed by the server: code {event.code}, reason {event.reason!r}")
+
+
+async def _show_limit(url: str) -> None:
+    print("Five sockets coexist, as the vendors have it")
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(connect_socket(url))
+        print("  five sockets are open; a sixth:")
+        try:
+            await stack.enter_async_context(connect_socket(url))
+        except SocketLimitError as error:
+            print(f"  refused: {error}")
+
+
+async def _show_replacement(url: str) -> None:
+    print("One socket at a time, as before base library 1.5.0")
+    async with open_socket_manager(ReplacePrevious()) as manager:
+        old = manager.connect_socket(url)
+        await old.wait_open()
+        new = manager.connect_socket(url)
+        print(f"  at once: old {old.ready_state.name}, new {new.ready_state.name}")
+        await new.wait_open()
+        print(f"  later:   old {old.ready_state.name}, new {new.ready_state.name}")
+        print(f"  the old one's event: {await old.wait_closed()}")
+        print(f"  {manager}")

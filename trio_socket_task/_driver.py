@@ -1,0 +1,344 @@
+"""One connection: the only code that opens, ends and closes its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Self, final
+
+import trio
+
+from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
+from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent, SocketStatistics
+from ._frames import Close, Decoder, Opcode, Ping, Pong, Violation, encode, encode_close
+from ._listeners import Listeners
+from ._opening import Connection, open_connection
+from ._options import Options, check_close
+from ._outgoing import Outgoing
+from ._pings import PendingPing, Pings
+from ._reading import Reading
+from ._state import Life, ReadyState
+from ._transport import root, words
+
+_ABORT_GRACE = 0.1
+"""Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
+_ANSWER_GRACE = 0.1
+"""Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
+_MIN_READ, _MAX_READ = 64 * 1024, 1024 * 1024
+
+
+def _nothing() -> None:
+    """Stand in for a hook that nobody set."""
+
+
+@final
+class Driver:
+    """One socket, from its first byte to its last. `run` is its task; the rest may be called by any."""
+
+    def __init__(self, options: Options, predecessors: Sequence[Self] = ()) -> None:
+        self.options = options
+        self.life = Life()
+        self.listeners = Listeners(options.receive_buffer, self._on_room)
+        self.pings = Pings()
+        self.on_freed: Callable[[], None] = _nothing
+        """Called when the socket has ended, before its close event is delivered."""
+        self.on_closed: Callable[[], None] = _nothing
+        """Called when the close event was delivered."""
+        self.connection: Connection | None = None
+        """The connection, once it is open."""
+        self.settled = trio.Event()
+        """Set when the socket is open, or has ended without."""
+        self.caught_up = trio.Event()
+        """To be set, after a violation, when the program has taken all messages that came before it."""
+        self.no_more = False
+        """Whether no message can come any more."""
+        self.messages_sent = self.bytes_sent = 0
+        self._messages_received = self._bytes_received = 0
+        self._predecessors = predecessors
+        self._opening = trio.CancelScope()
+        self._lifetime = trio.CancelScope(shield=True)
+        self._closed = trio.Event()
+        self._decoder = Decoder(options.max_message_size)
+        self._discards = False  # whether messages that find no room are dropped: after a close of this side
+        self._write_error: Exception | None = None
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether the close event was delivered."""
+        return self._closed.is_set()
+
+    @property
+    def violation(self) -> Violation | None:
+        """How the peer broke the protocol, once it did."""
+        return self._decoder.violation
+
+    # The life of the connection
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Open, serve and close the connection.
+
+        It is shielded, because a block that is cancelled lets its body end before its sockets, and it never raises
+        what the network did.
+        """
+        with trio.CancelScope(shield=True):
+            await self._open()
+            if self.connection is not None:
+                await self._serve(self.connection)
+            event = self.life.end()
+            self.no_more = True
+            self.on_freed()
+            self.listeners.close.publish(event)
+            self.listeners.end()
+            self.settled.set()
+            self._closed.set()
+            self.on_closed()
+
+    async def _open(self) -> None:
+        """Open the connection, unless it is called off."""
+        with self._opening:
+            for predecessor in self._predecessors:
+                await predecessor.wait_closed()
+            self._predecessors = ()
+            try:
+                connection = await open_connection(self.options)
+            except ConnectError as error:
+                self._fail(error)
+                return
+            if self.life.open():
+                self.connection = connection
+            else:
+                await connection.wire.aclose()
+
+    async def _serve(self, connection: Connection) -> None:
+        """Move messages until the connection is over, then close the stream."""
+        with self._lifetime:
+            async with trio.open_nursery() as nursery:
+                self._start(connection, nursery)
+                await self.reading.run()
+                if self.violation is not None:
+                    self._close_after_violation(self.violation)
+                await self._drain()
+                nursery.cancel_scope.cancel()
+        self._conclude()
+        forced = self._lifetime.cancel_called
+        with trio.move_on_after(0 if forced else self.options.close_timeout):
+            with suppress(Exception):  # a connection that is over need not close well
+                await connection.wire.aclose()
+
+    def _start(self, connection: Connection, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.outgoing = Outgoing(
+            connection.wire,
+            self.options.send_buffer,
+            start_writer=lambda: nursery.start_soon(self.outgoing.run),
+            on_broken=self._on_write_error,
+        )
+        waiting = self.listeners.inbox.readers
+        self.reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
+        if self.options.heartbeat is not None:
+            nursery.start_soon(self._beat, self.options.heartbeat.interval, self.options.heartbeat.timeout)
+        self.listeners.open.publish(OpenEvent(connection.header))
+        self.settled.set()
+        if connection.rest:
+            self._take(connection.rest)
+
+    async def _drain(self) -> None:
+        """Let a Close frame that still waits go out."""
+        if self.outgoing.finished and self.outgoing.size:
+            drained = trio.Event()
+            self.outgoing.on_drained = drained.set
+            await drained.wait()
+
+    def _conclude(self) -> None:
+        """Say why the connection is over, where that is a failure, and let nobody wait any more."""
+        error = self.reading.error or self._write_error
+        self.reading.end(None)
+        if self.life.ready_state is ReadyState.OPEN or error is not None:
+            why = "the peer ended the connection without a Close frame"
+            self._lose(why if error is None else words(root(error)), error)
+        self.pings.end()
+        self.outgoing.room.unpark_all()
+
+    def _lose(self, why: str, error: Exception | None = None) -> None:
+        lost = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
+        lost.__cause__ = None if error is None else root(error)
+        self._fail(lost)
+
+    def _fail(self, error: SocketTaskError) -> None:
+        called_off = self.life.requested is not None and not self.life.opened
+        if not called_off and self.life.fail(error):
+            self.no_more = True
+            self.listeners.error.publish(ErrorEvent(str(error), error))
+            self.listeners.inbox.readers.unpark_all()
+
+    # Closing
+
+    def close(self, code: int, reason: str) -> None:
+        """Start a close handshake, or call off the opening."""
+        self._close(code, reason, check_close(code, reason))
+
+    def _close(self, code: int, reason: str, encoded: bytes) -> None:
+        was_open = self.life.opened
+        if not self.life.request_close(code, reason):
+            return
+        if was_open:
+            self._finish(encode_close(code, encoded))
+            self.reading.take_over()  # though it may have been paused: the peer's Close frame must be seen
+        else:
+            self._opening.cancel()
+
+    def _finish(self, frame: bytes) -> None:
+        """Send the Close frame, and give the peer `close_timeout` to end the connection."""
+        self.outgoing.finish(frame)
+        self._limit_lifetime(self.options.close_timeout)
+
+    def _limit_lifetime(self, seconds: float) -> None:
+        self._lifetime.deadline = min(self._lifetime.deadline, trio.current_time() + seconds)
+
+    def abort(self) -> None:
+        """End the connection without waiting for the peer; Close 1001 goes out if it can."""
+        self._close(CloseCode.GOING_AWAY, "", b"")
+        if self.connection is None:
+            self._opening.cancel()
+        elif self.outgoing.size:
+            self.outgoing.on_drained = self._lifetime.cancel
+            self._limit_lifetime(_ABORT_GRACE)
+        else:
+            self._lifetime.cancel()
+
+    async def aclose(self, code: int, reason: str) -> None:
+        """Close and wait until the socket has closed; when cancelled, close by force."""
+        self.close(code, reason)
+        try:
+            await self._closed.wait()
+        except BaseException:
+            self.abort()
+            with trio.CancelScope(shield=True):
+                await self._closed.wait()
+            raise
+
+    async def wait_open(self) -> OpenEvent:
+        """Wait until the socket is open."""
+        await self.settled.wait()
+        if self.connection is None:
+            raise self.life.connect_error()
+        return OpenEvent(self.connection.header)
+
+    async def wait_closed(self) -> CloseEvent:
+        """Wait until the socket has closed."""
+        if self.life.ready_state is ReadyState.OPEN:
+            self.reading.take_over()
+        await self._closed.wait()
+        return self.life.close_event()
+
+    # What comes in
+
+    def _take(self, data: bytes) -> None:
+        if self._decoder.done:
+            return
+        for item in self._decoder.receive(data):
+            if type(item) is tuple:
+                self._deliver(*item)
+            elif isinstance(item, Ping):
+                self.outgoing.put_control(encode(Opcode.PONG, item.payload))
+            elif isinstance(item, Pong):
+                self.pings.answer(item.payload)
+            elif isinstance(item, Close):
+                self._on_peer_close(item)
+        self.outgoing.eager = True
+        if self.violation is not None:
+            self._nursery.start_soon(self._let_answer, self.violation)
+
+    def _deliver(self, data: str | bytes, size: int) -> None:
+        self._messages_received += 1
+        self._bytes_received += size
+        if self.life.requested is not None and not self._discards:
+            self._discards = self.listeners.full
+        if not self._discards:
+            self.listeners.deliver(data, size)
+
+    def _on_peer_close(self, close: Close) -> None:
+        self.life.peer_closed(close.code, close.reason)
+        self._finish(encode_close(close.code))
+        self.no_more = True
+        self.listeners.inbox.readers.unpark_all()
+
+    async def _let_answer(self, violation: Violation) -> None:
+        """Let the program answer what came before the violation; then close."""
+        with trio.move_on_after(_ANSWER_GRACE):
+            await self.caught_up.wait()
+        self._close_after_violation(violation)
+
+    def _close_after_violation(self, violation: Violation) -> None:
+        self._lose(violation.why)
+        self._finish(encode_close(violation.code))
+
+    def _read_size(self) -> int:
+        return min(max(self._decoder.wanted, _MIN_READ), _MAX_READ)
+
+    def _is_full(self) -> bool:
+        return self.life.ready_state is ReadyState.OPEN and self._write_error is None and self.listeners.full
+
+    def _on_room(self) -> None:
+        if self.connection is not None:
+            self.reading.call()
+
+    def _on_write_error(self, error: Exception) -> None:
+        """Let reading find out more: what the peer said before it went away is often still there."""
+        self._write_error = error
+        self._limit_lifetime(self.options.close_timeout)
+        self.reading.take_over()
+
+    # What the handle needs
+
+    def require_open(self) -> None:
+        """Raise what a call that needs an open socket raises."""
+        state = self.life.ready_state
+        if state is ReadyState.OPEN and self._write_error is None:
+            return
+        if state is ReadyState.CONNECTING:
+            raise SocketNotOpenError(self.options.address.url)
+        if self._write_error is not None and self.life.error is None and self.life.requested is None:
+            cause = root(self._write_error)
+            raise SocketLostError(self.life.close_event(), words(cause)) from cause
+        raise self.life.ended_error()
+
+    def ping(self) -> PendingPing:
+        """Send a ping."""
+        ping = self.pings.start()
+        self.outgoing.put_control(encode(Opcode.PING, ping.payload))
+        self.reading.take_over()
+        return ping
+
+    async def _beat(self, interval: float, timeout: float) -> None:  # noqa: ASYNC109 (it is the pong's, not the call's)
+        """Ping at intervals; a pong that does not come in time, while it could be seen, means a lost connection."""
+        while True:
+            await trio.sleep(interval)
+            ping = self.ping()
+            while not ping.settled.is_set():
+                if self.life.ready_state is not ReadyState.OPEN:
+                    return  # the close has a deadline of its own
+                seen_since = max(ping.sent, self.reading.paused_until)
+                if trio.current_time() >= seen_since + timeout:
+                    self._lose(f"no pong within {timeout:g} seconds")
+                    self._lifetime.cancel()
+                    return
+                with trio.move_on_at(min(seen_since, trio.current_time()) + timeout):
+                    await ping.settled.wait()
+
+    def statistics(self) -> SocketStatistics:
+        """Give the figures so far."""
+        connection = self.connection
+        return SocketStatistics(
+            messages_sent=self.messages_sent,
+            messages_received=self._messages_received,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self._bytes_received,
+            send_buffered=0 if connection is None else self.outgoing.size,
+            receive_buffered=self.listeners.kept,
+            rtt=self.pings.rtt,
+            dial_seconds=None if connection is None else connection.dial_seconds,
+            tls_seconds=None if connection is None else connection.tls_seconds,
+            handshake_seconds=None if connection is None else connection.handshake_seconds,
+        )

@@ -1,0 +1,166 @@
+"""Every exception.
+
+    SocketTaskError                     catch-all; never raised itself
+    ├── InvalidOptionsError             refused before any I/O; also a ValueError
+    ├── SocketLimitError                the policy admits no more sockets
+    ├── ConnectError                    the socket never opened; __cause__ is the OS or TLS error
+    │   ├── ConnectTimeoutError         not open within `timeout`
+    │   └── HandshakeError              the server answered, but not with a valid 101
+    ├── SocketNotOpenError              the socket is still connecting, or there is none
+    ├── SocketClosedError               this side closed it; also a trio.ClosedResourceError
+    └── SocketLostError                 the peer closed it, broke the protocol, or it dropped;
+                                        also a trio.BrokenResourceError
+
+An exception keeps its positional fields and forms its sentence in `__str__`, so it survives pickling and copying.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from typing import final
+
+import trio
+
+from ._events import CloseCode, CloseEvent
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+class SocketTaskError(Exception):
+    """Catch-all for every error of this package; never raised itself."""
+
+
+@final
+class InvalidOptionsError(SocketTaskError, ValueError):
+    """An argument was refused before any I/O; the socket, if there is one, is unharmed."""
+
+    def __init__(self, argument: str, value: object, rule: str) -> None:
+        super().__init__(argument, value, rule)
+        self.argument = argument
+        """The name of the argument."""
+        self.value = value
+        """What was given."""
+        self.rule = rule
+        """What it must be."""
+
+    def __str__(self) -> str:
+        return f"{self.argument} {self.rule}, not {_SHORT.repr(self.value)}"
+
+
+@final
+class SocketLimitError(SocketTaskError):
+    """The policy admits no more sockets; nothing was dialled."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+        """How many sockets may coexist."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit} sockets exist and the policy admits no more; close one first, or open a manager with "
+            "another policy, as in `async with open_socket_manager(Coexist(20)) as manager`, and pass it as "
+            "`connect_socket(url, manager=manager)`"
+        )
+
+
+class ConnectError(SocketTaskError):
+    """The socket never opened; ``__cause__`` is the OS or TLS error, where there was one."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = url
+        """The URL that was asked for."""
+        self.why = why
+        """What happened, in words."""
+
+    def __str__(self) -> str:
+        return f"cannot connect to {self.url}: {self.why}"
+
+
+@final
+class ConnectTimeoutError(ConnectError):
+    """The socket was not open within its `timeout`."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        super().__init__(url, f"not open within {timeout:g} seconds; pass a longer timeout= if the server needs it")
+        self.args = (url, timeout)
+        self.timeout = timeout
+        """Seconds that the opening was allowed."""
+
+
+@final
+class HandshakeError(ConnectError):
+    """The server answered the opening handshake, but not with a valid 101 response (RFC 6455 section 4.1)."""
+
+    def __init__(
+        self,
+        url: str,
+        why: str,
+        status_code: int | None = None,
+        header: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(url, why)
+        self.args = (url, why, status_code, header, body)
+        self.status_code = status_code
+        """The HTTP status, or None when no valid HTTP response came."""
+        self.header: Mapping[str, str] = {} if header is None else header
+        """The fields of the response."""
+        self.body = body
+        """The body of the response as far as it was read, at most 64 KiB."""
+
+
+@final
+class SocketNotOpenError(SocketTaskError):
+    """The socket is still connecting, or a global function finds no socket at all."""
+
+    def __init__(self, url: str | None) -> None:
+        super().__init__(url)
+        self.url = url
+        """The socket's URL; None when there is no socket."""
+
+    def __str__(self) -> str:
+        if self.url is None:
+            return "there is no socket to act on; call connect_socket first"
+        return f"the socket to {self.url} is still connecting; `await task.wait_open()` first"
+
+
+def _code_words(code: int) -> str:
+    try:
+        return f"{code} ({CloseCode(code).name.replace('_', ' ').lower()})"
+    except ValueError:
+        return str(code)
+
+
+@final
+class SocketClosedError(SocketTaskError, trio.ClosedResourceError):
+    """This side closed the socket."""
+
+    def __init__(self, close_event: CloseEvent) -> None:
+        super().__init__(close_event)
+        self.close_event = close_event
+        """How it closed, or is closing."""
+
+    def __str__(self) -> str:
+        return f"this side closed the socket with {_code_words(self.close_event.code)}; connect a new one"
+
+
+@final
+class SocketLostError(SocketTaskError, trio.BrokenResourceError):
+    """The peer closed the socket, broke the protocol, or the connection dropped."""
+
+    def __init__(self, close_event: CloseEvent, why: str = "") -> None:
+        super().__init__(close_event, why)
+        self.close_event = close_event
+        """How it closed, or is closing."""
+        self.why = why
+        """What happened, in words; empty when the peer closed it by a Close frame."""
+
+    def __str__(self) -> str:
+        if self.why:
+            return f"the connection was lost: {self.why}"
+        reason = f": {self.close_event.reason}" if self.close_event.reason else ""
+        return f"the peer closed the socket with {_code_words(self.close_event.code)}{reason}"

@@ -1,0 +1,140 @@
+"""The values a socket reports: frozen data, no behaviour, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
+from typing import final
+
+import attrs
+
+
+@final
+class CloseCode(IntEnum):
+    """The registered status codes of a Close frame (RFC 6455 section 7.4 and its IANA registry).
+
+    A program may send ``NORMAL_CLOSURE`` and 3000 to 4999; the others are the peer's or this
+    package's to use.
+    """
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RCVD = 1005
+    ABNORMAL_CLOSURE = 1006
+    INVALID_FRAME_PAYLOAD_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+    TLS_HANDSHAKE = 1015
+
+
+@final
+class Header(Mapping[str, str]):
+    """The fields of an HTTP message, looked up without regard to case (RFC 7230 section 3.2).
+
+    A field that came several times is one value, joined by ``", "``.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields: dict[str, tuple[str, str]] = {}
+        for name, value in fields:
+            key = name.lower()
+            if key in self._fields:
+                value = f"{self._fields[key][1]}, {value}"  # noqa: PLW2901 (the joined value)
+            self._fields[key] = (name, value)
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower()][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._fields.values())
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Header({dict(self)!r})"
+
+
+@final
+@attrs.frozen
+class OpenEvent:
+    """The socket is open (``SocketTask.onOpen``)."""
+
+    header: Mapping[str, str]
+    """The fields of the server's response; names in any case find them."""
+
+
+@final
+@attrs.frozen
+class MessageEvent:
+    """A message came (``SocketTask.onMessage``)."""
+
+    data: str | bytes
+    """``str`` for a text message, ``bytes`` for a binary one."""
+
+
+@final
+@attrs.frozen
+class ErrorEvent:
+    """The socket failed (``SocketTask.onError``); its close event follows."""
+
+    err_msg: str
+    """What happened, in a sentence."""
+    error: Exception
+    """The exception that a call of the program's own would raise."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class CloseEvent:
+    """The socket has closed (``SocketTask.onClose``); nothing follows."""
+
+    code: int
+    """The status code: the one this side asked for, else the peer's, 1005 where the peer gave none, 1006 where
+    no Close frame came (RFC 6455 section 7.1.5)."""
+    reason: str = ""
+    """The reason that goes with the code."""
+    peer_code: int | None = None
+    """The code in the peer's Close frame, 1005 where it had none; None when no Close frame came."""
+    peer_reason: str = ""
+    """The reason in the peer's Close frame."""
+
+
+SocketEvent = OpenEvent | MessageEvent | ErrorEvent | CloseEvent
+"""Any event of a socket."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class SocketStatistics:
+    """A snapshot of one socket's figures."""
+
+    messages_sent: int
+    """Messages accepted by ``send`` and ``send_nowait``."""
+    messages_received: int
+    """Messages that came in whole."""
+    bytes_sent: int
+    """Payload bytes of the messages sent, before framing."""
+    bytes_received: int
+    """Payload bytes of the messages received."""
+    send_buffered: int
+    """Bytes of frames waiting to be written."""
+    receive_buffered: int
+    """Bytes that the slowest reader of this socket has still to take, with 64 for each message."""
+    rtt: float | None
+    """Seconds from the latest answered ping to its pong; None before the first."""
+    dial_seconds: float | None
+    """Seconds that resolving the name and connecting took; None before the socket is open."""
+    tls_seconds: float | None
+    """Seconds that the TLS handshake took; None before the socket is open, and without TLS."""
+    handshake_seconds: float | None
+    """Seconds that the opening handshake took; None before the socket is open."""

@@ -1,0 +1,274 @@
+"""Events to listeners, in order, with bounded buffers."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar, final
+
+import attrs
+import trio
+
+from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
+
+_T = TypeVar("_T")
+_logger = logging.getLogger("trio_socket_task")
+
+MESSAGE_OVERHEAD = 64
+"""Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
+FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
+"""The limit of a mailbox of openings, errors or closes, which cannot stop anyone: the oldest makes room."""
+
+
+def _nothing() -> None:
+    """Stand in for a hook that nobody set."""
+
+
+@final
+@attrs.define(eq=False)
+class Mailbox(Generic[_T]):
+    """What one reader has still to take, bounded in bytes; `put` never waits, `full` says when to stop reading."""
+
+    limit: int
+    """Bytes that make it full."""
+    endless: bool = False
+    """Whether it goes on from socket to socket, and ignores `end`."""
+    items: deque[tuple[_T, int]] = attrs.field(factory=deque)
+    size: int = 0
+    full: bool = False
+    ended: bool = False
+    on_room: Callable[[], None] = _nothing
+    """Called when a full mailbox has been read to half its limit, or closed."""
+    readers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def put(self, item: _T, size: int) -> None:
+        """Keep an item for the reader."""
+        size += MESSAGE_OVERHEAD
+        self.items.append((item, size))
+        self.size += size
+        if self.size >= self.limit:
+            self.full = True
+        if self.readers:
+            self.readers.unpark()
+
+    def pop(self) -> _T:
+        """Take the oldest item."""
+        item, size = self.items.popleft()
+        self.size -= size
+        if self.full and self.size <= self.limit // 2:
+            self._make_room()
+        return item
+
+    def clear(self) -> list[tuple[_T, int]]:
+        """Take everything, as `put` was given it."""
+        taken = [(item, size - MESSAGE_OVERHEAD) for item, size in self.items]
+        self.items.clear()
+        self.size = 0
+        if self.full:
+            self._make_room()
+        return taken
+
+    def end(self) -> None:
+        """Let the reader come to an end when it has taken everything."""
+        self.ended = True
+        self.readers.unpark_all()
+
+    def _make_room(self) -> None:
+        self.full = False
+        self.on_room()
+
+
+@final
+class Listener(trio.abc.ReceiveChannel[_T]):
+    """The events of one kind, as a channel: ``async for event in task.on_message():``.
+
+    It is an async context manager, may be read by several tasks (each event goes to one of them), and detaches when
+    it is closed or garbage-collected. A message listener that is not read fills up to the socket's ``receive_buffer``;
+    then the socket stops reading until the listener is read or closed.
+    """
+
+    def __init__(self, mailbox: Mailbox[_T], detach: Callable[[], None]) -> None:
+        self._mailbox = mailbox
+        self._detach = detach
+        self._closed = False
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "ended" if self._mailbox.ended else "open"
+        return f"<Listener {state}, {len(self._mailbox.items)} waiting>"
+
+    async def receive(self) -> _T:
+        """Give the next event.
+
+        If it is cancelled, nothing is lost.
+
+        Raises:
+            trio.EndOfChannel: There will be no more; everything that came was received.
+            trio.ClosedResourceError: This listener was closed.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._closed and not self._mailbox.items:
+            if self._mailbox.ended:
+                raise trio.EndOfChannel
+            await self._mailbox.readers.park()
+        if self._closed:
+            raise trio.ClosedResourceError("this listener was closed; ask the socket for a new one")
+        return self._mailbox.pop()
+
+    def close(self) -> None:
+        """Stop listening: events not yet received are dropped, and a task that waits for one gets an error."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def _release(self) -> None:
+        self._detach()
+        self._mailbox.clear()
+        self._mailbox.end()
+
+    async def aclose(self) -> None:
+        """Stop listening, as `close` does; a checkpoint. If it is cancelled, the listener is closed all the same."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def __del__(self) -> None:
+        # A collector may run in any thread, and in the middle of anything: the detaching is left to the Trio loop.
+        if not self._closed:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._release)
+
+
+@final
+@attrs.define(eq=False)
+class Topic(Generic[_T]):
+    """One kind of event, and who listens to it."""
+
+    once: bool
+    """Whether it happens once: then it is kept for those who come later, and ends their channels."""
+    mailboxes: list[Mailbox[_T]] = attrs.field(factory=list)
+    happened: tuple[_T, ...] = ()
+
+    def publish(self, event: _T, size: int = 0) -> None:
+        """Give an event to everyone who listens."""
+        for mailbox in self.mailboxes:
+            if self.once and mailbox.full:
+                mailbox.pop()
+            mailbox.put(event, size)
+        if self.once:
+            self.happened = (event,)
+            self.end()
+
+    def attach(self, mailbox: Mailbox[_T]) -> None:
+        """Let a mailbox have what comes, and what is kept."""
+        for event in self.happened:
+            mailbox.put(event, 0)
+        if self.happened and not mailbox.endless:
+            mailbox.end()
+        else:
+            self.mailboxes.append(mailbox)
+
+    def detach(self, mailbox: Mailbox[_T]) -> None:
+        """Let a mailbox have nothing any more."""
+        if mailbox in self.mailboxes:
+            self.mailboxes.remove(mailbox)
+
+    def end(self) -> None:
+        """Say that nothing will come any more."""
+        for mailbox in self.mailboxes:
+            if not mailbox.endless:
+                mailbox.end()
+        self.mailboxes = [mailbox for mailbox in self.mailboxes if mailbox.endless]
+
+    @property
+    def full(self) -> bool:
+        """Whether some mailbox is full."""
+        return any(mailbox.full for mailbox in self.mailboxes)
+
+
+@final
+class Listeners:
+    """All that listens to one socket.
+
+    Messages that come before anyone listens are kept in the inbox and go to the first who does: a call of
+    `claim_inbox` (by `receive` and iteration), or a message listener.
+    """
+
+    def __init__(self, limit: int, on_room: Callable[[], None]) -> None:
+        self._on_room = on_room
+        self._limit = limit
+        self.inbox: Mailbox[str | bytes] = Mailbox(limit, on_room=on_room)
+        self.keeps_inbox = True
+        """Whether messages go to the inbox."""
+        self.open: Topic[OpenEvent] = Topic(once=True)
+        self.message: Topic[MessageEvent] = Topic(once=False)
+        self.error: Topic[ErrorEvent] = Topic(once=True)
+        self.close: Topic[CloseEvent] = Topic(once=True)
+        self._claimed = False
+        self._ended = False
+        self._warned = False
+
+    def claim_inbox(self) -> None:
+        """Let messages go to the inbox from now on."""
+        self.keeps_inbox = self._claimed = True
+
+    def attach_messages(self, mailbox: Mailbox[MessageEvent]) -> None:
+        """Let a mailbox have the messages; the first one also gets those that came before."""
+        mailbox.on_room = self._on_room
+        if not self._claimed and self.keeps_inbox:
+            self.keeps_inbox = False
+            for data, size in self.inbox.clear():
+                mailbox.put(MessageEvent(data), size)
+        if self._ended and not mailbox.endless:
+            mailbox.end()
+        else:
+            self.message.attach(mailbox)
+
+    def deliver(self, data: str | bytes, size: int) -> None:
+        """Give a message to everyone who listens."""
+        if self.keeps_inbox:
+            self.inbox.put(data, size)
+        if self.message.mailboxes:
+            self.message.publish(MessageEvent(data), size)
+
+    def listen_messages(self) -> Listener[MessageEvent]:
+        """Make a listener of messages."""
+        mailbox: Mailbox[MessageEvent] = Mailbox(self._limit)
+        self.attach_messages(mailbox)
+        return Listener(mailbox, lambda: self.message.detach(mailbox))
+
+    def listen(self, topic: Topic[_T]) -> Listener[_T]:
+        """Make a listener of `open`, `error` or `close`."""
+        mailbox: Mailbox[_T] = Mailbox(FACTS_KEPT)
+        topic.attach(mailbox)
+        if self._ended:
+            mailbox.end()
+        return Listener(mailbox, lambda: topic.detach(mailbox))
+
+    @property
+    def full(self) -> bool:
+        """Whether some reader of messages is so far behind that reading must stop."""
+        is_full = self.inbox.full or self.message.full
+        if is_full and not self._warned and self.message.full:
+            self._warned = True
+            _logger.warning(
+                "a message listener holds %d bytes that nobody reads, so its socket stops reading; "
+                "read the listener, or close it",
+                self._limit,
+            )
+        return is_full
+
+    @property
+    def kept(self) -> int:
+        """Bytes that the slowest reader of messages has still to take."""
+        return max(self.inbox.size, *(mailbox.size for mailbox in self.message.mailboxes), 0)
+
+    def end(self) -> None:
+        """Say that nothing will come any more."""
+        self._ended = True
+        self.inbox.end()
+        self.open.end()
+        self.message.end()
+        self.error.end()
+        self.close.end()

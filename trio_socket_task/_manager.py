@@ -1,0 +1,299 @@
+"""SocketManager: the nursery, and who may join it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TypeVar, Unpack, final
+
+import attrs
+import trio
+
+from ._admission import Coexist, CoexistencePolicy, admit, check_policy
+from ._block import Block
+from ._driver import Driver
+from ._errors import SocketNotOpenError
+from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
+from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox
+from ._options import ConnectOptions, check_options
+from ._state import ReadyState
+from ._task import SocketTask
+from ._url import check_url
+
+_T = TypeVar("_T")
+_REPLACED = "replaced by a new connection"
+_MESSAGE_BUFFER = 16 * 2**20  # as the default receive_buffer of a socket
+_NO_STATISTICS = SocketStatistics(
+    messages_sent=0,
+    messages_received=0,
+    bytes_sent=0,
+    bytes_received=0,
+    send_buffered=0,
+    receive_buffered=0,
+    rtt=None,
+    dial_seconds=None,
+    tls_seconds=None,
+    handshake_seconds=None,
+)
+
+
+@final
+@attrs.define(eq=False)
+class _Member:
+    """A socket that is not CLOSED."""
+
+    task: SocketTask
+    driver: Driver
+
+
+@final
+@attrs.define(eq=False)
+class _GlobalListener:
+    """How an ``on_socket_*`` channel listens to one socket, and after it to the next."""
+
+    attach: Callable[[Listeners], None]
+    detach: Callable[[Listeners], None]
+    end: Callable[[], None]
+
+
+@final
+class SocketManager:
+    """The sockets of a block: a nursery, and the policy that says how many may coexist.
+
+    Made by `open_socket_manager`. The vendors' seven global functions act on `current`, the earliest socket that is
+    not CLOSED.
+    """
+
+    def __init__(self, policy: CoexistencePolicy) -> None:
+        self._policy = policy
+        self._nursery: trio.Nursery | None = None
+        self._members: list[_Member] = []
+        self._listeners: list[_GlobalListener] = []
+        self._bound: Driver | None = None  # the socket that the global listeners listen to
+        self._gone = _NO_STATISTICS  # the figures of sockets that have closed
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<SocketManager {len(self._members)} of {self._policy!r}>"
+
+    @property
+    def policy(self) -> CoexistencePolicy:
+        """Who may join."""
+        return self._policy
+
+    @property
+    def sockets(self) -> Sequence[SocketTask]:
+        """The sockets that are not CLOSED, the earliest first."""
+        return tuple(member.task for member in self._members)
+
+    @property
+    def current(self) -> SocketTask | None:
+        """The socket that the global functions act on: the earliest that is not CLOSED."""
+        return self._members[0].task if self._members else None
+
+    def connect_socket(self, url: str, **options: Unpack[ConnectOptions]) -> SocketTask:
+        """Start a socket and return it CONNECTING, as the vendors' ``connectSocket`` does.
+
+        Listeners registered before the next checkpoint miss nothing. A socket that cannot be opened raises nowhere by
+        itself: `SocketTask.wait_open` does, and its error and close events tell.
+
+        Raises:
+            InvalidOptionsError: An argument breaks its rule; nothing was dialled.
+            SocketLimitError: The policy admits no more; nothing was dialled.
+            RuntimeError: The manager's block has ended.
+        """
+        if self._nursery is None:
+            raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
+        member = self._admit(url, options)
+        self._nursery.start_soon(member.driver.run)
+        return member.task
+
+    def _admit(self, url: str, options: ConnectOptions) -> _Member:
+        """Check everything in the order url, limit, the rest; then let the socket join."""
+        if self._ended:
+            raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
+        address = check_url(url)
+        replaced = admit(self._policy, self._members)
+        checked = check_options(address, options)
+        for old in replaced:
+            old.driver.close(1000, _REPLACED)
+        driver = Driver(checked, [old.driver for old in replaced])
+        member = _Member(SocketTask(driver), driver)
+        driver.on_freed = lambda: self._free(member)
+        driver.on_closed = self._bind
+        self._members.append(member)
+        self._bind()
+        return member
+
+    def _free(self, member: _Member) -> None:
+        self._members.remove(member)
+        self._gone = _add(self._gone, member.driver.statistics())
+
+    def _bind(self) -> None:
+        """Let the global listeners listen to the current socket; they stay with one until it has closed."""
+        current = self._members[0].driver if self._members else None
+        if current is not self._bound and (self._bound is None or self._bound.has_closed):
+            self._bound = current
+            if current is not None:
+                for listener in self._listeners:
+                    listener.attach(current.listeners)
+
+    def statistics(self) -> SocketStatistics:
+        """Give the figures of all its sockets together, closed ones included; times of single sockets are None."""
+        total = self._gone
+        for member in self._members:
+            total = _add(total, member.driver.statistics())
+        return total
+
+    async def _close_all(self) -> None:
+        for member in self._members:
+            member.driver.close(1000, "")
+        for member in tuple(self._members):
+            await member.driver.wait_closed()
+
+    def _abort_all(self) -> None:
+        for member in self._members:
+            member.driver.abort()
+
+    def _end(self) -> None:
+        for listener in self._listeners:
+            listener.end()
+
+    # The global functions
+
+    async def send_socket_message(self, data: str | bytes | bytearray | memoryview) -> None:
+        """Send a message on the current socket (``sendSocketMessage``); as `SocketTask.send`, also when cancelled.
+
+        Raises:
+            TypeError: `data` is neither text nor bytes.
+            InvalidOptionsError: `data` is a str with a lone surrogate.
+            SocketNotOpenError: There is no socket, or it is still connecting.
+            SocketClosedError: This side closed it.
+            SocketLostError: The peer closed it, or the connection dropped.
+        """
+        await self._require_current().send(data)
+
+    def close_socket(self, code: int = 1000, reason: str = "") -> None:
+        """Start closing the current socket (``closeSocket``).
+
+        Before it is open this fails and the socket goes on to open: "the purpose of closing the WebSocket cannot be
+        achieved", as the vendors say. `SocketTask.close` can.
+
+        Args:
+            code: 1000 or from 3000 to 4999 (RFC 6455 section 7.4.2).
+            reason: At most 123 bytes of UTF-8 (RFC 6455 section 5.5).
+
+        Raises:
+            InvalidOptionsError: `code` or `reason` breaks its rule.
+            SocketNotOpenError: There is no socket, or it is still connecting.
+        """
+        current = self._require_current()
+        if current.ready_state is ReadyState.CONNECTING:
+            raise SocketNotOpenError(current.url)
+        current.close(code, reason)
+
+    def _require_current(self) -> SocketTask:
+        if self.current is None:
+            raise SocketNotOpenError(None)
+        return self.current
+
+    def on_socket_open(self) -> Listener[OpenEvent]:
+        """Listen to the opening of the current socket and of every one after it (``onSocketOpen``).
+
+        This channel, and those of errors and closes, keep the latest 1024 events for a reader that does not read.
+        """
+        return self._listen(FACTS_KEPT, lambda of, box: of.open.attach(box), lambda of, box: of.open.detach(box))
+
+    def on_socket_message(self) -> Listener[MessageEvent]:
+        """Listen to the messages of the current socket and of every one after it (``onSocketMessage``)."""
+        return self._listen(
+            _MESSAGE_BUFFER, lambda of, box: of.attach_messages(box), lambda of, box: of.message.detach(box)
+        )
+
+    def on_socket_error(self) -> Listener[ErrorEvent]:
+        """Listen to the failure of the current socket and of every one after it (``onSocketError``)."""
+        return self._listen(FACTS_KEPT, lambda of, box: of.error.attach(box), lambda of, box: of.error.detach(box))
+
+    def on_socket_close(self) -> Listener[CloseEvent]:
+        """Listen to the close of the current socket and of every one after it (``onSocketClose``)."""
+        return self._listen(FACTS_KEPT, lambda of, box: of.close.attach(box), lambda of, box: of.close.detach(box))
+
+    def _listen(
+        self,
+        limit: int,
+        attach: Callable[[Listeners, Mailbox[_T]], None],
+        detach: Callable[[Listeners, Mailbox[_T]], None],
+    ) -> Listener[_T]:
+        mailbox: Mailbox[_T] = Mailbox(limit, endless=True)
+        listener = _GlobalListener(lambda of: attach(of, mailbox), lambda of: detach(of, mailbox), mailbox.end)
+        self._listeners.append(listener)
+        if self._bound is not None:
+            listener.attach(self._bound.listeners)
+        if self._ended:
+            mailbox.end()
+
+        def leave() -> None:
+            self._listeners.remove(listener)
+            if self._bound is not None:
+                listener.detach(self._bound.listeners)
+
+        return Listener(mailbox, leave)
+
+
+def _add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
+    return attrs.evolve(
+        one,
+        messages_sent=one.messages_sent + other.messages_sent,
+        messages_received=one.messages_received + other.messages_received,
+        bytes_sent=one.bytes_sent + other.bytes_sent,
+        bytes_received=one.bytes_received + other.bytes_received,
+        send_buffered=one.send_buffered + other.send_buffered,
+        receive_buffered=one.receive_buffered + other.receive_buffered,
+    )
+
+
+@final
+class _ManagerBlock:
+    """The block of `open_socket_manager`."""
+
+    def __init__(self, manager: SocketManager) -> None:
+        self._manager = manager
+        self._block = Block()
+
+    async def __aenter__(self) -> SocketManager:
+        manager = self._manager
+        if manager._ended or manager._nursery is not None:
+            raise RuntimeError("a block can be entered once; call open_socket_manager() for each block")
+        manager._nursery = await self._block.enter()
+        return manager
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        manager = self._manager
+        manager._ended = True
+        try:
+            return await self._block.leave(error, manager._close_all, manager._abort_all)
+        finally:
+            manager._end()
+
+
+def open_socket_manager(
+    policy: CoexistencePolicy = Coexist(),  # noqa: B008 (it is frozen)
+) -> AbstractAsyncContextManager[SocketManager]:
+    """Open a nursery for several sockets.
+
+    ``async with open_socket_manager() as manager:`` gives a `SocketManager`.
+
+    Leaving the block closes every socket with 1000 and waits until they are CLOSED, at most their ``close_timeout``.
+    When the body raises or is cancelled, the body ends first; then the sockets send Close 1001 where that needs no
+    waiting, and are dropped. The body's exception comes out unchanged.
+
+    Args:
+        policy: Who may join; the default is the vendors' limit of five.
+
+    Raises:
+        InvalidOptionsError: `policy` is not a policy.
+    """
+    return _ManagerBlock(SocketManager(check_policy(policy)))

@@ -1,0 +1,56 @@
+"""The opening, from options to a connection: dial, TLS and handshake under one deadline."""
+
+from __future__ import annotations
+
+from typing import final
+
+import attrs
+import trio
+
+from ._errors import ConnectTimeoutError
+from ._events import Header
+from ._handshake import shake_hands
+from ._options import Options
+from ._transport import open_stream
+from ._wire import Wire, wire_for
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Connection:
+    """An open WebSocket connection."""
+
+    wire: Wire
+    header: Header
+    protocol: str | None
+    rest: bytes
+    """Bytes that came right after the response's head: the first frames."""
+    dial_seconds: float
+    tls_seconds: float | None
+    handshake_seconds: float
+
+
+async def open_connection(options: Options) -> Connection:
+    """Open a connection; if it is cancelled, or fails, nothing is left open.
+
+    Raises:
+        ConnectError: It cannot be opened.
+    """
+    with trio.move_on_after(options.timeout):
+        dialled = await open_stream(options)
+        started = trio.current_time()
+        try:
+            opened = await shake_hands(dialled.stream, options)
+        except BaseException:
+            await trio.aclose_forcefully(dialled.stream)
+            raise
+        return Connection(
+            wire=wire_for(dialled.stream),
+            header=opened.header,
+            protocol=opened.protocol,
+            rest=opened.rest,
+            dial_seconds=dialled.dial_seconds,
+            tls_seconds=dialled.tls_seconds,
+            handshake_seconds=trio.current_time() - started,
+        )
+    raise ConnectTimeoutError(options.address.url, options.timeout)

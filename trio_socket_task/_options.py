@@ -1,0 +1,224 @@
+"""What a caller may ask for, checked before any I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from ssl import SSLContext
+from typing import TypedDict, final
+
+import attrs
+
+from ._dial import Dial
+from ._errors import InvalidOptionsError
+from ._url import Address
+
+_MIB = 2**20
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
+_OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"})
+_OWN_PREFIX = "sec-websocket-"
+_MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
+_NORMAL = 1000
+_PRIVATE = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private use
+
+
+def _positive(argument: str, value: object, unit: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
+        raise InvalidOptionsError(argument, value, f"must be a positive, finite number of {unit}")
+    return float(value)
+
+
+def _positive_int(argument: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidOptionsError(argument, value, "must be a positive whole number of bytes")
+    return value
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Heartbeat:
+    """Ping frames sent for as long as the socket is open.
+
+    Raises:
+        InvalidOptionsError: A time is not positive and finite.
+    """
+
+    interval: float = attrs.field(default=20.0)
+    """Seconds between a pong and the next ping. 20 keeps the usual proxy timeout of 60 seconds away."""
+    timeout: float = attrs.field(default=10.0)
+    """Seconds that the pong may take; then the socket is lost. The time is suspended while the receive buffer is
+    full, because a pong could not be seen."""
+
+    @interval.validator
+    @timeout.validator
+    def _check(self, attribute: attrs.Attribute[float], value: float) -> None:
+        _positive(attribute.name, value, "seconds")
+
+
+class ConnectOptions(TypedDict, total=False):
+    """Every keyword of ``connect_socket``."""
+
+    header: Mapping[str, str]
+    """Fields added to the request. Default: none. Not Referer, Host, Upgrade, Connection, Content-Length or
+    Sec-WebSocket-*: the handshake owns them."""
+    protocols: Sequence[str]
+    """Subprotocols offered, the preferred one first. Default: none."""
+    tcp_no_delay: bool
+    """Whether TCP_NODELAY is set on the socket. Default: False, the vendors' default, so that many small messages
+    share packets; set it when a program sends again before the answer to its last message has come."""
+    timeout: float
+    """Seconds that the whole opening may take: name, TCP, TLS and handshake. Default: 60, the vendors'."""
+    close_timeout: float
+    """Seconds that a close may take before the connection is dropped. Default: 10."""
+    max_message_size: int
+    """Bytes that a message may have; a larger one closes the socket with 1009. Default: 16 MiB."""
+    receive_buffer: int
+    """Bytes kept for a reader that does not read, 64 added for each message; then the socket stops reading.
+    Default: 16 MiB."""
+    send_buffer: int
+    """Bytes queued before ``send`` waits. Default: 1 MiB."""
+    heartbeat: Heartbeat | None
+    """Ping frames, and how long their answer may take. Default: none."""
+    ssl_context: SSLContext | None
+    """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
+    dial: Dial | None
+    """How to reach the server. Default: TCP, with happy eyeballs."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a caller asked for, checked."""
+
+    address: Address
+    header: Mapping[str, str]
+    protocols: Sequence[str]
+    tcp_no_delay: bool
+    timeout: float
+    close_timeout: float
+    max_message_size: int
+    receive_buffer: int
+    send_buffer: int
+    heartbeat: Heartbeat | None
+    ssl_context: SSLContext | None
+    dial: Dial | None
+
+
+def check_options(address: Address, options: ConnectOptions) -> Options:
+    """Check every keyword of `connect_socket` and fill in the defaults.
+
+    Raises:
+        InvalidOptionsError: A value breaks the rule of its option.
+        TypeError: A keyword is unknown.
+    """
+    unknown = options.keys() - ConnectOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(ConnectOptions.__annotations__)
+        raise TypeError(f"unknown option {min(unknown)!r}; the options are {known}")
+    tcp_no_delay = options.get("tcp_no_delay", False)
+    if not isinstance(tcp_no_delay, bool):
+        raise InvalidOptionsError("tcp_no_delay", tcp_no_delay, "must be True or False")
+    heartbeat = options.get("heartbeat")
+    if heartbeat is not None and not isinstance(heartbeat, Heartbeat):
+        raise InvalidOptionsError("heartbeat", heartbeat, "must be a Heartbeat or None")
+    dial = options.get("dial")
+    if dial is not None and not callable(dial):
+        raise InvalidOptionsError("dial", dial, "must be an async callable or None")
+    return Options(
+        address=address,
+        header=_check_header(options.get("header", {})),
+        protocols=_check_protocols(options.get("protocols", ())),
+        tcp_no_delay=tcp_no_delay,
+        timeout=_positive("timeout", options.get("timeout", 60), "seconds"),
+        close_timeout=_positive("close_timeout", options.get("close_timeout", 10), "seconds"),
+        max_message_size=_positive_int("max_message_size", options.get("max_message_size", 16 * _MIB)),
+        receive_buffer=_positive_int("receive_buffer", options.get("receive_buffer", 16 * _MIB)),
+        send_buffer=_positive_int("send_buffer", options.get("send_buffer", _MIB)),
+        heartbeat=heartbeat,
+        ssl_context=_check_ssl_context(address, options.get("ssl_context")),
+        dial=dial,
+    )
+
+
+def is_own_field(name: str) -> bool:
+    """Whether a header field is the handshake's own, or Referer, which the vendors forbid."""
+    return name.lower() in _OWN_FIELDS or name.lower().startswith(_OWN_PREFIX)
+
+
+def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(header, Mapping):
+        raise InvalidOptionsError("header", header, "must be a mapping of names to values")
+    checked: dict[str, str] = {}
+    for name, value in header.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise InvalidOptionsError("header", name, "must have tokens for names (RFC 7230 section 3.2.6)")
+        if is_own_field(name):
+            raise InvalidOptionsError("header", name, "must leave the handshake's own fields and Referer alone")
+        if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
+            raise InvalidOptionsError("header", value, f"must have a str without CR, LF and NUL as the value of {name}")
+        _encode("header", value)
+        checked[name] = value.strip(" \t")
+    return checked
+
+
+def _check_protocols(protocols: Sequence[str]) -> Sequence[str]:
+    if isinstance(protocols, str | bytes) or not isinstance(protocols, Sequence):
+        raise InvalidOptionsError("protocols", protocols, "must be a sequence of str")
+    for protocol in protocols:
+        if not isinstance(protocol, str) or not _TOKEN.fullmatch(protocol):
+            raise InvalidOptionsError("protocols", protocol, "must contain tokens only (RFC 6455 section 4.1)")
+    if len(set(protocols)) != len(protocols):
+        raise InvalidOptionsError("protocols", protocols, "must not name a protocol twice (RFC 6455 section 4.1)")
+    return tuple(protocols)
+
+
+def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLContext | None:
+    if context is None:
+        return None
+    if not isinstance(context, SSLContext):
+        raise InvalidOptionsError("ssl_context", context, "must be an ssl.SSLContext or None")
+    if not address.secure:
+        raise InvalidOptionsError("ssl_context", context, f"must be None for a ws URL such as {address.url}")
+    return context
+
+
+def _encode(argument: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidOptionsError(argument, text, "must not contain lone surrogates") from error
+
+
+def check_close(code: int, reason: str) -> bytes:
+    """Check what a program passes to `close` and give the reason in UTF-8.
+
+    Raises:
+        InvalidOptionsError: The code is neither 1000 nor from 3000 to 4999, or the reason is longer than 123 bytes.
+    """
+    if isinstance(code, bool) or not isinstance(code, int) or not (code == _NORMAL or code in _PRIVATE):
+        raise InvalidOptionsError("code", code, "must be 1000 or from 3000 to 4999 (RFC 6455 section 7.4.2)")
+    if not isinstance(reason, str):
+        raise InvalidOptionsError("reason", reason, "must be a str")
+    encoded = _encode("reason", reason)
+    if len(encoded) > _MAX_REASON:
+        raise InvalidOptionsError(
+            "reason", reason, f"must not exceed {_MAX_REASON} bytes of UTF-8 (it has {len(encoded)})"
+        )
+    return encoded
+
+
+def check_data(data: str | bytes | bytearray | memoryview) -> bytes | bytearray:
+    """Check a message and give its payload.
+
+    Raises:
+        TypeError: It is neither text nor bytes.
+        InvalidOptionsError: It is a str with a lone surrogate.
+    """
+    if isinstance(data, str):
+        return _encode("data", data)
+    if isinstance(data, bytes | bytearray):
+        return data
+    if isinstance(data, memoryview):
+        return bytes(data)
+    raise TypeError(f"data must be str or bytes, not {type(data).__name__}")

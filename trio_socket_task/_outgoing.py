@@ -1,0 +1,161 @@
+"""Frames on their way to the peer: one queue, one writer, every frame whole or not at all."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import final
+
+import trio
+
+from ._wire import Wire
+
+_BATCH = 64 * 1024  # bytes joined into one write; a control frame never waits behind more
+
+
+@final
+class Outgoing:
+    """What is to be written.
+
+    An answer to a received message is written by the sender itself; the frames of a burst are joined and written by
+    a task, which starts with the first burst.
+    """
+
+    def __init__(
+        self, wire: Wire, limit: int, start_writer: Callable[[], None], on_broken: Callable[[Exception], None]
+    ) -> None:
+        self._wire = wire
+        self._limit = limit
+        self._start_writer = start_writer
+        self._on_broken = on_broken
+        self._begun: bytes | memoryview = b""  # the rest of a frame of which some bytes are written
+        self._control: deque[bytes] = deque()
+        self._data: deque[bytes] = deque()
+        self._writer: trio.lowlevel.Task | None = None
+        self._writer_started = False
+        self._writer_sleeps = False
+        self.size = 0
+        """Bytes not yet written."""
+        self.eager = True
+        """Whether the next message is likely to be alone, and is written at once."""
+        self.finished = False
+        """Whether the Close frame was taken, or writing failed; nothing is taken after it."""
+        self.room = trio.lowlevel.ParkingLot()
+        """Senders that wait because `limit` bytes are queued."""
+        self.on_drained: Callable[[], None] | None = None
+        """Called when everything is written."""
+
+    def has_room(self) -> bool:
+        """Whether a message may be taken now, with nobody waiting before it."""
+        return self.size < self._limit and not self.room
+
+    def put(self, frame: bytes) -> None:
+        """Take a message's frame."""
+        if self.eager:
+            self.eager = False
+            if not self.size:
+                self._write_now(frame, self._data)
+                return
+        self._data.append(frame)
+        self.size += len(frame)
+        if self.room and self.size < self._limit:
+            self.room.unpark()
+        self._wake_writer()
+
+    def put_control(self, frame: bytes) -> None:
+        """Take a Ping or a Pong, which goes before the messages that wait (RFC 6455 section 5.4)."""
+        if self.finished:
+            return
+        if self.size:
+            self._control.append(frame)
+            self.size += len(frame)
+            self._wake_writer()
+        else:
+            self._write_now(frame, self._control)
+
+    def finish(self, frame: bytes) -> None:
+        """Take the Close frame, which goes after everything."""
+        if self.finished:
+            return
+        self.finished = True
+        self.room.unpark_all()
+        if self.size:
+            self._data.append(frame)
+            self.size += len(frame)
+            self._wake_writer()
+        else:
+            self._write_now(frame, self._data)
+
+    def _write_now(self, frame: bytes, queue: deque[bytes]) -> None:
+        """Write a frame when nothing waits before it; what the stream does not take at once is the writer's."""
+        try:
+            sent = self._wire.send_now(frame)
+        except trio.BrokenResourceError as error:
+            self._break(error)
+            return
+        self.size = len(frame) - sent
+        if not self.size:
+            return
+        if sent:
+            self._begun = memoryview(frame)[sent:]
+        else:
+            queue.append(frame)
+        self._wake_writer()
+
+    async def run(self) -> None:
+        """Write what is queued, for ever."""
+        self._writer = trio.lowlevel.current_task()
+        while True:
+            while self.size:
+                batch = self._take()
+                try:
+                    sent = self._wire.send_now(batch)
+                    if sent < len(batch):
+                        await self._wire.send(memoryview(batch)[sent:])
+                except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
+                    self._break(error)
+                    return
+                self.size -= len(batch)
+                if self.room and self.size < self._limit:
+                    self.room.unpark()
+            if self.on_drained is not None:
+                self.on_drained()
+            self._writer_sleeps = True
+            await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
+
+    def _abort_sleep(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._writer_sleeps = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _take(self) -> bytes | memoryview:
+        """Join what belongs into the next write: the begun frame first, then control frames, then messages."""
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            return begun
+        batch = list(self._control)
+        self._control.clear()
+        size = sum(map(len, batch))
+        while self._data and (not batch or size + len(self._data[0]) <= _BATCH):
+            batch.append(self._data.popleft())
+            size += len(batch[-1])
+        return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    def _wake_writer(self) -> None:
+        if self._writer_sleeps and self._writer is not None:
+            self._writer_sleeps = False
+            trio.lowlevel.reschedule(self._writer)
+        elif not self._writer_started:
+            self._writer_started = True
+            self._start_writer()
+
+    def _break(self, error: Exception) -> None:
+        """End writing: after a write that failed, nothing that follows would be understood."""
+        self.finished = True
+        self.size = 0
+        self._begun = b""
+        self._control.clear()
+        self._data.clear()
+        self.room.unpark_all()
+        if self.on_drained is not None:
+            self.on_drained()
+        self._on_broken(error)

@@ -1,0 +1,133 @@
+"""Who reads the stream: the program that waits for a message, or a task in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import trio
+
+from ._wire import Wire
+
+GRACE = 0.005
+"""Seconds that a program may be away between two messages before the background task reads on. A program that
+answers each message at once keeps reading for itself, which saves a task switch a message."""
+
+
+@final
+class Reading:
+    """One connection's input.
+
+    A program that waits in `more` reads the stream itself (it leads); the others wait for what it reads. While nobody
+    leads, the background task reads, so that pings are answered and the peer's close is seen. `take` is given every
+    piece in order.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        take: Callable[[bytes], None],
+        read_size: Callable[[], int],
+        is_full: Callable[[], bool],
+        waiting: trio.lowlevel.ParkingLot,
+    ) -> None:
+        self._wire = wire
+        self._take = take
+        self._read_size = read_size
+        self._is_full = is_full
+        self._waiting = waiting  # programs that wait for a message while somebody else reads
+        self._leading = False  # a program reads
+        self._led = False  # a program has read since the background task last looked
+        self._reading = False  # the background task reads
+        self._sleeps = False  # the background task waits, without a deadline, for the leader to leave
+        self._call = trio.Event()
+        self.over = False
+        """Whether there is no more to read."""
+        self.error: Exception | None = None
+        """What ended it; None when the peer ended its side."""
+        self.paused_until = -float("inf")
+        """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Read in the background, until there is no more."""
+        while not self.over:
+            if self._is_full():
+                self.paused_until = float("inf")
+                await self._doze()
+                self.paused_until = trio.current_time()
+            elif self._leading or self._led:
+                await self._stand_by()
+            else:
+                self._reading = True
+                try:
+                    await self._read()
+                finally:
+                    self._reading = False
+                    if self._waiting:
+                        self._waiting.unpark()
+
+    @trio.lowlevel.enable_ki_protection
+    async def more(self) -> None:
+        """Wait until something was read, by whomever; a checkpoint.
+
+        It may return early, so ask again. If it is cancelled, nothing is lost.
+        """
+        if self._leading or self._reading or self.over or self._is_full():
+            await self._waiting.park()
+            return
+        self._leading = True
+        try:
+            await self._read()
+        finally:
+            self._leading = False
+            self._led = True
+            if self._sleeps:
+                self.call()
+            if self._waiting:
+                self._waiting.unpark()
+
+    async def _read(self) -> None:
+        try:
+            data = await self._wire.receive(self._read_size())
+        except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
+            self.end(error)
+            return
+        if data:
+            self._led |= bool(self._waiting)
+            self._take(data)
+        else:
+            self.end(None)
+
+    async def _stand_by(self) -> None:
+        """Let a program read until it is away for longer than the grace."""
+        self._led = False
+        with trio.move_on_after(GRACE):
+            await self._doze()
+            return
+        if self._leading and not self._led:
+            self._sleeps = True
+            try:
+                await self._doze()
+            finally:
+                self._sleeps = False
+
+    async def _doze(self) -> None:
+        await self._call.wait()
+        self._call = trio.Event()
+
+    def call(self) -> None:
+        """Let the background task look at how things stand."""
+        self._call.set()
+
+    def take_over(self) -> None:
+        """Let the background task read at once: the program waits for something else than a message."""
+        self._led = False
+        self.call()
+
+    def end(self, error: Exception | None) -> None:
+        """Note that there is no more to read; the first reason stands."""
+        if not self.over:
+            self.over = True
+            self.error = error
+            self.call()

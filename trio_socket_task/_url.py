@@ -1,0 +1,110 @@
+"""A URL, checked and taken apart (RFC 6455 section 3)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import final
+from urllib.parse import SplitResult, quote, urlsplit
+
+import attrs
+import idna
+
+from ._errors import InvalidOptionsError
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+_MAX_PORT = 65535
+_MAX_NAME = 253  # RFC 1035 section 2.3.4, without the root's own dot
+_NAME = re.compile(r"(?:[a-z0-9_~-]{1,63}\.)*[a-z0-9_~-]{1,63}\.?")
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Address:
+    """Where a socket goes."""
+
+    url: str
+    """As the caller gave it."""
+    secure: bool
+    """Whether the scheme is wss."""
+    host: str
+    """The name in its ASCII form, or the address without brackets."""
+    port: int
+    """The port."""
+    host_header: str
+    """The value of the Host field: the port is named unless it is the scheme's own (RFC 7230 section 5.4)."""
+    target: str
+    """The path and the query, percent-encoded where the URL had characters outside ASCII."""
+
+
+def check_url(url: str) -> Address:
+    """Take `url` apart.
+
+    Raises:
+        InvalidOptionsError: It is not an absolute ws or wss URL without fragment and userinfo.
+    """
+    if not isinstance(url, str):
+        raise InvalidOptionsError("url", url, "must be a str")
+    try:
+        return _take_apart(url)
+    except _RefusedError as refusal:
+        raise InvalidOptionsError("url", url, str(refusal)) from refusal.__cause__
+
+
+class _RefusedError(ValueError):
+    """Why a URL is refused, on its way to `check_url`."""
+
+
+def _take_apart(url: str) -> Address:
+    if any(character <= " " or character == "\x7f" or character.isspace() for character in url):
+        raise _RefusedError("must not contain white space or control characters")
+    if any("\ud800" <= character <= "\udfff" for character in url):
+        raise _RefusedError("must not contain lone surrogates")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _RefusedError(f"must be well-formed ({error})") from error
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise _RefusedError("must be absolute, starting with ws:// or wss://")
+    if "#" in url:
+        raise _RefusedError("must not have a fragment (RFC 6455 section 3)")
+    if "@" in parts.netloc:
+        raise _RefusedError("must not have userinfo; put credentials into header")
+    host, written_host = _host(parts)
+    default_port = _DEFAULT_PORTS[parts.scheme]
+    port = default_port if port is None else port
+    if port == 0:
+        raise _RefusedError(f"must have a port from 1 to {_MAX_PORT}")
+    target = (parts.path or "/") + (f"?{parts.query}" if "?" in url else "")
+    return Address(
+        url=url,
+        secure=parts.scheme == "wss",
+        host=host,
+        port=port,
+        host_header=written_host if port == default_port else f"{written_host}:{port}",
+        target="".join(character if character.isascii() else quote(character) for character in target),
+    )
+
+
+def _host(parts: SplitResult) -> tuple[str, str]:
+    """Give the host as a resolver takes it, and as it is written in a Host field."""
+    host = parts.hostname
+    if not host:
+        raise _RefusedError("must have a host")
+    if "[" in parts.netloc:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError as error:
+            raise _RefusedError(f"must have a valid IPv6 address in its brackets ({error})") from error
+        if "%" in host:
+            raise _RefusedError("must have an IPv6 address without a zone")
+        return host, f"[{host}]"
+    if not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True).decode()
+        except idna.IDNAError as error:
+            raise _RefusedError(f"must have a valid international host name ({error})") from error
+    if not _NAME.fullmatch(host) or len(host.rstrip(".")) > _MAX_NAME:
+        raise _RefusedError("must have a valid host name")
+    return host, host

@@ -1,0 +1,108 @@
+"""Bytes on a stream: at once where that is possible, else by waiting."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol, final
+
+import trio
+
+
+class Wire(Protocol):
+    """What the driver needs of a connection.
+
+    One task reads and one writes at a time. Errors are `trio.BrokenResourceError` and `trio.ClosedResourceError`.
+    """
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Write what can be written without waiting, and say how many bytes that were; 0 where nothing can."""
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write everything; when it is cancelled, an unknown part was written."""
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Wait for bytes; none means that the peer ended its side. If it is cancelled, nothing is lost."""
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+
+
+@final
+class StreamWire:
+    """Any Trio stream: TLS, memory, or what `dial` returned."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    def send_now(self, data: bytes | memoryview) -> int:  # noqa: ARG002 (a Trio stream can only wait)
+        """Write nothing: a Trio stream has no way to write without waiting."""
+        return 0
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write everything."""
+        await self._stream.send_all(data)
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Wait for bytes."""
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()
+
+
+@final
+class SocketWire:
+    """A plain socket, read and written directly.
+
+    `trio.SocketStream` goes through the scheduler after every write and tries every read in vain first; both cost
+    more than a small message itself. Waiting and closing stay Trio's.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._socket = stream.socket
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Write what the kernel takes."""
+        try:
+            return os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _broken(error) from error
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write everything."""
+        with memoryview(data) as view:
+            sent = 0
+            while sent < len(view):
+                await trio.lowlevel.wait_writable(self._socket)
+                sent += self.send_now(view[sent:])
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Wait for bytes."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return os.read(self._socket.fileno(), max_bytes)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise _broken(error) from error
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        await self._stream.aclose()
+
+
+def _broken(error: OSError) -> trio.BrokenResourceError:
+    return trio.BrokenResourceError(error.strerror or str(error))
+
+
+def wire_for(stream: trio.abc.Stream) -> Wire:
+    """Choose the best way to move bytes on a stream."""
+    # On Windows a socket is not a file descriptor that os.read and os.write know.
+    if isinstance(stream, trio.SocketStream) and os.name == "posix":
+        return SocketWire(stream)
+    return StreamWire(stream)
