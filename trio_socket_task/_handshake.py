@@ -23,6 +23,7 @@ _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much 
 _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
 _SWITCHING_PROTOCOLS = 101
+_PREFIX = b"HTTP/1."
 
 
 @final
@@ -149,6 +150,8 @@ class _HeadOnly(trio.abc.Stream):
                     raise ConnectError(self._url, "the peer closed the connection during the handshake")
                 total += len(data)
                 head += data
+                if not head.startswith(_PREFIX[: len(head)]):  # h11 would wait for the end of a head
+                    raise HandshakeError(self._url, f"the server's response is not valid HTTP: {head[:32]!r}")
                 http.receive_data(data)
 
     async def _refusal(self, http: h11.Connection, response: h11.Response, total: int) -> HandshakeError:

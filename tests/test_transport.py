@@ -1,0 +1,144 @@
+"""`_transport`: from options to a connected stream."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+
+import pytest
+import trio
+from conftest import ServeTcp
+from peer import Peer
+from trio.testing import memory_stream_pair
+from trio_socket_task import ConnectError, ConnectOptions
+from trio_socket_task._options import Options, check_options
+from trio_socket_task._transport import open_stream, words
+from trio_socket_task._url import check_url
+
+
+def options(url: str, **keywords: object) -> Options:
+    """Check a URL and options."""
+    checked: ConnectOptions = {}
+    checked.update(keywords)  # type: ignore[typeddict-item]
+    return check_options(check_url(url), checked)
+
+
+async def wait_for_end(peer: Peer) -> None:
+    """Play a server that waits."""
+    await peer.read_end()
+
+
+@pytest.mark.parametrize("flag", [True, False])
+async def test_tcp_no_delay_is_followed_exactly(serve_tcp: ServeTcp, *, flag: bool) -> None:
+    """Trio sets TCP_NODELAY by default; the option decides."""
+    dialled = await open_stream(options(await serve_tcp(wait_for_end), tcp_no_delay=flag))
+    assert isinstance(dialled.stream, trio.SocketStream)
+    assert bool(dialled.stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is flag
+    assert dialled.dial_seconds >= 0
+    assert dialled.tls_seconds is None
+    await dialled.stream.aclose()
+
+
+async def test_tls_with_a_given_context(
+    serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """The TLS handshake is done when the stream is given out."""
+    url = await serve_tcp(wait_for_end, server_context)
+    dialled = await open_stream(options(url, ssl_context=client_context))
+    assert isinstance(dialled.stream, trio.SSLStream)
+    assert dialled.stream.version() in ("TLSv1.2", "TLSv1.3")
+    assert dialled.tls_seconds is not None
+    await trio.aclose_forcefully(dialled.stream)
+
+
+async def test_the_default_context_checks_certificates(serve_tcp: ServeTcp, server_context: ssl.SSLContext) -> None:
+    """A certificate of an unknown authority is refused, in the words of OpenSSL (hazard O3)."""
+    url = await serve_tcp(refused_by_client, server_context)
+    with pytest.raises(ConnectError, match="the TLS handshake failed: .*CERTIFICATE_VERIFY_FAILED") as caught:
+        await open_stream(options(url))
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+async def refused_by_client(peer: Peer) -> None:
+    """Play a server whose TLS the client refuses."""
+    with pytest.raises(trio.BrokenResourceError):
+        await peer.stream.receive_some()
+
+
+async def test_dial_is_given_host_and_port() -> None:
+    """And its stream is used as it is."""
+    client, _server = memory_stream_pair()
+    asked: list[tuple[str, int]] = []
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        asked.append((host, port))
+        return client
+
+    dialled = await open_stream(options("ws://bücher.example:81/", dial=dial))
+    assert dialled.stream is client
+    assert asked == [("xn--bcher-kva.example", 81)]
+
+
+async def test_dial_reaches_a_unix_socket() -> None:
+    """TCP_NODELAY is left alone there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "socket")
+        listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+        await listener.bind(path)
+        listener.listen()
+        dialled = await open_stream(options("ws://local/", dial=lambda _host, _port: trio.open_unix_socket(path)))
+        await dialled.stream.aclose()
+        listener.close()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), trio.BrokenResourceError("gone"), ValueError("a bug")])
+async def test_whatever_dial_raises_is_the_cause(error: Exception) -> None:
+    """One exception class to act on."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    with pytest.raises(ConnectError, match=str(error)) as caught:
+        await open_stream(options("ws://a/", dial=dial))
+    assert caught.value.__cause__ is error
+
+
+async def test_refused_by_the_host_on_every_address() -> None:
+    """Hazard O10: the cause is kept, and each address's failure is in the words."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(ConnectError, match="all attempts to connect .*Connection refused") as caught:
+            await open_stream(options(f"ws://127.0.0.1:{port}/"))
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_a_name_that_does_not_resolve() -> None:
+    """Hazard O10: the resolver's error is the cause."""
+    with pytest.raises(ConnectError) as caught:
+        await open_stream(options("ws://name.invalid/"))
+    assert isinstance(caught.value.__cause__, socket.gaierror)
+
+
+async def test_a_cancelled_tls_handshake_leaves_no_socket(serve_tcp: ServeTcp) -> None:
+    """Hazard O11: the stream is closed on the way out."""
+    ended = trio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.read_end()
+        ended.set()
+
+    url = (await serve_tcp(silent)).replace("ws://", "wss://")
+    with trio.move_on_after(0.05) as scope:
+        await open_stream(options(url))
+    assert scope.cancelled_caught
+    await ended.wait()
+
+
+def test_words_of_an_exception_without_any() -> None:
+    """Its type says something at least."""
+    assert words(ConnectionResetError()) == "ConnectionResetError"

@@ -1,0 +1,124 @@
+"""`_wire`: bytes on a stream, with and without waiting."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio_socket_task._wire import SocketWire, StreamWire, wire_for
+
+
+async def connected() -> tuple[SocketWire, trio.SocketStream]:
+    """Give the two ends of a loopback connection."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    client = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
+    server = await listeners[0].accept()
+    await listeners[0].aclose()
+    return SocketWire(client), server
+
+
+async def test_the_best_wire_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain socket is used directly where sockets are file descriptors; all else goes through its stream."""
+    left, right = socket.socketpair()
+    right.close()
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(left)) as stream:
+        assert isinstance(wire_for(stream), SocketWire)
+        monkeypatch.setattr(os, "name", "nt")
+        assert isinstance(wire_for(stream), StreamWire)
+    assert isinstance(wire_for(memory_stream_pair()[0]), StreamWire)
+
+
+async def test_a_stream_is_written_by_waiting_only() -> None:
+    """StreamWire has no way to write at once."""
+    client, server = memory_stream_pair()
+    wire = StreamWire(client)
+    assert wire.send_now(b"x") == 0
+    await wire.send(memoryview(b"abc"))
+    assert await server.receive_some() == b"abc"
+    await server.send_all(b"answer")
+    assert await wire.receive(3) == b"ans"
+    assert type(await wire.receive(3)) is bytes
+    await wire.aclose()
+    assert await server.receive_some() == b""
+
+
+async def test_a_socket_is_read_and_written() -> None:
+    """Small data goes at once; the peer's end is no bytes."""
+    wire, server = await connected()
+    async with server:
+        assert wire.send_now(b"hello") == 5
+        assert await server.receive_some() == b"hello"
+        await server.send_all(b"answer")
+        assert await wire.receive(100) == b"answer"
+        await server.send_eof()
+        assert await wire.receive(100) == b""
+        await wire.aclose()
+        assert await server.receive_some() == b""
+
+
+async def test_a_full_socket_takes_nothing_at_once_and_everything_by_waiting() -> None:
+    """What the kernel has no room for waits until the peer reads."""
+    wire, server = await connected()
+    data = os.urandom(8 * 2**20)
+    sent = 0
+    while taken := wire.send_now(data[sent : sent + 2**20]):
+        sent += taken
+    received = bytearray()
+    async with server, trio.open_nursery() as nursery:
+        nursery.start_soon(wire.send, data[sent:])
+        await wait_all_tasks_blocked()
+        while len(received) < len(data):
+            received += await server.receive_some()
+    assert received == data
+    await wire.aclose()
+
+
+async def test_a_reset_is_a_broken_resource() -> None:
+    """With the OS error as its cause, in both directions."""
+    wire, server = await connected()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await server.aclose()
+    with pytest.raises(trio.BrokenResourceError, match="reset") as caught:
+        await wire.receive(1)
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+    with pytest.raises(trio.BrokenResourceError) as caught:
+        wire.send_now(b"x")
+    assert isinstance(caught.value.__cause__, BrokenPipeError)
+    await wire.aclose()
+
+
+async def test_reading_survives_a_wakeup_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket reported readable may have nothing to read (select(2), BUGS)."""
+    wire, server = await connected()
+    wait_readable, early = trio.lowlevel.wait_readable, [True]
+
+    async def wake_early(fd: trio.socket.SocketType) -> None:
+        if early:
+            early.pop()
+            await trio.lowlevel.checkpoint()
+        else:
+            await wait_readable(fd)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wake_early)
+    async with server, trio.open_nursery() as nursery:
+        nursery.start_soon(server.send_all, b"x")
+        assert await wire.receive(1) == b"x"
+    await wire.aclose()
+
+
+async def test_closing_wakes_the_reader() -> None:
+    """The task that reads gets trio.ClosedResourceError."""
+    wire, server = await connected()
+
+    async def read() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await wire.receive(1)
+
+    async with server, trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        await wire.aclose()
