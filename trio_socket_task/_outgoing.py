@@ -42,25 +42,31 @@ class Outgoing:
         """Whether the Close frame was taken, or writing failed; nothing is taken after it."""
         self.room = trio.lowlevel.ParkingLot()
         """Senders that wait because `limit` bytes are queued."""
+        self._granted = False  # whether a sender was woken that has not put its message yet
         self.on_drained: Callable[[], None] | None = None
         """Called when everything is written."""
 
     def has_room(self) -> bool:
         """Whether a message may be taken now, with nobody waiting before it."""
-        return self.size < self._limit and not self.room
+        return self.size < self._limit and not self.room and not self._granted
 
     def put(self, frame: bytes) -> None:
         """Take a message's frame."""
-        if self.eager:
-            self.eager = False
-            if not self.size:
-                self._write_now(frame, self._data)
-                return
-        self._data.append(frame)
-        self.size += len(frame)
-        if self.room and self.size < self._limit:
+        self._granted = False
+        if self.eager and not self.size:
+            self._write_now(frame, self._data)
+        else:
+            self._data.append(frame)
+            self.size += len(frame)
+            self._wake_writer()
+        self.eager = False
+        self._grant_room()
+
+    def _grant_room(self) -> None:
+        """Let the next sender go on, one at a time, so that they keep their order."""
+        if self.room and not self._granted and self.size < self._limit:
+            self._granted = True
             self.room.unpark()
-        self._wake_writer()
 
     def put_control(self, frame: bytes) -> None:
         """Take a Ping or a Pong, which goes before the messages that wait (RFC 6455 section 5.4)."""
@@ -116,8 +122,7 @@ class Outgoing:
                     self._break(error)
                     return
                 self.size -= len(batch)
-                if self.room and self.size < self._limit:
-                    self.room.unpark()
+                self._grant_room()
             if self.on_drained is not None:
                 self.on_drained()
             self._writer_sleeps = True

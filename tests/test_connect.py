@@ -1,0 +1,147 @@
+"""`_connect`: one socket for the length of a block."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+from conftest import Serve
+from peer import URL, Peer, echo
+from trio.testing import MockClock
+from trio_socket_task import (
+    CloseEvent,
+    Coexist,
+    ConnectError,
+    InvalidOptionsError,
+    ReadyState,
+    SocketLimitError,
+    SocketTask,
+    connect_socket,
+    open_socket_manager,
+)
+
+
+async def silent(peer: Peer) -> None:
+    """Never answer the handshake."""
+    await peer.read_request()
+    await peer.read_end()
+
+
+async def test_nested_blocks_share_the_runs_limit_of_five(serve: Serve) -> None:
+    """The sixth raises, and its words say how to have more."""
+
+    async def nest(depth: int) -> None:
+        async with connect_socket(URL, dial=serve(echo)):
+            if depth < 5:
+                await nest(depth + 1)
+            else:
+                with pytest.raises(SocketLimitError, match="connect_socket.url, manager=manager"):
+                    await nest(6)
+
+    await nest(1)
+    await nest(1)  # all five places are free again
+
+
+async def test_a_manager_of_ones_own(serve: Serve) -> None:
+    """Its policy counts instead."""
+    async with open_socket_manager(Coexist(None)) as manager:
+        blocks = [connect_socket(URL, manager=manager, dial=serve(echo)) for _ in range(7)]
+        tasks = [await block.__aenter__() for block in blocks]
+        assert manager.sockets == tuple(tasks)
+        for block in reversed(blocks):
+            await block.__aexit__(None, None, None)
+        assert manager.sockets == ()
+
+
+async def test_errors_come_before_anything_else() -> None:
+    """Bad arguments, unknown options."""
+    with pytest.raises(InvalidOptionsError, match="url must be absolute"):
+        async with connect_socket("test.php"):
+            pass
+    with pytest.raises(TypeError, match="unknown option 'time_out'"):
+        async with connect_socket(URL, time_out=1):  # type: ignore[call-arg]
+            pass
+
+
+async def test_o11_cancelled_while_opening(serve: Serve, autojump_clock: MockClock) -> None:
+    """No socket, no task, no slot is left."""
+    del autojump_clock
+    ended: list[bool] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        ended.append(await peer.read_end())
+
+    async with open_socket_manager(Coexist(1)) as manager:
+        for _ in range(3):
+            with trio.move_on_after(1) as scope:
+                async with connect_socket(URL, manager=manager, dial=serve(script)):
+                    pass
+            assert scope.cancelled_caught
+            assert manager.sockets == ()
+        await trio.testing.wait_all_tasks_blocked()
+    assert ended == [True] * 3
+
+
+async def test_a_refused_socket_leaves_nothing(serve: Serve) -> None:
+    """One exception, un-nested, its slot free."""
+    async with open_socket_manager(Coexist(1)) as manager:
+        for _ in range(3):
+            with pytest.raises(ConnectError):
+                async with connect_socket(URL, manager=manager, dial=serve(lambda peer: peer.stream.aclose())):
+                    pass
+            assert manager.sockets == ()
+
+
+async def test_a_block_is_entered_once(serve: Serve) -> None:
+    """A second time is a mistake that is named."""
+    block = connect_socket(URL, dial=serve(echo))
+    async with block:
+        pass
+    with pytest.raises(RuntimeError, match="a block can be entered once"):
+        async with block:
+            pass
+
+
+async def test_c7_a_keyboard_interrupt_in_the_body(serve: Serve) -> None:
+    """It comes out unchanged, and the socket is gone."""
+    with pytest.raises(KeyboardInterrupt):
+        async with connect_socket(URL, dial=serve(echo)) as task:
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+    assert task.close_event == CloseEvent(code=1001)
+
+
+async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no rule foresees ends the block with a group, as in any nursery, and nothing is left behind."""
+    from trio_socket_task._driver import Driver  # noqa: PLC0415
+
+    def fail(_self: Driver, _data: bytes) -> None:
+        raise AssertionError("a bug")  # noqa: TRY003
+
+    task: SocketTask | None = None
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012
+        async with connect_socket(URL, dial=serve(echo)) as task:
+            monkeypatch.setattr(Driver, "_take", fail)
+            task._driver.reading._take = lambda data: fail(task._driver, data)
+            await task.send("x")
+            await trio.sleep_forever()
+    assert caught.group_contains(AssertionError, match="a bug")
+    assert task is not None
+    assert task.ready_state is not ReadyState.OPEN
+
+
+async def test_a_block_left_as_a_bug_shows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the body itself has succeeded."""
+    from trio_socket_task._driver import Driver  # noqa: PLC0415
+
+    block = connect_socket(URL, dial=serve(echo))
+    task = await block.__aenter__()
+    monkeypatch.setattr(Driver, "_conclude", lambda _self: 1 / 0)
+    task.close()
+    with pytest.raises(trio.Cancelled):
+        await trio.sleep_forever()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await block.__aexit__(None, None, None)
+    assert caught.group_contains(ZeroDivisionError)

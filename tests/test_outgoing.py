@@ -1,0 +1,181 @@
+"""`_outgoing`: whole frames, in order, in few writes."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+from trio_socket_task._outgoing import Outgoing
+
+
+class ScriptedWire:
+    """A wire that takes as much at once as a test allows, and waits while it is told to."""
+
+    def __init__(self, at_once: int = 10**9) -> None:
+        self.at_once = at_once
+        self.writes: list[bytes] = []
+        self.error: Exception | None = None
+        self.open = trio.Event()
+        self.open.set()
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        if self.error is not None:
+            raise self.error
+        taken = min(self.at_once, len(data))
+        if taken:
+            self.writes.append(bytes(data[:taken]))
+        return taken
+
+    async def send(self, data: bytes | memoryview) -> None:
+        await self.open.wait()
+        if self.error is not None:
+            raise self.error
+        self.writes.append(bytes(data))
+
+    async def receive(self, max_bytes: int) -> bytes:
+        del max_bytes
+        await trio.sleep_forever()
+        return b""
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Setup:
+    """An outgoing queue whose writer runs in a test's nursery."""
+
+    def __init__(self, nursery: trio.Nursery, wire: ScriptedWire, limit: int = 100) -> None:
+        self.wire = wire
+        self.broken: list[Exception] = []
+        self.started = 0
+        self._nursery = nursery
+        self.out = Outgoing(wire, limit, self._start, self.broken.append)
+
+    def _start(self) -> None:
+        self.started += 1
+        self._nursery.start_soon(self.out.run)
+
+
+async def test_a_lone_message_is_written_at_once(nursery: trio.Nursery) -> None:
+    """By its sender: no task is woken, none even started."""
+    setup = Setup(nursery, ScriptedWire())
+    for _ in range(3):
+        setup.out.eager = True
+        setup.out.put(b"x")
+    assert setup.wire.writes == [b"x"] * 3
+    assert setup.started == 0
+
+
+async def test_a_burst_is_joined(nursery: trio.Nursery) -> None:
+    """The first goes at once, the others in one write; the writer is started once."""
+    setup = Setup(nursery, ScriptedWire())
+    for _ in range(2):
+        setup.out.eager = True
+        for letter in (b"a", b"b", b"c"):
+            setup.out.put(letter)
+        await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"a", b"bc", b"a", b"bc"]
+    assert setup.started == 1
+    assert setup.out.size == 0
+
+
+async def test_a_frame_of_which_a_part_was_taken_is_finished_first(nursery: trio.Nursery) -> None:
+    """Nothing comes between its parts, not even a control frame."""
+    setup = Setup(nursery, ScriptedWire(at_once=2))
+    setup.out.put(b"abcd")
+    setup.out.put(b"efgh")
+    setup.out.put_control(b"PONG")
+    await wait_all_tasks_blocked()
+    assert b"".join(setup.wire.writes) == b"abcdPONGefgh"
+
+
+async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery: trio.Nursery) -> None:
+    """Between frames, even while the queue is over its limit."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    await wait_all_tasks_blocked()
+    setup.out.put(b"second")
+    assert not setup.out.has_room()
+    setup.out.put_control(b"PING")
+    setup.out.put_control(b"PONG")
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"first", b"PINGPONGsecond"]
+
+
+async def test_a_control_frame_that_finds_no_taker_waits(nursery: trio.Nursery) -> None:
+    """It goes by the writer then."""
+    setup = Setup(nursery, ScriptedWire(at_once=0))
+    setup.out.put_control(b"PONG")
+    await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"PONG"]
+
+
+async def test_batches_are_bounded(nursery: trio.Nursery) -> None:
+    """So that a control frame never waits behind more than 64 KiB of other frames, or one large one."""
+    setup = Setup(nursery, ScriptedWire(), limit=10**6)
+    setup.out.eager = False
+    for size in (40_000, 40_000, 10_000, 100_000, 5):
+        setup.out.put(b"x" * size)
+    await wait_all_tasks_blocked()
+    assert [len(data) for data in setup.wire.writes] == [40_000, 50_000, 100_000, 5]
+
+
+async def test_the_close_frame_is_last(nursery: trio.Nursery) -> None:
+    """What was queued goes before it; nothing is taken after it."""
+    setup = Setup(nursery, ScriptedWire())
+    setup.out.put(b"a")
+    setup.out.put(b"b")
+    setup.out.finish(b"CLOSE")
+    setup.out.finish(b"AGAIN")
+    setup.out.put_control(b"PONG")
+    await wait_all_tasks_blocked()
+    assert b"".join(setup.wire.writes) == b"abCLOSE"
+
+
+async def test_senders_wait_in_order_for_room(nursery: trio.Nursery) -> None:
+    """Each gets its turn when the queue has shrunk below the limit; one woken sender wakes the next."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=10)
+    setup.wire.open = trio.Event()
+    order: list[int] = []
+
+    async def send(number: int) -> None:
+        if not setup.out.has_room():
+            await setup.out.room.park()
+        order.append(number)
+        setup.out.put(b"%4d" % number)
+
+    for number in range(10):
+        nursery.start_soon(send, number)
+        await wait_all_tasks_blocked()
+    assert order == [0, 1, 2]
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert order == list(range(10))
+    assert b"".join(setup.wire.writes) == b"".join(b"%4d" % number for number in range(10))
+
+
+@pytest.mark.parametrize("where", ["at once", "in the writer"])
+async def test_a_failed_write_ends_writing(nursery: trio.Nursery, where: str) -> None:
+    """What was queued is dropped, who waits is woken, nothing is taken any more, and the reason is told once."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
+    setup.wire.open = trio.Event()
+    drained: list[int] = []
+    setup.out.on_drained = lambda: drained.append(1)
+    error = trio.BrokenResourceError("reset")
+    if where == "at once":
+        setup.wire.error = error
+        setup.out.put(b"x")
+    else:
+        setup.out.put(b"x")
+        setup.out.put(b"y")
+        nursery.start_soon(setup.out.room.park)
+        await wait_all_tasks_blocked()
+        setup.wire.error = error
+        setup.wire.open.set()
+        await wait_all_tasks_blocked()
+    assert setup.broken == [error]
+    assert (setup.out.finished, setup.out.size, len(setup.out.room), drained) == (True, 0, 0, [1])
+    setup.out.put_control(b"PONG")
+    assert setup.wire.writes == []

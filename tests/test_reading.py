@@ -1,0 +1,172 @@
+"""`_reading`: who reads, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+from trio_socket_task._reading import GRACE, Reading
+
+
+class ScriptedWire:
+    """A wire whose bytes a test gives, and that tells who reads."""
+
+    def __init__(self) -> None:
+        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](100)
+        self.readers: list[str] = []
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        return len(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        del data
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self, max_bytes: int) -> bytes:
+        assert max_bytes == 10
+        self.readers.append(trio.lowlevel.current_task().name.rpartition(".")[2])
+        got = await self._bytes.receive()
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Setup:
+    """A reading with an inbox."""
+
+    def __init__(self, *, full: Callable[[], bool] = lambda: False) -> None:
+        self.inbox: deque[bytes] = deque()
+        self.waiting = trio.lowlevel.ParkingLot()
+        self.wire = ScriptedWire()
+        self.reading = Reading(self.wire, self.take, lambda: 10, full, self.waiting)
+
+    def take(self, data: bytes) -> None:
+        self.inbox.append(data)
+        self.waiting.unpark()
+
+    async def program(self) -> bytes:
+        """Wait for a message as a program does."""
+        while not self.inbox:
+            await self.reading.more()
+        return self.inbox.popleft()
+
+
+async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After one message that the background task read for it, it leads."""
+    del autojump_clock
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+
+    async def program() -> None:
+        for _ in range(4):
+            await setup.program()
+
+    await wait_all_tasks_blocked()
+    nursery.start_soon(program, name="program")
+    for _ in range(4):
+        await wait_all_tasks_blocked()
+        setup.wire.give.send_nowait(b"x")
+    await wait_all_tasks_blocked(0.001)
+    assert setup.wire.readers == ["background", "program", "program", "program"]
+
+
+async def test_the_background_task_takes_over_after_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Somebody must see pings and the peer's close."""
+    del autojump_clock
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    await trio.sleep(GRACE / 2)
+    assert setup.wire.readers[-1] != "background" or len(setup.wire.readers) > 1
+    await trio.sleep(2 * GRACE)
+    assert setup.wire.readers[-1] == "background"
+
+
+async def test_it_takes_over_at_once_when_told_to(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A program that waits for a pong does not wait for the grace."""
+    del autojump_clock
+    setup = Setup()
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    assert "background" not in setup.wire.readers
+    started = trio.current_time()
+    setup.reading.take_over()
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers[-1] == "background"
+    assert trio.current_time() == started
+
+
+async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """While it leads, the background task sleeps without a deadline, and stands by again when it leaves."""
+    del autojump_clock
+    setup = Setup()
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    nursery.start_soon(setup.reading.run, name="background")
+    nursery.start_soon(setup.program, name="program")
+    await trio.sleep(10 * GRACE)
+    setup.wire.give.send_nowait(b"y")
+    await trio.sleep(10 * GRACE)
+    assert setup.wire.readers[1:] == ["program", "background"]
+
+
+async def test_a_leader_that_is_cancelled_hands_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """To a program that waits with it; no byte is lost."""
+    del autojump_clock
+    setup = Setup()
+    got: list[bytes] = []
+
+    async def leader() -> None:
+        with trio.move_on_after(1):
+            await setup.program()
+
+    async def follower() -> None:
+        got.append(await setup.program())
+
+    nursery.start_soon(leader, name="leader")
+    await wait_all_tasks_blocked()
+    nursery.start_soon(follower, name="follower")
+    await trio.sleep(2)
+    setup.wire.give.send_nowait(b"x")
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers == ["leader", "follower"]
+    assert got == [b"x"]
+
+
+async def test_reading_pauses_while_buffers_are_full(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """For the background task and for programs; `paused_until` says since when it goes on."""
+    del autojump_clock
+    full = True
+    setup = Setup(full=lambda: full)
+    nursery.start_soon(setup.reading.run, name="background")
+    nursery.start_soon(setup.program, name="program")
+    await trio.sleep(1)
+    assert setup.wire.readers == []
+    assert setup.reading.paused_until == float("inf")
+    full = False
+    setup.reading.call()
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers == ["background"]
+    assert setup.reading.paused_until == trio.current_time()
+
+
+@pytest.mark.parametrize("end", [b"", trio.BrokenResourceError("reset"), OSError("foreign")])
+async def test_the_end(nursery: trio.Nursery, end: bytes | Exception) -> None:
+    """No bytes, or any error, ends it; the first reason stands."""
+    del nursery
+    setup = Setup()
+    setup.wire.give.send_nowait(end)
+    await setup.reading.run()
+    assert setup.reading.over
+    assert setup.reading.error is (end or None)
+    setup.reading.end(ValueError())
+    assert setup.reading.error is (end or None)
