@@ -10,6 +10,7 @@ import trio
 import trustme
 from peer import Peer, Script
 from trio.testing import lockstep_stream_pair, memory_stream_pair
+
 from trio_socket_task import Dial
 
 Serve = Callable[..., Dial]

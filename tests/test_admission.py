@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
+
 from trio_socket_task import (
     Coexist,
     CoexistencePolicy,

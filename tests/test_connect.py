@@ -9,6 +9,7 @@ import trio
 from conftest import Serve
 from peer import URL, Peer, echo
 from trio.testing import MockClock
+
 from trio_socket_task import (
     CloseEvent,
     Coexist,
@@ -36,7 +37,7 @@ async def test_nested_blocks_share_the_runs_limit_of_five(serve: Serve) -> None:
             if depth < 5:
                 await nest(depth + 1)
             else:
-                with pytest.raises(SocketLimitError, match="connect_socket.url, manager=manager"):
+                with pytest.raises(SocketLimitError, match=r"connect_socket.url, manager=manager"):
                     await nest(6)
 
     await nest(1)
@@ -118,10 +119,10 @@ async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytes
     from trio_socket_task._driver import Driver  # noqa: PLC0415
 
     def fail(_self: Driver, _data: bytes) -> None:
-        raise AssertionError("a bug")  # noqa: TRY003
+        raise AssertionError("a bug")
 
     task: SocketTask | None = None
-    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012
+    with pytest.raises(BaseExceptionGroup) as caught:
         async with connect_socket(URL, dial=serve(echo)) as task:
             monkeypatch.setattr(Driver, "_take", fail)
             task._driver.reading._take = lambda data: fail(task._driver, data)

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import trio
+
 from trio_socket_task import (
     CloseEvent,
     ConnectError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+
 from trio_socket_task import CloseCode, CloseEvent, MessageEvent
 from trio_socket_task._events import Header
 

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
+
 from trio_socket_task import CloseCode
 from trio_socket_task._frames import Close, Decoder, Item, Opcode, Ping, Pong, encode, encode_close
 

@@ -6,7 +6,9 @@ import pytest
 import trio
 from conftest import Serve
 from peer import TEXT, URL, Peer, Script, frame
+
 from trio_socket_task import ConnectError, ConnectTimeoutError, HandshakeError, connect_socket
+from trio_socket_task._handshake import _HeadOnly
 
 
 async def refuse(peer: Peer, *parts: bytes, end: bool = True) -> None:
@@ -133,7 +135,7 @@ async def test_o4_a_slow_body_is_not_awaited(serve: Serve, autojump_clock: trio.
 
 async def test_o4_an_endless_header_is_refused(serve: Serve) -> None:
     """In one field or in many, and in interim responses."""
-    for endless in (b"x" * 1000, b"x: y\r\n" * 100, b"\r\nHTTP/1.1 103 Early\r\nX: " + b"x" * 900 + b"\r\n"):
+    for endless in (b"x" * 1000, b"x: y\r\n" * 100, b"x\r\n\r\nHTTP/1.1 103 Early\r\nX: " + b"x" * 900):
 
         async def script(peer: Peer, endless: bytes = endless) -> None:
             await peer.read_request()
@@ -142,7 +144,7 @@ async def test_o4_an_endless_header_is_refused(serve: Serve) -> None:
                 while True:
                     await peer.send(endless)
 
-        with pytest.raises(HandshakeError, match="head of more than 65536 bytes|not valid HTTP"):
+        with pytest.raises(HandshakeError, match=r"head of more than 65536 bytes|not valid HTTP"):
             async with connect_socket(URL, dial=serve(script, lockstep=True)):
                 pass
 
@@ -238,6 +240,13 @@ async def test_a_reset_during_the_handshake() -> None:
             async with connect_socket(URL, dial=dial):
                 pass
         assert isinstance(caught.value.__cause__, cause)
+
+
+async def test_trio_websocket_sees_a_whole_stream() -> None:
+    """Whatever of a stream it may come to use."""
+    head = _HeadOnly(Broken(), URL)
+    await head.wait_send_all_might_not_block()
+    await head.aclose()
 
 
 async def test_a_reset_inside_a_refusal() -> None:

@@ -8,6 +8,7 @@ import logging
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
+
 from trio_socket_task import CloseEvent, Listener, MessageEvent, OpenEvent
 from trio_socket_task._listeners import FACTS_KEPT, MESSAGE_OVERHEAD, Listeners, Mailbox, Topic
 

@@ -7,6 +7,7 @@ import trio
 from conftest import Serve
 from peer import TEXT, URL, Peer, close_frame, echo, frame
 from trio.testing import MockClock, wait_all_tasks_blocked
+
 from trio_socket_task import (
     CloseEvent,
     Coexist,
@@ -150,9 +151,8 @@ async def test_global_send_and_close(serve: Serve) -> None:
     """They act on the earliest socket that is not CLOSED; the binding moves when that has closed (contract 2.4)."""
     async with open_socket_manager() as manager:
         assert manager.current is None
-        for call in (lambda: manager.close_socket(), lambda: manager.close_socket(9)):
-            with pytest.raises(SocketNotOpenError, match="there is no socket"):
-                call()
+        with pytest.raises(SocketNotOpenError, match="there is no socket"):
+            manager.close_socket()
         with pytest.raises(SocketNotOpenError, match="there is no socket"):
             await manager.send_socket_message("x")
         one = manager.connect_socket(URL, dial=serve(echo))
@@ -212,9 +212,9 @@ async def test_global_listeners_follow_the_current_socket(serve: Serve) -> None:
         await three.wait_closed()
         assert "during the handshake" in (await errors.receive()).err_msg
         assert (await closes.receive()).code == 1006
-    for listener in (*before, closes, errors):
+    for receive in (before[0].receive, before[1].receive, closes.receive, errors.receive):
         with pytest.raises(trio.EndOfChannel):
-            await listener.receive()
+            await receive()
     with pytest.raises(trio.EndOfChannel):
         await manager.on_socket_open().receive()
 
@@ -252,6 +252,26 @@ async def test_a_global_listener_that_is_full_stops_the_next_socket_too(
         for _ in range(30):
             await listener.receive()
         await task.wait_closed()
+
+
+async def test_a_full_global_listener_is_read_while_the_next_socket_connects(serve: Serve) -> None:
+    """There is nothing to wake yet."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(frame(TEXT, b"x" * 2**20), frame(TEXT, b"y" * (2**24 - 2**20)))
+        await peer.finish()
+
+    async with open_socket_manager() as manager:
+        listener = manager.on_socket_message()
+        full = manager.connect_socket(URL, dial=serve(script))
+        await wait_all_tasks_blocked()
+        await full.aclose()
+        connecting = manager.connect_socket(URL, dial=serve(silent))
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            await listener.receive()
+        assert connecting.ready_state is ReadyState.CONNECTING
 
 
 async def test_leaving_closes_every_socket_gracefully(serve: Serve) -> None:

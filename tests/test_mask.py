@@ -6,9 +6,10 @@ import importlib
 import sys
 
 import pytest
+from websockets.speedups import apply_mask
+
 from trio_socket_task import _mask
 from trio_socket_task._mask import KeySource, mask, mask_in_python
-from websockets.speedups import apply_mask
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 124, 127, 128, 129, 130, 131, 65535, 65536, 65537])

@@ -6,6 +6,7 @@ import ssl
 from typing import cast
 
 import pytest
+
 from trio_socket_task import ConnectOptions, Heartbeat, InvalidOptionsError
 from trio_socket_task._options import Options, check_close, check_data, check_options, is_own_field
 from trio_socket_task._url import check_url

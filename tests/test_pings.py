@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 from trio.testing import MockClock
+
 from trio_socket_task._pings import Pings
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
+
 from trio_socket_task._reading import GRACE, Reading
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+
 from trio_socket_task import CloseEvent, ConnectError, ReadyState, SocketClosedError, SocketLostError
 from trio_socket_task._state import TRANSITIONS, Life, Trigger
 

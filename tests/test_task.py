@@ -9,6 +9,7 @@ import trio
 from conftest import Serve, ServeTcp
 from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, echo, frame
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
+
 from trio_socket_task import (
     CloseEvent,
     ConnectError,

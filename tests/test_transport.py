@@ -12,6 +12,7 @@ import trio
 from conftest import ServeTcp
 from peer import Peer
 from trio.testing import memory_stream_pair
+
 from trio_socket_task import ConnectError, ConnectOptions
 from trio_socket_task._options import Options, check_options
 from trio_socket_task._transport import open_stream, words
@@ -56,7 +57,7 @@ async def test_tls_with_a_given_context(
 async def test_the_default_context_checks_certificates(serve_tcp: ServeTcp, server_context: ssl.SSLContext) -> None:
     """A certificate of an unknown authority is refused, in the words of OpenSSL (hazard O3)."""
     url = await serve_tcp(refused_by_client, server_context)
-    with pytest.raises(ConnectError, match="the TLS handshake failed: .*CERTIFICATE_VERIFY_FAILED") as caught:
+    with pytest.raises(ConnectError, match=r"the TLS handshake failed: .*CERTIFICATE_VERIFY_FAILED") as caught:
         await open_stream(options(url))
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
@@ -89,7 +90,11 @@ async def test_dial_reaches_a_unix_socket() -> None:
         listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
         await listener.bind(path)
         listener.listen()
-        dialled = await open_stream(options("ws://local/", dial=lambda _host, _port: trio.open_unix_socket(path)))
+
+        async def dial(_host: str, _port: int) -> trio.abc.Stream:
+            return await trio.open_unix_socket(path)
+
+        dialled = await open_stream(options("ws://local/", dial=dial))
         await dialled.stream.aclose()
         listener.close()
 
@@ -112,7 +117,7 @@ async def test_refused_by_the_host_on_every_address() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(ConnectError, match="all attempts to connect .*Connection refused") as caught:
+        with pytest.raises(ConnectError, match=r"all attempts to connect .*Connection refused") as caught:
             await open_stream(options(f"ws://127.0.0.1:{port}/"))
     assert isinstance(caught.value.__cause__, OSError)
 
@@ -137,6 +142,42 @@ async def test_a_cancelled_tls_handshake_leaves_no_socket(serve_tcp: ServeTcp) -
         await open_stream(options(url))
     assert scope.cancelled_caught
     await ended.wait()
+
+
+class Foreign(trio.abc.Stream):
+    """A stream that raises what no Trio stream raises."""
+
+    closed = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        del data
+        await trio.lowlevel.checkpoint()
+        raise ValueError("a bug of dial's author")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        del max_bytes
+        await trio.sleep_forever()
+        return b""
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_foreign_stream_that_fails_in_tls() -> None:
+    """Its exception is the cause of a ConnectError, and it is closed."""
+    stream = Foreign()
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return stream
+
+    with pytest.raises(ConnectError, match="the TLS handshake failed: a bug of dial's author"):
+        await open_stream(options("wss://a/", dial=dial))
+    assert stream.closed
 
 
 def test_words_of_an_exception_without_any() -> None:

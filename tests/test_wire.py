@@ -9,6 +9,7 @@ import struct
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+
 from trio_socket_task._wire import SocketWire, StreamWire, wire_for
 
 

@@ -238,13 +238,13 @@ class Driver:
         if self._decoder.done:
             return
         for item in self._decoder.receive(data):
-            if type(item) is tuple:
+            if isinstance(item, tuple):
                 self._deliver(*item)
             elif isinstance(item, Ping):
                 self.outgoing.put_control(encode(Opcode.PONG, item.payload))
             elif isinstance(item, Pong):
                 self.pings.answer(item.payload)
-            elif isinstance(item, Close):
+            else:
                 self._on_peer_close(item)
         self.outgoing.eager = True
         if self.violation is not None:

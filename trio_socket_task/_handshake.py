@@ -59,12 +59,12 @@ async def shake_hands(stream: trio.abc.Stream, options: Options) -> Opened:
             protocol = connection.subprotocol
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        refused, others = group.split(ConnectError)
-        if refused is not None:
-            raise _first(refused) from _first(refused).__cause__
-        if others is None or others.subgroup(Exception) is None:
+        failures = group.subgroup(Exception)
+        if failures is None:  # it was cancelled
             raise
-        error = _judgement(_first(group))
+        error = _judgement(_first(failures))
+        if isinstance(error, ConnectError):
+            raise error from error.__cause__
         raise HandshakeError(
             address.url, f"the server's response is not valid: {error}", _SWITCHING_PROTOCOLS, head.header
         ) from error
@@ -80,7 +80,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _judgement(error: BaseException) -> BaseException:
     """Find what trio-websocket disliked: it trips over its own refusal, so the first error in the chain says it."""
-    while error.__context__ is not None:
+    while error.__context__ is not None and not isinstance(error, ConnectError):
         error = error.__context__
     return error
 
@@ -101,7 +101,7 @@ class _HeadOnly(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
             await self._stream.send_all(data)
-        except trio.BrokenResourceError as error:
+        except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
             raise self._broken(error) from root(error)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -116,12 +116,15 @@ class _HeadOnly(trio.abc.Stream):
         if self._given:
             await trio.sleep_forever()
         self._given = True
+        return await self._read_head()
+
+    async def _receive(self) -> bytes:
         try:
-            return await self._read_head()
-        except trio.BrokenResourceError as error:
+            return bytes(await self._stream.receive_some(_READ))
+        except Exception as error:  # noqa: BLE001 (as above)
             raise self._broken(error) from root(error)
 
-    def _broken(self, error: trio.BrokenResourceError) -> ConnectError:
+    def _broken(self, error: Exception) -> ConnectError:
         return ConnectError(self._url, f"the connection broke during the handshake: {words(root(error))}")
 
     async def _read_head(self) -> bytes:
@@ -145,7 +148,7 @@ class _HeadOnly(trio.abc.Stream):
             else:
                 if total > _LIMIT:
                     raise HandshakeError(self._url, f"the server's response has a head of more than {_LIMIT} bytes")
-                data = bytes(await self._stream.receive_some(_READ))
+                data = await self._receive()
                 if not data:
                     raise ConnectError(self._url, "the peer closed the connection during the handshake")
                 total += len(data)
@@ -169,8 +172,8 @@ class _HeadOnly(trio.abc.Stream):
                     body += event.data
                 elif event is h11.NEED_DATA:
                     try:
-                        data = bytes(await self._stream.receive_some(_READ))
-                    except trio.BrokenResourceError:
+                        data = await self._receive()
+                    except ConnectError:
                         break
                     total += len(data)
                     http.receive_data(data)

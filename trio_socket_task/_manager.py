@@ -89,7 +89,7 @@ class SocketManager:
 
     @property
     def current(self) -> SocketTask | None:
-        """The socket that the global functions act on: the earliest that is not CLOSED."""
+        """The socket that the global functions act on, which is the earliest that is not CLOSED."""
         return self._members[0].task if self._members else None
 
     def connect_socket(self, url: str, **options: Unpack[ConnectOptions]) -> SocketTask:
@@ -103,9 +103,8 @@ class SocketManager:
             SocketLimitError: The policy admits no more; nothing was dialled.
             RuntimeError: The manager's block has ended.
         """
-        if self._nursery is None:
-            raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
         member = self._admit(url, options)
+        assert self._nursery is not None  # noqa: S101 (only its block gives a manager out)
         self._nursery.start_soon(member.driver.run)
         return member.task
 

@@ -45,13 +45,11 @@ class Pings:
         """Take a pong: it answers its ping and those before, because a peer may answer the latest only."""
         if payload not in self._pending:
             return  # unsolicited pongs are allowed, and mean nothing
-        for pending in list(self._pending.values()):
-            del self._pending[pending.payload]
-            pending.rtt = trio.current_time() - pending.sent
-            self.rtt = pending.rtt
-            pending.settled.set()
-            if pending.payload == payload:
-                return
+        payloads = list(self._pending)
+        for answered in payloads[: payloads.index(payload) + 1]:
+            ping = self._pending.pop(answered)
+            ping.rtt = self.rtt = trio.current_time() - ping.sent
+            ping.settled.set()
 
     def end(self) -> None:
         """Say that no pong will come any more."""

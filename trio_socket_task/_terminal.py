@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import trio
 
@@ -31,9 +32,7 @@ async def talk(url: str) -> int:
 
 async def _send_lines(task: SocketTask) -> None:
     """Send each line as text; at the end, close."""
-    try:
+    with suppress(SocketClosedError, SocketLostError):
         while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
             await task.send(line.rstrip("\n"))
-    except (SocketClosedError, SocketLostError):
-        return
     task.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+from contextlib import AsyncExitStack
 from typing import final
 
 import attrs
@@ -37,22 +38,22 @@ async def open_stream(options: Options) -> Dialled:
     except Exception as error:  # noqa: BLE001 (whatever a foreign dial raises)
         raise ConnectError(address.url, words(error)) from root(error)
     connected = trio.current_time()
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(trio.aclose_forcefully, stream)
         if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
         if not address.secure:
+            stack.pop_all()
             return Dialled(stream=stream, dial_seconds=connected - started, tls_seconds=None)
         # https_compatible: a WebSocket's end is its Close frame, and few servers send close_notify (RFC 2818 2.2.1).
         secured = trio.SSLStream(
             stream, options.ssl_context or _default_context(), server_hostname=address.host, https_compatible=True
         )
-        await secured.do_handshake()
-    except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(stream)
-        raise ConnectError(address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
+        try:
+            await secured.do_handshake()
+        except Exception as error:  # noqa: BLE001 (as above)
+            raise ConnectError(address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
+        stack.pop_all()
     return Dialled(stream=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
 
 

@@ -86,10 +86,9 @@ class SocketWire:
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 return os.read(self._socket.fileno(), max_bytes)
-            except BlockingIOError:
-                continue
             except OSError as error:
-                raise _broken(error) from error
+                if not isinstance(error, BlockingIOError):
+                    raise _broken(error) from error
 
     async def aclose(self) -> None:
         """Close the socket."""

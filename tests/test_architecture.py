@@ -1,0 +1,105 @@
+"""The floors: imports go down only, the pure modules are pure, and nothing private of others is used."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import trio_socket_task
+
+FLOORS = [
+    {"_version", "_events", "_mask"},
+    {"_errors", "_frames"},
+    {"_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_pings"},
+    {"_options", "_outgoing", "_reading"},
+    {"_transport"},
+    {"_handshake"},
+    {"_opening"},
+    {"_driver", "_block"},
+    {"_task"},
+    {"_manager"},
+    {"_connect"},
+    {"_demo", "_terminal"},
+    {"__init__", "__main__"},
+]
+PURE = {"_version", "_events", "_mask", "_url", "_options", "_state", "_admission", "_frames"}
+FOLDER = Path(trio_socket_task.__file__).parent
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
+FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
+
+
+def tree(module: str) -> ast.Module:
+    """Parse a module."""
+    return ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def own_imports(module: str) -> Iterator[str]:
+    """Give the modules of the package that a module imports."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield node.module or "__init__"
+
+
+def foreign_imports(module: str) -> Iterator[str]:
+    """Give what a module imports from elsewhere, dotted."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_a_floor() -> None:
+    """A new module is put on one."""
+    assert set(MODULES) == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    """Never up, never sideways."""
+    assert [other for other in own_imports(module) if FLOOR[other] >= FLOOR[module]] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_stands_as_low_as_it_can(module: str) -> None:
+    """So that the floors tell what depends on what."""
+    lowest = max((FLOOR[other] + 1 for other in own_imports(module)), default=0)
+    if module not in {"_dial", "_wire", "_pings", "_block", "__main__", "__init__", "_frames"}:
+        assert FLOOR[module] <= max(lowest, 0) + 2
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_pure_modules_know_nothing_of_trio(module: str) -> None:
+    """No `async def`, no `import trio`."""
+    assert not any(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(tree(module)))
+    assert [name for name in foreign_imports(module) if name.split(".")[0] in {"trio", "trio_websocket"}] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_private_of_other_packages(module: str) -> None:
+    """Neither imported nor reached through an attribute."""
+    for name in foreign_imports(module):
+        assert not re.search(r"(^|\.)_(?!_)", name.replace("__future__", "")), name
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            foreign = node.value.id in {"trio", "trio_websocket", "h11", "attrs", "ssl", "os"}
+            assert not (foreign and node.attr.startswith("_")), f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_habits(module: str) -> None:
+    """A docstring first, no TYPE_CHECKING block, no catch-all without raise, no async generator."""
+    parsed = tree(module)
+    assert ast.get_docstring(parsed)
+    source = (FOLDER / f"{module}.py").read_text(encoding="utf-8")
+    assert "TYPE_CHECKING" not in source
+    assert len(source.splitlines()) <= 350
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Name) and node.type.id == "BaseException":
+            assert any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+        if isinstance(node, ast.AsyncFunctionDef):
+            assert not any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node))

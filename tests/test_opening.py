@@ -1,0 +1,55 @@
+"""`_opening`: one deadline over everything."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from conftest import Serve
+from peer import TEXT, URL, Peer, frame
+from trio.testing import MockClock
+
+from trio_socket_task import ConnectTimeoutError, HandshakeError
+from trio_socket_task._opening import open_connection
+from trio_socket_task._options import check_options
+from trio_socket_task._url import check_url
+
+
+async def test_an_open_connection(serve: Serve) -> None:
+    """With what the server said, and what it sent right after."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept("Sec-WebSocket-Protocol: a", then=frame(TEXT, b"x"))
+
+    connection = await open_connection(check_options(check_url(URL), {"dial": serve(script), "protocols": ["a"]}))
+    assert (connection.protocol, connection.rest) == ("a", frame(TEXT, b"x"))
+    assert connection.header["upgrade"] == "websocket"
+    assert connection.handshake_seconds >= 0
+    await connection.wire.aclose()
+
+
+async def test_a_failed_handshake_closes_the_stream(serve: Serve) -> None:
+    """The peer sees the end."""
+    ended: list[bool] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"nonsense\r\n")
+        ended.append(await peer.read_end())
+
+    with pytest.raises(HandshakeError):
+        await open_connection(check_options(check_url(URL), {"dial": serve(script)}))
+    await trio.testing.wait_all_tasks_blocked()
+    assert ended == [True]
+
+
+async def test_the_deadline_covers_dialling(autojump_clock: MockClock) -> None:
+    """A name that takes for ever to resolve, say."""
+    del autojump_clock
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with pytest.raises(ConnectTimeoutError):
+        await open_connection(check_options(check_url(URL), {"dial": dial, "timeout": 3}))
+    assert trio.current_time() < 4
