@@ -708,6 +708,26 @@ async def test_a_close_frame_that_waits_goes_out_after_the_peers_end(serve: Serv
     assert task.close_event == CloseEvent(code=1000, peer_code=1000)
 
 
+async def test_a_send_in_any_moment_of_the_end(serve: Serve) -> None:
+    """It succeeds or finds the socket lost, and nothing else."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.aclose()
+
+    lost = 0
+    for checkpoints in range(20):
+        async with connect_socket(URL, dial=serve(script)) as task:
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            try:
+                task.send_nowait("x")
+            except SocketLostError:
+                lost += 1
+            await task.wait_closed()
+    assert lost > 3
+
+
 async def test_statistics(serve: Serve) -> None:
     """Messages and bytes both ways, and the timings of the opening."""
     async with connect_socket(URL, dial=serve(echo)) as task:

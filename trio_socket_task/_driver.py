@@ -114,15 +114,17 @@ class Driver:
         """Move messages until the connection is over, then close the stream."""
         with self._lifetime:
             async with trio.open_nursery() as nursery:
-                self._start(connection, nursery)
-                await self.reading.run()
-                if self.violation is not None:
-                    self._close_after_violation(self.violation)
-                await self._drain()
-                nursery.cancel_scope.cancel()
-        self._conclude()
-        forced = self._lifetime.cancel_called
-        with trio.move_on_after(0 if forced else self.options.close_timeout):
+                try:
+                    self._start(connection, nursery)
+                    await self.reading.run()
+                    if self.violation is not None:
+                        self._close_after_violation(self.violation)
+                    await self._drain()
+                finally:
+                    self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
+                    nursery.cancel_scope.cancel()
+        self._limit_lifetime(0 if self._lifetime.cancel_called else self.options.close_timeout)
+        with trio.move_on_at(self._lifetime.deadline):
             with suppress(Exception):  # a connection that is over need not close well
                 await connection.wire.aclose()
 
@@ -154,6 +156,7 @@ class Driver:
         """Say why the connection is over, where that is a failure, and let nobody wait any more."""
         error = self.reading.error or self._write_error
         self.reading.end(None)
+        self.outgoing.finished = True
         if self.life.ready_state is ReadyState.OPEN or error is not None:
             why = "the peer ended the connection without a Close frame"
             self._lose(why if error is None else words(root(error)), error)

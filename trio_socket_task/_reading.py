@@ -93,6 +93,8 @@ class Reading:
         except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
             self.end(error)
             return
+        if self.over:
+            return  # it came while somebody else ended the connection
         if data:
             self._led |= bool(self._waiting)
             self._take(data)
