@@ -62,6 +62,20 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the Autobahn suite against the client and compare with the table of expected results."""
+    python2 = shutil.which("python2.7")
+    if python2 is None:
+        session.error("the Autobahn suite runs on Python 2.7 only, and there is no python2.7 on PATH")
+    install(session, "conformance")
+    suite = Path(session.create_tmp()).resolve() / "suite"
+    if not (suite / "bin" / "wstest").exists():
+        session.run("virtualenv", "--quiet", "--python", python2, str(suite))
+        session.run(str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==25.10.1", external=True)
+    session.run("python", "tests/conformance/run.py", str(suite / "bin" / "python"), *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings as errors."""
     install(session, "docs")

@@ -1,0 +1,122 @@
+"""Run the Autobahn suite against this client and compare the result with the table that is kept beside this file.
+
+    python run.py PYTHON2 [CASE ...]
+
+PYTHON2 is a Python 2.7 that has autobahntestsuite. Cases are patterns such as ``9.*``; without any, all but those of
+compression are run and compared.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import trio
+from trio_socket_task import ConnectError, SocketLostError, connect_socket
+
+HERE = Path(__file__).parent
+TABLE = HERE / "expected.json"
+AGENT = "trio-socket-task"
+LARGEST = 64 * 2**20  # group 9 goes up to 16 MiB
+RACES = {"3.4", "4.1.5", "4.2.5"}  # whether an answer leaves before the Close is a race inside the suite
+INFORMATIONAL = {"7.1.6", "7.13.1", "7.13.2"}
+Result = dict[str, str]
+
+
+def free_port() -> int:
+    """Give a loopback port that nobody listens on."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+async def echo(url: str) -> None:
+    """Send every message back, as the suite's cases ask, until the server closes."""
+    async with connect_socket(url, max_message_size=LARGEST, receive_buffer=LARGEST, close_timeout=5) as task:
+        try:
+            async for data in task:
+                await task.send(data)
+        except SocketLostError:
+            pass
+        await task.wait_closed()
+
+
+async def wait_for(url: str) -> None:
+    """Wait until the server listens."""
+    for _ in range(300):
+        try:
+            async with connect_socket(url):
+                return
+        except ConnectError:
+            await trio.sleep(0.1)
+    raise SystemExit("the suite's server did not start")
+
+
+async def run_cases(url: str) -> int:
+    """Run every case the server has."""
+    await wait_for(f"{url}/getCaseCount")
+    async with connect_socket(f"{url}/getCaseCount") as task:
+        count = int(await task.receive())
+    for case in range(1, count + 1):
+        with trio.fail_after(120):
+            await echo(f"{url}/runCase?case={case}&agent={AGENT}")
+    async with connect_socket(f"{url}/updateReports?agent={AGENT}") as task:
+        await task.wait_closed()
+    return count
+
+
+def measure(python2: str, cases: list[str], excluded: list[str]) -> tuple[dict[str, Result], float]:
+    """Run cases against a server of their own and give their results, and the seconds they took."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        spec = Path(folder) / "spec.json"
+        reports = Path(folder) / "reports"
+        settings = {"url": f"ws://127.0.0.1:{port}", "outdir": str(reports), "cases": cases}
+        spec.write_text(json.dumps({**settings, "exclude-cases": excluded, "exclude-agent-cases": {}}))
+        server = subprocess.Popen(
+            [python2, str(HERE / "fuzzingserver.py2"), str(spec)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            started = time.perf_counter()
+            trio.run(run_cases, f"ws://127.0.0.1:{port}")
+            seconds = time.perf_counter() - started
+        finally:
+            server.terminate()
+            server.wait()
+        index = json.loads((reports / "index.json").read_text())[AGENT]
+    results = {case: {key: result[key] for key in ("behavior", "behaviorClose")} for case, result in index.items()}
+    return results, seconds
+
+
+def differences(expected: dict[str, Result], results: dict[str, Result]) -> list[str]:
+    """Say where results are not what the table says."""
+    lines = [f"{case}: not run" for case in expected.keys() - results.keys()]
+    for case, result in results.items():
+        races = case in RACES and result["behavior"] == "NON-STRICT" and result["behaviorClose"] == "OK"
+        if result != expected.get(case) and not races:
+            lines.append(f"{case}: {result}, not {expected.get(case)}")
+    return sorted(lines)
+
+
+def main() -> int:
+    """Run, print, compare."""
+    python2, *cases = sys.argv[1:]
+    results, seconds = measure(python2, cases or ["*"], [] if cases else ["12.*", "13.*"])
+    for key in ("behavior", "behaviorClose"):
+        print(f"{key}: {dict(Counter(result[key] for result in results.values()))}")
+    print(f"{len(results)} cases in {seconds:.1f} s")
+    expected: dict[str, Result] = json.loads(TABLE.read_text())
+    wrong = differences({case: expected[case] for case in results if case in expected} if cases else expected, results)
+    print("\n".join(wrong) or "as expected")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
