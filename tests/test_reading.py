@@ -160,6 +160,17 @@ async def test_reading_pauses_while_buffers_are_full(nursery: trio.Nursery, auto
     assert setup.reading.paused_until == trio.current_time()
 
 
+async def test_what_comes_after_the_end_is_dropped(nursery: trio.Nursery) -> None:
+    """A program may still be reading when somebody else ends the connection."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.more)
+    await wait_all_tasks_blocked()
+    setup.reading.end(None)
+    setup.wire.give.send_nowait(b"late")
+    await wait_all_tasks_blocked()
+    assert not setup.inbox
+
+
 @pytest.mark.parametrize("end", [b"", trio.BrokenResourceError("reset"), OSError("foreign")])
 async def test_the_end(nursery: trio.Nursery, end: bytes | Exception) -> None:
     """No bytes, or any error, ends it; the first reason stands."""

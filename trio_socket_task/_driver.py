@@ -37,22 +37,23 @@ class Driver:
 
     def __init__(self, options: Options, predecessors: Sequence[Self] = ()) -> None:
         self.options = options
-        self.life = Life()
-        self.listeners = Listeners(options.receive_buffer, self._on_room)
-        self.pings = Pings()
+        self.life: Life = Life()
+        self.listeners: Listeners = Listeners(options.receive_buffer, self._on_room)
+        self.pings: Pings = Pings()
         self.on_freed: Callable[[], None] = _nothing
         """Called when the socket has ended, before its close event is delivered."""
         self.on_closed: Callable[[], None] = _nothing
         """Called when the close event was delivered."""
         self.connection: Connection | None = None
         """The connection, once it is open."""
-        self.settled = trio.Event()
+        self.settled: trio.Event = trio.Event()
         """Set when the socket is open, or has ended without."""
-        self.caught_up = trio.Event()
+        self.caught_up: trio.Event = trio.Event()
         """To be set, after a violation, when the program has taken all messages that came before it."""
-        self.no_more = False
+        self.no_more: bool = False
         """Whether no message can come any more."""
-        self.messages_sent = self.bytes_sent = 0
+        self.messages_sent: int = 0
+        self.bytes_sent: int = 0
         self._messages_received = self._bytes_received = 0
         self._predecessors = predecessors
         self._opening = trio.CancelScope()
@@ -130,14 +131,14 @@ class Driver:
 
     def _start(self, connection: Connection, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self.outgoing = Outgoing(
+        self.outgoing: Outgoing = Outgoing(
             connection.wire,
             self.options.send_buffer,
             start_writer=lambda: nursery.start_soon(self.outgoing.run),
             on_broken=self._on_write_error,
         )
         waiting = self.listeners.inbox.readers
-        self.reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
+        self.reading: Reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
         if self.options.heartbeat is not None:
             nursery.start_soon(self._beat, self.options.heartbeat.interval, self.options.heartbeat.timeout)
         self.listeners.open.publish(OpenEvent(connection.header))

@@ -86,9 +86,11 @@ class ConnectTimeoutError(ConnectError):
 
     def __init__(self, url: str, timeout: float) -> None:
         super().__init__(url, f"not open within {timeout:g} seconds; pass a longer timeout= if the server needs it")
-        self.args = (url, timeout)
         self.timeout = timeout
         """Seconds that the opening was allowed."""
+
+    def __reduce__(self) -> tuple[type[ConnectTimeoutError], tuple[str, float]]:
+        return type(self), (self.url, self.timeout)
 
 
 @final
@@ -104,13 +106,15 @@ class HandshakeError(ConnectError):
         body: bytes = b"",
     ) -> None:
         super().__init__(url, why)
-        self.args = (url, why, status_code, header, body)
         self.status_code = status_code
         """The HTTP status, or None when no valid HTTP response came."""
         self.header: Mapping[str, str] = {} if header is None else header
         """The fields of the response."""
         self.body = body
         """The body of the response as far as it was read, at most 64 KiB."""
+
+    def __reduce__(self) -> tuple[type[HandshakeError], tuple[str, str, int | None, Mapping[str, str], bytes]]:
+        return type(self), (self.url, self.why, self.status_code, self.header, self.body)
 
 
 @final

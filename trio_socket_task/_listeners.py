@@ -199,7 +199,7 @@ class Listeners:
         self._on_room = on_room
         self._limit = limit
         self.inbox: Mailbox[str | bytes] = Mailbox(limit, on_room=on_room)
-        self.keeps_inbox = True
+        self.keeps_inbox: bool = True
         """Whether messages go to the inbox."""
         self.open: Topic[OpenEvent] = Topic(once=True)
         self.message: Topic[MessageEvent] = Topic(once=False)

@@ -34,13 +34,13 @@ class Outgoing:
         self._writer: trio.lowlevel.Task | None = None
         self._writer_started = False
         self._writer_sleeps = False
-        self.size = 0
+        self.size: int = 0
         """Bytes not yet written."""
-        self.eager = True
+        self.eager: bool = True
         """Whether the next message is likely to be alone, and is written at once."""
-        self.finished = False
+        self.finished: bool = False
         """Whether the Close frame was taken, or writing failed; nothing is taken after it."""
-        self.room = trio.lowlevel.ParkingLot()
+        self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         """Senders that wait because `limit` bytes are queued."""
         self._granted = False  # whether a sender was woken that has not put its message yet
         self.on_drained: Callable[[], None] | None = None

@@ -41,11 +41,11 @@ class Reading:
         self._reading = False  # the background task reads
         self._sleeps = False  # the background task waits, without a deadline, for the leader to leave
         self._call = trio.Event()
-        self.over = False
+        self.over: bool = False
         """Whether there is no more to read."""
         self.error: Exception | None = None
         """What ended it; None when the peer ended its side."""
-        self.paused_until = -float("inf")
+        self.paused_until: float = -float("inf")
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
 
     @trio.lowlevel.enable_ki_protection

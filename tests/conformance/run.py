@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 import trio
+
 from trio_socket_task import ConnectError, SocketLostError, connect_socket
 
 HERE = Path(__file__).parent
