@@ -67,7 +67,6 @@ async def test_errors_come_before_anything_else() -> None:
 
 async def test_o11_cancelled_while_opening(serve: Serve, autojump_clock: MockClock) -> None:
     """No socket, no task, no slot is left."""
-    del autojump_clock
     ended: list[bool] = []
 
     async def script(peer: Peer) -> None:

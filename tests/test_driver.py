@@ -114,7 +114,6 @@ async def test_the_peers_answer_is_kept_beside_the_request(serve: Serve) -> None
 
 async def test_c1_the_peer_never_answers_the_close(serve: Serve, autojump_clock: MockClock) -> None:
     """Quiet, at the deadline, with the requested code."""
-    del autojump_clock
     async with connect_socket(URL, dial=serve(then(finish=False)), close_timeout=3) as task:
         started = trio.current_time()
         task.close(4001, "bye")
@@ -125,7 +124,6 @@ async def test_c1_the_peer_never_answers_the_close(serve: Serve, autojump_clock:
 
 async def test_c2_the_peer_closes_and_never_ends_the_connection(serve: Serve, autojump_clock: MockClock) -> None:
     """The program knows at once; the connection is gone at the deadline."""
-    del autojump_clock
     dial = serve(then(close_frame(1001, "away"), finish=False))
     async with connect_socket(URL, dial=dial, close_timeout=3) as task:
         started = trio.current_time()
@@ -198,7 +196,6 @@ async def test_c6_messages_after_our_close_are_delivered(serve: Serve) -> None:
 @pytest.mark.parametrize("way", ["exception", "cancel"])
 async def test_c7_the_body_raises_or_is_cancelled(serve: Serve, autojump_clock: MockClock, way: str) -> None:
     """Close 1001 goes out without waiting for an answer, and the exception comes out as it was."""
-    del autojump_clock
     seen: list[object] = []
 
     async def script(peer: Peer) -> None:
@@ -225,7 +222,6 @@ async def test_c7_the_body_raises_or_is_cancelled(serve: Serve, autojump_clock: 
 
 async def test_c7_abort_behind_a_blocked_write(serve: Serve, autojump_clock: MockClock) -> None:
     """Where the peer does not read, it takes a tenth of a second."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -318,7 +314,6 @@ async def test_r8_tls_ends_without_close_notify(
 
 async def test_r1_pings_are_answered_while_the_program_does_not_read(serve: Serve, autojump_clock: MockClock) -> None:
     """And the peer's close is seen."""
-    del autojump_clock
     pongs: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -339,7 +334,6 @@ async def test_r1_pings_are_answered_while_the_program_does_not_read(serve: Serv
 
 async def test_r1_reading_stops_while_the_buffer_is_full(serve: Serve, autojump_clock: MockClock) -> None:
     """Then the peer's writes wait; reading goes on at half the buffer, and nothing is lost."""
-    del autojump_clock
     sent = 0
 
     async def script(peer: Peer) -> None:
@@ -359,7 +353,6 @@ async def test_r1_reading_stops_while_the_buffer_is_full(serve: Serve, autojump_
 
 async def test_c10_leaving_while_reading_is_paused(serve: Serve, autojump_clock: MockClock) -> None:
     """What finds no room after our Close is dropped, so that the handshake can finish."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -378,7 +371,6 @@ async def test_c10_leaving_while_reading_is_paused(serve: Serve, autojump_clock:
 
 async def test_c10_leaving_while_a_peer_floods_for_ever(serve: Serve, autojump_clock: MockClock) -> None:
     """Gone by the deadline."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -399,7 +391,6 @@ async def test_c10_leaving_while_a_peer_floods_for_ever(serve: Serve, autojump_c
 )
 async def test_r6_r7_a_violation(serve: Serve, autojump_clock: MockClock, bad: bytes, code: int) -> None:
     """Close goes out with the right code; what came before is delivered; then the socket is lost."""
-    del autojump_clock
     seen: list[object] = []
     dial = serve(then(frame(TEXT, b"good"), bad, frame(TEXT, b"late"), seen=seen))
     async with connect_socket(URL, dial=dial, max_message_size=100) as task:
@@ -431,7 +422,6 @@ async def test_r6_answers_leave_before_the_close_that_reports_a_violation(serve:
 
 async def test_r6_a_violation_while_the_program_does_not_read(serve: Serve, autojump_clock: MockClock) -> None:
     """The Close waits a tenth of a second at most, and a peer that never ends is dropped at the deadline."""
-    del autojump_clock
     seen: list[object] = []
 
     async def script(peer: Peer) -> None:
@@ -461,7 +451,6 @@ async def test_r6_the_peer_ends_right_after_a_violation(serve: Serve) -> None:
 
 async def test_r4_a_heartbeat_notices_a_peer_that_stopped_reading(serve: Serve, autojump_clock: MockClock) -> None:
     """At its deadline, though a send is blocked; the sender learns of it."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -479,7 +468,6 @@ async def test_r4_a_heartbeat_notices_a_peer_that_stopped_reading(serve: Serve, 
 
 async def test_a_heartbeat_keeps_a_good_connection(serve: Serve, autojump_clock: MockClock) -> None:
     """A ping an interval, for an hour."""
-    del autojump_clock
     peers: list[Peer] = []
 
     async def script(peer: Peer) -> None:
@@ -494,7 +482,6 @@ async def test_a_heartbeat_keeps_a_good_connection(serve: Serve, autojump_clock:
 
 async def test_a_heartbeat_waits_while_the_buffer_is_full(serve: Serve, autojump_clock: MockClock) -> None:
     """A pong could not be seen; the time starts anew when reading goes on."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -514,7 +501,6 @@ async def test_a_heartbeat_waits_while_the_buffer_is_full(serve: Serve, autojump
 
 async def test_a_heartbeat_does_not_disturb_a_close(serve: Serve, autojump_clock: MockClock) -> None:
     """The close has a deadline of its own, and ends as it was asked to."""
-    del autojump_clock
     dial = serve(then(finish=False))
     async with connect_socket(URL, dial=dial, heartbeat=Heartbeat(interval=1, timeout=1), close_timeout=30) as task:
         await trio.sleep(1.5)
@@ -524,7 +510,6 @@ async def test_a_heartbeat_does_not_disturb_a_close(serve: Serve, autojump_clock
 
 async def test_a_close_before_open_calls_the_opening_off(serve: Serve, autojump_clock: MockClock) -> None:
     """No open event, no error event, one close event with what was asked for (contract 2.6)."""
-    del autojump_clock
 
     async def silent(peer: Peer) -> None:
         await peer.read_request()
@@ -590,7 +575,6 @@ async def test_a_close_in_the_very_moment_of_opening(serve: Serve) -> None:
 
 async def test_aclose_that_is_cancelled_drops_the_connection(serve: Serve, autojump_clock: MockClock) -> None:
     """As every aclose in Trio."""
-    del autojump_clock
     async with connect_socket(URL, dial=serve(then(finish=False))) as task:
         started = trio.current_time()
         with trio.move_on_after(1) as scope:
@@ -602,7 +586,6 @@ async def test_aclose_that_is_cancelled_drops_the_connection(serve: Serve, autoj
 
 async def test_c5_leaving_while_a_sender_is_blocked(serve: Serve, autojump_clock: MockClock) -> None:
     """The sender gets SocketClosedError at once, and the block is left by the deadline."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -669,7 +652,6 @@ class OneWay(trio.abc.Stream):
 
 async def test_a_write_error_ends_the_connection_by_the_deadline(serve: Serve, autojump_clock: MockClock) -> None:
     """Though the peer goes on as if nothing were; and a close that raises is no news."""
-    del autojump_clock
     dial = serve(then(finish=False))
     streams: list[OneWay] = []
 
@@ -691,7 +673,6 @@ async def test_a_write_error_ends_the_connection_by_the_deadline(serve: Serve, a
 
 async def test_a_close_frame_that_waits_goes_out_after_the_peers_end(serve: Serve, autojump_clock: MockClock) -> None:
     """A peer may end its side first and read ours later."""
-    del autojump_clock
     seen: list[object] = []
 
     async def script(peer: Peer) -> None:

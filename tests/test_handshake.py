@@ -122,7 +122,6 @@ async def test_o4_an_endless_body_is_cut(serve: Serve) -> None:
 
 async def test_o4_a_slow_body_is_not_awaited(serve: Serve, autojump_clock: trio.testing.MockClock) -> None:
     """A second, or half of what is left of the opening's time."""
-    del autojump_clock
     dial = serve(refusal(b"HTTP/1.1 403 Forbidden\r\n\r\nbegin", end=False))
     for timeout, waited in ((60.0, 1.0), (1.0, 0.5)):
         started = trio.current_time()
@@ -264,7 +263,6 @@ async def test_a_reset_inside_a_refusal() -> None:
 
 async def test_o1_a_silent_server(serve: Serve, autojump_clock: trio.testing.MockClock) -> None:
     """A timeout is kept, whatever the server does not do."""
-    del autojump_clock
     started = trio.current_time()
     with pytest.raises(ConnectTimeoutError) as caught:
         async with connect_socket(URL, dial=serve(refusal(end=False)), timeout=7):

@@ -112,7 +112,6 @@ async def test_replacement(serve: Serve) -> None:
 
 async def test_replacement_waits_for_an_old_one_that_does_not_close(serve: Serve, autojump_clock: MockClock) -> None:
     """At most its close timeout, which is not counted as the new one's opening."""
-    del autojump_clock
 
     async def deaf(peer: Peer) -> None:
         await peer.accept()
@@ -235,7 +234,6 @@ async def test_a_global_listener_that_is_full_stops_the_next_socket_too(
     serve: Serve, autojump_clock: MockClock
 ) -> None:
     """It is one buffer, whichever socket fills it."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -322,7 +320,6 @@ async def test_the_bodys_exception_comes_out_as_it_was(serve: Serve) -> None:
 
 async def test_leaving_that_is_cancelled_drops_the_sockets(serve: Serve, autojump_clock: MockClock) -> None:
     """And says so by trio.Cancelled."""
-    del autojump_clock
 
     async def deaf(peer: Peer) -> None:
         await peer.accept()

@@ -44,7 +44,6 @@ async def test_a_failed_handshake_closes_the_stream(serve: Serve) -> None:
 
 async def test_the_deadline_covers_dialling(autojump_clock: MockClock) -> None:
     """A name that takes for ever to resolve, say."""
-    del autojump_clock
 
     async def dial(_host: str, _port: int) -> trio.abc.Stream:
         await trio.sleep_forever()

@@ -60,7 +60,6 @@ class Setup:
 
 async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """After one message that the background task read for it, it leads."""
-    del autojump_clock
     setup = Setup()
     nursery.start_soon(setup.reading.run, name="background")
 
@@ -79,7 +78,6 @@ async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery,
 
 async def test_the_background_task_takes_over_after_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Somebody must see pings and the peer's close."""
-    del autojump_clock
     setup = Setup()
     nursery.start_soon(setup.reading.run, name="background")
     setup.wire.give.send_nowait(b"x")
@@ -92,7 +90,6 @@ async def test_the_background_task_takes_over_after_the_grace(nursery: trio.Nurs
 
 async def test_it_takes_over_at_once_when_told_to(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A program that waits for a pong does not wait for the grace."""
-    del autojump_clock
     setup = Setup()
     setup.wire.give.send_nowait(b"x")
     await setup.program()
@@ -108,7 +105,6 @@ async def test_it_takes_over_at_once_when_told_to(nursery: trio.Nursery, autojum
 
 async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """While it leads, the background task sleeps without a deadline, and stands by again when it leaves."""
-    del autojump_clock
     setup = Setup()
     setup.wire.give.send_nowait(b"x")
     await setup.program()
@@ -122,7 +118,6 @@ async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, a
 
 async def test_a_leader_that_is_cancelled_hands_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """To a program that waits with it; no byte is lost."""
-    del autojump_clock
     setup = Setup()
     got: list[bytes] = []
 
@@ -145,7 +140,6 @@ async def test_a_leader_that_is_cancelled_hands_over(nursery: trio.Nursery, auto
 
 async def test_reading_pauses_while_buffers_are_full(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """For the background task and for programs; `paused_until` says since when it goes on."""
-    del autojump_clock
     full = True
     setup = Setup(full=lambda: full)
     nursery.start_soon(setup.reading.run, name="background")

@@ -236,7 +236,6 @@ async def test_every_listener_has_every_message_while_the_socket_is_read_too(ser
 
 async def test_a_greeting_is_not_lost(serve: Serve, autojump_clock: MockClock) -> None:
     """What comes between the opening and the first reader waits for it (contract 2.2)."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept(then=frame(TEXT, b"hello"))
@@ -269,7 +268,6 @@ async def test_r5_a_ping_under_way_when_the_connection_ends(serve: Serve, end: s
 
 async def test_ping_measures_the_round_trip(serve: Serve, autojump_clock: MockClock) -> None:
     """In seconds; messages before the pong are kept."""
-    del autojump_clock
 
     async def script(peer: Peer) -> None:
         await peer.accept()
