@@ -8,10 +8,15 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 import trustme
+from hypothesis import settings
 from peer import Peer, Script
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 from trio_socket_task import Dial
+
+# The same examples in every run, and no deadline: machines differ, and a red test must be red again.
+settings.register_profile("project", derandomize=True, deadline=None, max_examples=200)
+settings.load_profile("project")
 
 Serve = Callable[..., Dial]
 ServeTcp = Callable[..., Awaitable[str]]

@@ -37,7 +37,8 @@ class Peer:
         self.stream = stream
         self.request = b""
         self.pings: list[bytes] = []
-        self._received = b""
+        self.leftover = b""
+        """What came of a frame that is not whole yet."""
 
     async def read_request(self) -> bytes:
         """Read the opening handshake's request and give the right Sec-WebSocket-Accept."""
@@ -67,12 +68,12 @@ class Peer:
         await self.stream.send_all(b"".join(frames))
 
     async def _read(self, size: int) -> bytes:
-        while len(self._received) < size:
+        while len(self.leftover) < size:
             data = await self.stream.receive_some()
             if not data:
                 raise EOFError
-            self._received += data
-        taken, self._received = self._received[:size], self._received[size:]
+            self.leftover += data
+        taken, self.leftover = self.leftover[:size], self.leftover[size:]
         return taken
 
     async def read_frame(self) -> tuple[int, bytes]:

@@ -138,7 +138,7 @@ class Decoder:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
         return items
 
-    def _receive(self, data: bytes, items: list[Item]) -> None:
+    def _receive(self, data: bytes, items: list[Item]) -> None:  # noqa: C901 (one loop, because calls are what costs)
         position = 0
         if self._left:
             position = self._continue_frame(data, 0, items)
@@ -148,15 +148,21 @@ class Decoder:
         end = len(data)
         while end - position >= _MIN_HEADER and not self.done:
             first, second = data[position], data[position + 1]
-            # The common case first: a whole, small, unfragmented message, sliced once.
-            if second < _LENGTH_16 and self._opcode == 0 and second <= self._max_size:
-                start, stop = position + 2, position + 2 + second
-                if first == _BINARY_BYTE and stop <= end:
-                    items.append((data[start:stop], second))
-                    position = stop
-                    continue
-                if first == _TEXT_BYTE and stop <= end:
-                    items.append((data[start:stop].decode(), second))
+            start, stop = position + _MIN_HEADER, position + _MIN_HEADER + second
+            # The common cases first: a whole, small frame that is a message, or a fragment in the middle of one.
+            if second < _LENGTH_16 and stop <= end and self._size + second <= self._max_size:
+                if not self._opcode:
+                    if first == _BINARY_BYTE:
+                        items.append((data[start:stop], second))
+                        position = stop
+                        continue
+                    if first == _TEXT_BYTE:
+                        items.append((data[start:stop].decode(), second))
+                        position = stop
+                        continue
+                elif first == Opcode.CONTINUATION:
+                    self._size += second
+                    self._gather(data[start:stop], ends=False)
                     position = stop
                     continue
             stop = self._frame(data, position, items)
@@ -235,21 +241,26 @@ class Decoder:
         part = data[start:stop]
         self._left -= len(part)
         ends = self._fin and not self._left
-        if self._text is not None:
-            self._text.decode(part, final=ends)  # fails as soon as the text cannot be UTF-8 any more
-        parts = self._parts
-        if len(part) >= _COALESCED:
-            parts.append(part)
-        elif parts and isinstance(parts[-1], bytearray):
-            parts[-1] += part
-        elif part:
-            parts.append(bytearray(part))
+        self._gather(part, ends=ends)
         if ends:
+            parts = self._parts
             payload = parts[0] if len(parts) == 1 else b"".join(parts)
             items.append((str(payload, "utf-8") if self._text is not None else bytes(payload), self._size))
             self._opcode = self._size = 0
             self._parts = []
         return stop
+
+    def _gather(self, part: bytes, *, ends: bool) -> None:
+        """Keep a part of a message; text fails here as soon as it cannot be UTF-8 any more."""
+        if self._text is not None:
+            self._text.decode(part, ends)
+        parts = self._parts
+        if len(part) >= _COALESCED:
+            parts.append(part)
+        elif parts and type(parts[-1]) is bytearray:
+            parts[-1] += part
+        elif part:
+            parts.append(bytearray(part))
 
     def _control(self, opcode: int, payload: bytes, items: list[Item]) -> None:
         if opcode == Opcode.PING:
