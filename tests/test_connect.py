@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 from conftest import Serve
-from peer import URL, Peer, echo
+from peer import TEXT, URL, Peer, echo, frame
 from trio.testing import MockClock
 
 from trio_socket_task import (
@@ -120,16 +120,23 @@ async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytes
     def fail(_self: Driver, _data: bytes) -> None:
         raise AssertionError("a bug")
 
+    async def answer(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await peer.send(frame(TEXT, b"x"))
+        await peer.read_end()
+
     task: SocketTask | None = None
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with connect_socket(URL, dial=serve(echo)) as task:
+        async with connect_socket(URL, dial=serve(answer)) as task:
             monkeypatch.setattr(Driver, "_take", fail)
             task._driver.reading._take = lambda data: fail(task._driver, data)
             await task.send("x")
             await trio.sleep_forever()
     assert caught.group_contains(AssertionError, match="a bug")
     assert task is not None
-    assert task.ready_state is not ReadyState.OPEN
+    assert task.ready_state is ReadyState.CLOSED
+    assert len([event async for event in task.on_close()]) == 1
 
 
 async def test_a_block_left_as_a_bug_shows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -719,6 +719,89 @@ async def test_statistics(serve: Serve) -> None:
         rtt = await task.ping()
         now = task.statistics()
         assert (now.messages_sent, now.bytes_sent, now.messages_received, now.bytes_received) == (2, 8, 2, 8)
-        assert (now.send_buffered, now.receive_buffered, now.rtt, now.tls_seconds) == (0, 69, rtt, None)
+        assert (now.send_buffered, now.receive_buffered, now.rtt, now.tls_seconds) == (0, 133, rtt, None)
         assert now.dial_seconds is not None
         assert now.handshake_seconds is not None
+
+
+async def test_a_heartbeat_behind_a_long_upload_that_goes_on(serve: Serve, autojump_clock: MockClock) -> None:
+    """While bytes leave, a ping that waits behind them is not missed; when they stop, it is (hazard R4)."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(40):  # slowly, for 40 seconds
+            await trio.sleep(1)
+            await peer.stream.receive_some(65536)
+        await trio.sleep_forever()
+
+    beat = Heartbeat(interval=1, timeout=5)
+    async with connect_socket(URL, dial=serve(script, lockstep=True), heartbeat=beat) as task:
+        await task.send(bytes(10_000_000))
+        await trio.sleep(35)
+        assert task.ready_state is ReadyState.OPEN
+        with pytest.raises(SocketLostError, match="no pong within 5 seconds"):
+            await task.receive()
+    assert 40 < trio.current_time() < 50
+
+
+async def test_a_violation_is_raised_to_the_program_that_reads(serve: Serve, autojump_clock: MockClock) -> None:
+    """At once, though the peer does not end the connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(1)
+        await peer.send(frame(3))
+        await trio.sleep_forever()
+
+    async with connect_socket(URL, dial=serve(script)) as task:
+        with pytest.raises(SocketLostError, match="unknown opcode"):
+            await task.receive()
+        assert trio.current_time() == pytest.approx(1, abs=0.01)
+        with pytest.raises(SocketLostError, match="unknown opcode"):
+            await task.receive()
+
+
+@pytest.mark.parametrize("checkpoints", range(16))
+async def test_a_stream_that_does_not_close_well_is_no_news(serve: Serve, checkpoints: int) -> None:
+    """Whenever the opening is called off."""
+
+    async def script(peer: Peer) -> None:
+        with suppress(AssertionError):
+            await peer.accept()
+            await peer.read_end()
+
+    dial = serve(script)
+
+    async def dial_one_way(host: str, port: int) -> trio.abc.Stream:
+        return OneWay(await dial(host, port))
+
+    async with open_socket_manager() as manager:
+        task = manager.connect_socket(URL, dial=dial_one_way, close_timeout=0.01)
+        for _ in range(checkpoints):
+            await trio.lowlevel.checkpoint()
+        task.close(4000)
+        assert (await task.wait_closed()).code == 4000
+
+
+async def test_what_finds_no_room_after_a_write_error_is_dropped(serve: Serve, autojump_clock: MockClock) -> None:
+    """Reading goes on to find the reason, and memory stays bounded."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await peer.send(frame(BINARY, bytes(1000)))
+                await trio.sleep(0.01)
+
+    dial = serve(script)
+    streams: list[OneWay] = []
+
+    async def dial_one_way(host: str, port: int) -> trio.abc.Stream:
+        streams.append(OneWay(await dial(host, port)))
+        return streams[0]
+
+    async with connect_socket(URL, dial=dial_one_way, close_timeout=4, receive_buffer=5000) as task:
+        streams[0].broken = True
+        await task.send("x")
+        await task.wait_closed()
+        assert task.statistics().receive_buffered < 10_000

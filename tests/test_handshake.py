@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import trio
 from conftest import Serve
@@ -177,6 +179,45 @@ async def test_o5_a_wrong_101_is_refused_at_once(serve: Serve, response: bytes, 
         async with connect_socket(URL, dial=serve(refusal(response, end=False))):
             pass
     assert caught.value.status_code == 101
+
+
+@pytest.mark.parametrize(
+    "fields", [["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"], ["Sec-WebSocket-Accept: x"]]
+)
+async def test_o5_fields_that_must_not_repeat(serve: Serve, fields: list[str]) -> None:
+    """RFC 6455 sections 11.3.3 and 11.3.4."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(*fields)
+        await peer.read_end()
+
+    with pytest.raises(HandshakeError, match="the server's response repeats sec-websocket-"):
+        async with connect_socket(URL, dial=serve(script), protocols=["a", "b"]):
+            pass
+
+
+async def test_o5_http_1_0(serve: Serve) -> None:
+    """RFC 6455 section 4.1: HTTP/1.1 or higher."""
+    with pytest.raises(HandshakeError, match=r"not HTTP/1\.1"):
+        async with connect_socket(URL, dial=serve(refusal(HEAD.replace(b"1.1", b"1.0") + b"\r\n", end=False))):
+            pass
+
+
+def test_o5_without_strict_exception_groups() -> None:
+    """A run's own setting changes nothing."""
+
+    async def main() -> None:
+        async def dial(_host: str, _port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return Broken(HEAD + b"Sec-WebSocket-Accept: wrong\r\n\r\n")
+
+        with pytest.raises(HandshakeError, match="Bad accept token"):
+            async with connect_socket(URL, dial=dial):
+                pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trio.run(main, strict_exception_groups=False)
 
 
 @pytest.mark.parametrize("field", ["Sec-WebSocket-Protocol: unasked", "Sec-WebSocket-Extensions: permessage-deflate"])

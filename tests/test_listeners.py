@@ -228,6 +228,43 @@ def test_an_unread_topic_of_facts_keeps_the_latest() -> None:
     assert mailbox.items[-1][0] == 4999
 
 
+def test_late_comers_make_room_too() -> None:
+    """What is kept for an endless mailbox does not make it grow."""
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True)
+    for number in range(2000):
+        topic: Topic[int] = Topic(once=True)
+        topic.publish(number)
+        topic.attach(mailbox)
+    assert len(mailbox.items) == FACTS_KEPT // MESSAGE_OVERHEAD
+
+
+def test_a_listener_outside_of_trio_is_refused() -> None:
+    """And leaves nothing attached."""
+    of = Hub().listeners
+    with pytest.raises(RuntimeError, match="must be called from async context"):
+        of.listen_messages()
+    gc.collect()
+    assert not of.message.mailboxes
+
+
+async def test_a_claim_that_led_to_nothing_is_taken_back(caplog: pytest.LogCaptureFixture) -> None:
+    """An inbox nobody reads does not hold up the listeners; one that was read does, and says so."""
+    of = Hub(limit=10).listeners
+    of.claim_inbox()
+    listener = of.listen_messages()
+    of.deliver("a" * 10, 10)
+    of.release_inbox()
+    await listener.receive()
+    assert not of.full
+    of.claim_inbox()
+    of.inbox_taken = True
+    of.release_inbox()
+    of.deliver("b" * 10, 10)
+    await listener.receive()
+    assert of.full
+    assert "the socket holds 138 bytes that nobody reads" in caplog.text
+
+
 def test_an_endless_mailbox_goes_from_topic_to_topic() -> None:
     """The end of one socket is not its end."""
     mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True)

@@ -85,7 +85,7 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first(nursery: trio
     setup = Setup(nursery, ScriptedWire(at_once=2))
     setup.out.put(b"abcd")
     setup.out.put(b"efgh")
-    setup.out.put_control(b"PONG")
+    setup.out.put_ping(b"PONG")
     await wait_all_tasks_blocked()
     assert b"".join(setup.wire.writes) == b"abcdPONGefgh"
 
@@ -98,8 +98,8 @@ async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery
     await wait_all_tasks_blocked()
     setup.out.put(b"second")
     assert not setup.out.has_room()
-    setup.out.put_control(b"PING")
-    setup.out.put_control(b"PONG")
+    setup.out.put_ping(b"PING")
+    setup.out.put_ping(b"PONG")
     setup.wire.open.set()
     await wait_all_tasks_blocked()
     assert setup.wire.writes == [b"first", b"PINGPONGsecond"]
@@ -108,7 +108,7 @@ async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery
 async def test_a_control_frame_that_finds_no_taker_waits(nursery: trio.Nursery) -> None:
     """It goes by the writer then."""
     setup = Setup(nursery, ScriptedWire(at_once=0))
-    setup.out.put_control(b"PONG")
+    setup.out.put_ping(b"PONG")
     await wait_all_tasks_blocked()
     assert setup.wire.writes == [b"PONG"]
 
@@ -130,7 +130,7 @@ async def test_the_close_frame_is_last(nursery: trio.Nursery) -> None:
     setup.out.put(b"b")
     setup.out.finish(b"CLOSE")
     setup.out.finish(b"AGAIN")
-    setup.out.put_control(b"PONG")
+    setup.out.put_ping(b"PONG")
     await wait_all_tasks_blocked()
     assert b"".join(setup.wire.writes) == b"abCLOSE"
 
@@ -178,5 +178,20 @@ async def test_a_failed_write_ends_writing(nursery: trio.Nursery, where: str) ->
         await wait_all_tasks_blocked()
     assert setup.broken == [error]
     assert (setup.out.finished, setup.out.size, len(setup.out.room), drained) == (True, 0, 0, [1])
-    setup.out.put_control(b"PONG")
+    setup.out.put_ping(b"PONG")
     assert setup.wire.writes == []
+
+
+async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
+    """A peer that pings and does not read costs no memory; the latest pings are answered (RFC 6455 section 5.5.3)."""
+    setup = Setup(nursery, ScriptedWire(at_once=0))
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    await wait_all_tasks_blocked()
+    for number in range(1000):
+        setup.out.put_pong(b"%3d" % number)
+    assert setup.out.size == len(b"first") + 32 * 3
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert setup.wire.writes[1] == b"".join(b"%3d" % number for number in range(968, 1000))
+    assert setup.out.size == 0

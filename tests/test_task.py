@@ -190,6 +190,45 @@ async def test_send_waits_while_the_buffer_is_full(serve: Serve) -> None:
     assert got == [b"1" * 2000, b"2", b"3"]
 
 
+async def test_a_bytearray_is_sent_as_it_was(serve: Serve) -> None:
+    """Whatever its owner does with it while `send` waits for room."""
+    go = trio.Event()
+    got: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await go.wait()
+        got.extend([(await peer.read_frame())[1] for _ in range(2)])
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script, lockstep=True), send_buffer=1) as task:
+        await task.send(b"x")
+        data = bytearray(b"good")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.send, data)
+            await wait_all_tasks_blocked()
+            data[:] = b"evil, and longer"
+            go.set()
+    assert got == [b"x", b"good"]
+
+
+async def test_a_cancelled_receive_does_not_hold_up_listeners(serve: Serve, autojump_clock: MockClock) -> None:
+    """It took nothing, so it claims nothing."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(1)
+        for _ in range(100):
+            await peer.send(frame(BINARY, bytes(1000)))
+        await peer.send(close_frame(1000))
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script, lockstep=True), receive_buffer=5000) as task:
+        with trio.move_on_after(0.1):
+            await task.receive()
+        assert len([event async for event in task.on_message()]) == 100
+
+
 async def test_send_nowait(serve: Serve) -> None:
     """It queues without a checkpoint."""
     async with connect_socket(URL, dial=serve(echo)) as task:

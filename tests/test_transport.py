@@ -144,6 +144,17 @@ async def test_a_cancelled_tls_handshake_leaves_no_socket(serve_tcp: ServeTcp) -
     await ended.wait()
 
 
+async def test_a_dial_that_returns_no_stream() -> None:
+    """The words say what it must return."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return None  # type: ignore[return-value]
+
+    with pytest.raises(ConnectError, match=r"dial must return a trio.abc.Stream, not NoneType"):
+        await open_stream(options("ws://a/", dial=dial))
+
+
 class Foreign(trio.abc.Stream):
     """A stream that raises what no Trio stream raises."""
 

@@ -17,13 +17,15 @@ class Block:
     """
 
     def __init__(self) -> None:
-        self._manager = trio.open_nursery()
+        self._manager = trio.open_nursery(strict_exception_groups=True)
 
+    @trio.lowlevel.enable_ki_protection
     async def enter(self) -> trio.Nursery:
         """Open the nursery."""
         self._nursery = await self._manager.__aenter__()
         return self._nursery
 
+    @trio.lowlevel.enable_ki_protection
     async def leave(
         self, error: BaseException | None, close: Callable[[], Awaitable[object]], abort: Callable[[], None]
     ) -> bool:

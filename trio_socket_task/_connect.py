@@ -39,6 +39,7 @@ class _SocketBlock:
         self._block = Block()
         self._driver: Driver | None = None
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> SocketTask:
         if self._driver is not None:
             raise RuntimeError("a block can be entered once; call connect_socket() for each block")
@@ -53,6 +54,7 @@ class _SocketBlock:
             raise
         return member.task
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:

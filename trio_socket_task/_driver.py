@@ -9,7 +9,7 @@ from typing import Self, final
 import trio
 
 from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
-from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent, SocketStatistics
+from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Opcode, Ping, Pong, Violation, encode, encode_close
 from ._listeners import Listeners
 from ._opening import Connection, open_connection
@@ -18,7 +18,7 @@ from ._outgoing import Outgoing
 from ._pings import PendingPing, Pings
 from ._reading import Reading
 from ._state import Life, ReadyState
-from ._transport import root, words
+from ._transport import discard, root, words
 
 _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
@@ -54,7 +54,8 @@ class Driver:
         """Whether no message can come any more."""
         self.messages_sent: int = 0
         self.bytes_sent: int = 0
-        self._messages_received = self._bytes_received = 0
+        self.messages_received: int = 0
+        self.bytes_received: int = 0
         self._predecessors = predecessors
         self._opening = trio.CancelScope()
         self._lifetime = trio.CancelScope(shield=True)
@@ -83,24 +84,27 @@ class Driver:
         what the network did.
         """
         with trio.CancelScope(shield=True):
-            await self._open()
-            if self.connection is not None:
-                await self._serve(self.connection)
-            event = self.life.end()
-            self.no_more = True
-            self.on_freed()
-            self.listeners.close.publish(event)
-            self.listeners.end()
-            self.settled.set()
-            self._closed.set()
-            self.on_closed()
+            try:
+                await self._open()
+                if self.connection is not None:
+                    await self._serve(self.connection)
+            finally:  # whatever happened: the slot is freed, and everyone who waits is told
+                event = self.life.end()
+                self.no_more = True
+                self.on_freed()
+                self.listeners.close.publish(event)
+                self.listeners.end()
+                self.settled.set()
+                self._closed.set()
+                self.on_closed()
 
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
+        predecessors, self._predecessors = self._predecessors, ()
         with self._opening:
-            for predecessor in self._predecessors:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            for predecessor in predecessors:
                 await predecessor.wait_closed()
-            self._predecessors = ()
             try:
                 connection = await open_connection(self.options)
             except ConnectError as error:
@@ -109,25 +113,28 @@ class Driver:
             if self.life.open():
                 self.connection = connection
             else:
-                await connection.wire.aclose()
+                await discard(connection.wire)
 
     async def _serve(self, connection: Connection) -> None:
         """Move messages until the connection is over, then close the stream."""
-        with self._lifetime:
-            async with trio.open_nursery() as nursery:
-                try:
-                    self._start(connection, nursery)
-                    await self.reading.run()
-                    if self.violation is not None:
-                        self._close_after_violation(self.violation)
-                    await self._drain()
-                finally:
-                    self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
-                    nursery.cancel_scope.cancel()
-        self._limit_lifetime(0 if self._lifetime.cancel_called else self.options.close_timeout)
-        with trio.move_on_at(self._lifetime.deadline):
-            with suppress(Exception):  # a connection that is over need not close well
+        try:
+            with self._lifetime:
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    try:
+                        self._start(connection, nursery)
+                        await self.reading.run()
+                        if self.violation is not None:
+                            self._close_after_violation(self.violation)
+                        await self._drain()
+                    finally:
+                        self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
+                        nursery.cancel_scope.cancel()
+            self._limit_lifetime(0 if self._lifetime.cancel_called else self.options.close_timeout)
+            with trio.move_on_at(self._lifetime.deadline), suppress(Exception):  # it need not close well
                 await connection.wire.aclose()
+        except BaseException:
+            await discard(connection.wire)
+            raise
 
     def _start(self, connection: Connection, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -211,6 +218,7 @@ class Driver:
         else:
             self._lifetime.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
         """Close and wait until the socket has closed; when cancelled, close by force."""
         self.close(code, reason)
@@ -245,7 +253,7 @@ class Driver:
             if isinstance(item, tuple):
                 self._deliver(*item)
             elif isinstance(item, Ping):
-                self.outgoing.put_control(encode(Opcode.PONG, item.payload))
+                self.outgoing.put_pong(encode(Opcode.PONG, item.payload))
             elif isinstance(item, Pong):
                 self.pings.answer(item.payload)
             else:
@@ -255,9 +263,9 @@ class Driver:
             self._nursery.start_soon(self._let_answer, self.violation)
 
     def _deliver(self, data: str | bytes, size: int) -> None:
-        self._messages_received += 1
-        self._bytes_received += size
-        if self.life.requested is not None and not self._discards:
+        self.messages_received += 1
+        self.bytes_received += size
+        if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full
         if not self._discards:
             self.listeners.deliver(data, size)
@@ -268,6 +276,7 @@ class Driver:
         self.no_more = True
         self.listeners.inbox.readers.unpark_all()
 
+    @trio.lowlevel.enable_ki_protection
     async def _let_answer(self, violation: Violation) -> None:
         """Let the program answer what came before the violation; then close."""
         with trio.move_on_after(_ANSWER_GRACE):
@@ -311,10 +320,11 @@ class Driver:
     def ping(self) -> PendingPing:
         """Send a ping."""
         ping = self.pings.start()
-        self.outgoing.put_control(encode(Opcode.PING, ping.payload))
+        self.outgoing.put_ping(ping.frame)
         self.reading.take_over()
         return ping
 
+    @trio.lowlevel.enable_ki_protection
     async def _beat(self, interval: float, timeout: float) -> None:  # noqa: ASYNC109 (it is the pong's, not the call's)
         """Ping at intervals; a pong that does not come in time, while it could be seen, means a lost connection."""
         while True:
@@ -323,26 +333,12 @@ class Driver:
             while not ping.settled.is_set():
                 if self.life.ready_state is not ReadyState.OPEN:
                     return  # the close has a deadline of its own
-                seen_since = max(ping.sent, self.reading.paused_until)
+                outgoing = self.outgoing
+                left = outgoing.progress if outgoing.holds_ping(ping.frame) else outgoing.pings_taken
+                seen_since = max(ping.sent, left, self.reading.paused_until)
                 if trio.current_time() >= seen_since + timeout:
                     self._lose(f"no pong within {timeout:g} seconds")
                     self._lifetime.cancel()
                     return
                 with trio.move_on_at(min(seen_since, trio.current_time()) + timeout):
                     await ping.settled.wait()
-
-    def statistics(self) -> SocketStatistics:
-        """Give the figures so far."""
-        connection = self.connection
-        return SocketStatistics(
-            messages_sent=self.messages_sent,
-            messages_received=self._messages_received,
-            bytes_sent=self.bytes_sent,
-            bytes_received=self._bytes_received,
-            send_buffered=0 if connection is None else self.outgoing.size,
-            receive_buffered=self.listeners.kept,
-            rtt=self.pings.rtt,
-            dial_seconds=None if connection is None else connection.dial_seconds,
-            tls_seconds=None if connection is None else connection.tls_seconds,
-            handshake_seconds=None if connection is None else connection.handshake_seconds,
-        )

@@ -129,7 +129,7 @@ class SocketStatistics:
     send_buffered: int
     """Bytes of frames waiting to be written."""
     receive_buffered: int
-    """Bytes that the slowest reader of this socket has still to take, with 64 for each message."""
+    """Bytes that the slowest reader of this socket has still to take, with 128 for each message."""
     rtt: float | None
     """Seconds from the latest answered ping to its pong; None before the first."""
     dial_seconds: float | None

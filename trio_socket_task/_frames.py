@@ -81,7 +81,7 @@ _NEW_UTF8 = codecs.getincrementaldecoder("utf-8")
 _CODES_ON_WIRE = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 
 
-def encode(opcode: Opcode, payload: bytes | bytearray) -> bytes:
+def encode(opcode: Opcode, payload: bytes) -> bytes:
     """Give a whole client frame: final, masked with a new key (sections 5.2 and 5.3)."""
     size = len(payload)
     key = next_key()

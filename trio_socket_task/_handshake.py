@@ -47,7 +47,7 @@ async def shake_hands(stream: trio.abc.Stream, options: Options) -> Opened:
     address = options.address
     head = _HeadOnly(stream, address.url)
     try:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
             connection = await trio_websocket.wrap_client_stream(
                 nursery,
                 head,  # type: ignore[arg-type]  # it needs no more than a trio.abc.Stream
@@ -59,9 +59,9 @@ async def shake_hands(stream: trio.abc.Stream, options: Options) -> Opened:
             protocol = connection.subprotocol
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failures = group.subgroup(Exception)
-        if failures is None:  # it was cancelled
-            raise
+        failures, others = group.split(Exception)
+        if failures is None or (others is not None and others.split(trio.Cancelled)[1] is not None):
+            raise  # it was cancelled, or interrupted
         error = _judgement(_first(failures))
         if isinstance(error, ConnectError):
             raise error from error.__cause__
@@ -98,6 +98,7 @@ class _HeadOnly(trio.abc.Stream):
 
     # trio-websocket swallows a broken stream and waits on, so it is given another exception.
 
+    @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
             await self._stream.send_all(data)
@@ -111,6 +112,7 @@ class _HeadOnly(trio.abc.Stream):
         """Leave the stream open: it is not trio-websocket's to close."""
         await trio.lowlevel.checkpoint()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         del max_bytes
         if self._given:
@@ -140,6 +142,7 @@ class _HeadOnly(trio.abc.Stream):
             if isinstance(event, h11.InformationalResponse):
                 rest = http.trailing_data[0]
                 if event.status_code == _SWITCHING_PROTOCOLS:
+                    self._check_head(event)
                     self.header, self.rest = _header(event), rest
                     return head[: len(head) - len(rest)]
                 head = rest
@@ -156,6 +159,17 @@ class _HeadOnly(trio.abc.Stream):
                 if not head.startswith(_PREFIX[: len(head)]):  # h11 would wait for the end of a head
                     raise HandshakeError(self._url, f"the server's response is not valid HTTP: {head[:32]!r}")
                 http.receive_data(data)
+
+    def _check_head(self, response: h11.InformationalResponse) -> None:
+        """Refuse what trio-websocket lets pass: HTTP/1.0, and fields that must not repeat (RFC 6455 section 11.3)."""
+        names = [name for name, _ in response.headers]
+        repeated = [
+            name.decode() for name in (b"sec-websocket-accept", b"sec-websocket-protocol") if names.count(name) > 1
+        ]
+        if repeated:
+            raise HandshakeError(self._url, f"the server's response repeats {repeated[0]}", _SWITCHING_PROTOCOLS)
+        if response.http_version < b"1.1":
+            raise HandshakeError(self._url, "the server's response is not HTTP/1.1", _SWITCHING_PROTOCOLS)
 
     async def _refusal(self, http: h11.Connection, response: h11.Response, total: int) -> HandshakeError:
         """Read the body of a refusal, as far as it comes and as far as it is worth reading."""

@@ -16,7 +16,7 @@ from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 _T = TypeVar("_T")
 _logger = logging.getLogger("trio_socket_task")
 
-MESSAGE_OVERHEAD = 64
+MESSAGE_OVERHEAD = 128
 """Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
 FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
 """The limit of a mailbox of openings, errors or closes, which cannot stop anyone: the oldest makes room."""
@@ -89,16 +89,20 @@ class Listener(trio.abc.ReceiveChannel[_T]):
     then the socket stops reading until the listener is read or closed.
     """
 
-    def __init__(self, mailbox: Mailbox[_T], detach: Callable[[], None]) -> None:
+    _closed = True  # until it is made
+
+    def __init__(self, mailbox: Mailbox[_T], attach: Callable[[], None], detach: Callable[[], None]) -> None:
+        self._token = trio.lowlevel.current_trio_token()
         self._mailbox = mailbox
         self._detach = detach
+        attach()
         self._closed = False
-        self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "ended" if self._mailbox.ended else "open"
         return f"<Listener {state}, {len(self._mailbox.items)} waiting>"
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> _T:
         """Give the next event.
 
@@ -117,6 +121,7 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             raise trio.ClosedResourceError("this listener was closed; ask the socket for a new one")
         return self._mailbox.pop()
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Stop listening: events not yet received are dropped, and a task that waits for one gets an error."""
         if not self._closed:
@@ -153,17 +158,20 @@ class Topic(Generic[_T]):
     def publish(self, event: _T, size: int = 0) -> None:
         """Give an event to everyone who listens."""
         for mailbox in self.mailboxes:
-            if self.once and mailbox.full:
-                mailbox.pop()
-            mailbox.put(event, size)
+            self._give(mailbox, event, size)
         if self.once:
             self.happened = (event,)
             self.end()
 
+    def _give(self, mailbox: Mailbox[_T], event: _T, size: int) -> None:
+        if self.once and mailbox.full:
+            mailbox.pop()
+        mailbox.put(event, size)
+
     def attach(self, mailbox: Mailbox[_T]) -> None:
         """Let a mailbox have what comes, and what is kept."""
         for event in self.happened:
-            mailbox.put(event, 0)
+            self._give(mailbox, event, 0)
         if self.happened and not mailbox.endless:
             mailbox.end()
         else:
@@ -205,6 +213,8 @@ class Listeners:
         self.message: Topic[MessageEvent] = Topic(once=False)
         self.error: Topic[ErrorEvent] = Topic(once=True)
         self.close: Topic[CloseEvent] = Topic(once=True)
+        self.inbox_taken: bool = False
+        """Whether a message was ever taken from the inbox."""
         self._claimed = False
         self._ended = False
         self._warned = False
@@ -212,6 +222,14 @@ class Listeners:
     def claim_inbox(self) -> None:
         """Let messages go to the inbox from now on."""
         self.keeps_inbox = self._claimed = True
+
+    def release_inbox(self) -> None:
+        """Take a claim back that led to nothing, so that an inbox nobody reads does not hold up the listeners."""
+        if not self.inbox_taken and not self.inbox.readers:
+            self._claimed = False
+            if self.message.mailboxes:
+                self.keeps_inbox = False
+                self.inbox.clear()
 
     def attach_messages(self, mailbox: Mailbox[MessageEvent]) -> None:
         """Let a mailbox have the messages; the first one also gets those that came before."""
@@ -235,27 +253,32 @@ class Listeners:
     def listen_messages(self) -> Listener[MessageEvent]:
         """Make a listener of messages."""
         mailbox: Mailbox[MessageEvent] = Mailbox(self._limit)
-        self.attach_messages(mailbox)
-        return Listener(mailbox, lambda: self.message.detach(mailbox))
+        return Listener(mailbox, lambda: self.attach_messages(mailbox), lambda: self.message.detach(mailbox))
 
     def listen(self, topic: Topic[_T]) -> Listener[_T]:
         """Make a listener of `open`, `error` or `close`."""
         mailbox: Mailbox[_T] = Mailbox(FACTS_KEPT)
-        topic.attach(mailbox)
-        if self._ended:
-            mailbox.end()
-        return Listener(mailbox, lambda: topic.detach(mailbox))
+
+        def attach() -> None:
+            topic.attach(mailbox)
+            if self._ended:
+                mailbox.end()
+
+        return Listener(mailbox, attach, lambda: topic.detach(mailbox))
 
     @property
     def full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
         is_full = self.inbox.full or self.message.full
-        if is_full and not self._warned and self.message.full:
+        if is_full and not self._warned and self.message.mailboxes:
             self._warned = True
+            who, advice = (
+                ("a message listener", "read the listener, or close it")
+                if self.message.full
+                else ("the socket", "go on with receive(), or use listeners only")
+            )
             _logger.warning(
-                "a message listener holds %d bytes that nobody reads, so its socket stops reading; "
-                "read the listener, or close it",
-                self._limit,
+                "%s holds %d bytes that nobody reads, so the socket stops reading; %s", who, self.kept, advice
             )
         return is_full
 

@@ -92,6 +92,7 @@ class SocketManager:
         """The socket that the global functions act on, which is the earliest that is not CLOSED."""
         return self._members[0].task if self._members else None
 
+    @trio.lowlevel.enable_ki_protection
     def connect_socket(self, url: str, **options: Unpack[ConnectOptions]) -> SocketTask:
         """Start a socket and return it CONNECTING, as the vendors' ``connectSocket`` does.
 
@@ -127,7 +128,7 @@ class SocketManager:
 
     def _free(self, member: _Member) -> None:
         self._members.remove(member)
-        self._gone = _add(self._gone, member.driver.statistics())
+        self._gone = _add(self._gone, member.task.statistics())
 
     def _bind(self) -> None:
         """Let the global listeners listen to the current socket; they stay with one until it has closed."""
@@ -142,7 +143,7 @@ class SocketManager:
         """Give the figures of all its sockets together, closed ones included; times of single sockets are None."""
         total = self._gone
         for member in self._members:
-            total = _add(total, member.driver.statistics())
+            total = _add(total, member.task.statistics())
         return total
 
     async def _close_all(self) -> None:
@@ -226,18 +227,20 @@ class SocketManager:
     ) -> Listener[_T]:
         mailbox: Mailbox[_T] = Mailbox(limit, endless=True)
         listener = _GlobalListener(lambda of: attach(of, mailbox), lambda of: detach(of, mailbox), mailbox.end)
-        self._listeners.append(listener)
-        if self._bound is not None:
-            listener.attach(self._bound.listeners)
-        if self._ended:
-            mailbox.end()
+
+        def join() -> None:
+            self._listeners.append(listener)
+            if self._bound is not None:
+                listener.attach(self._bound.listeners)
+            if self._ended:
+                mailbox.end()
 
         def leave() -> None:
             self._listeners.remove(listener)
             if self._bound is not None:
                 listener.detach(self._bound.listeners)
 
-        return Listener(mailbox, leave)
+        return Listener(mailbox, join, leave)
 
 
 def _add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
@@ -260,6 +263,7 @@ class _ManagerBlock:
         self._manager = manager
         self._block = Block()
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> SocketManager:
         manager = self._manager
         if manager._ended or manager._nursery is not None:
@@ -267,6 +271,7 @@ class _ManagerBlock:
         manager._nursery = await self._block.enter()
         return manager
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:

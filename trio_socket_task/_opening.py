@@ -11,7 +11,7 @@ from ._errors import ConnectTimeoutError
 from ._events import Header
 from ._handshake import shake_hands
 from ._options import Options
-from ._transport import open_stream
+from ._transport import discard, open_stream
 from ._wire import Wire, wire_for
 
 
@@ -42,7 +42,7 @@ async def open_connection(options: Options) -> Connection:
         try:
             opened = await shake_hands(dialled.stream, options)
         except BaseException:
-            await trio.aclose_forcefully(dialled.stream)
+            await discard(dialled.stream)
             raise
         return Connection(
             wire=wire_for(dialled.stream),

@@ -74,7 +74,7 @@ class ConnectOptions(TypedDict, total=False):
     max_message_size: int
     """Bytes that a message may have; a larger one closes the socket with 1009. Default: 16 MiB."""
     receive_buffer: int
-    """Bytes kept for a reader that does not read, 64 added for each message; then the socket stops reading.
+    """Bytes kept for a reader that does not read, 128 added for each message; then the socket stops reading.
     Default: 16 MiB."""
     send_buffer: int
     """Bytes queued before ``send`` waits. Default: 1 MiB."""
@@ -208,8 +208,8 @@ def check_close(code: int, reason: str) -> bytes:
     return encoded
 
 
-def check_data(data: str | bytes | bytearray | memoryview) -> bytes | bytearray:
-    """Check a message and give its payload.
+def check_data(data: str | bytes | bytearray | memoryview) -> bytes:
+    """Check a message and give its payload as it is now.
 
     Raises:
         TypeError: It is neither text nor bytes.
@@ -217,8 +217,8 @@ def check_data(data: str | bytes | bytearray | memoryview) -> bytes | bytearray:
     """
     if isinstance(data, str):
         return _encode("data", data)
-    if isinstance(data, bytes | bytearray):
+    if isinstance(data, bytes):
         return data
-    if isinstance(data, memoryview):
-        return bytes(data)
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)  # the caller may change its own before the message is encoded
     raise TypeError(f"data must be str or bytes, not {type(data).__name__}")

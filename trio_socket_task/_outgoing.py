@@ -11,6 +11,7 @@ import trio
 from ._wire import Wire
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame never waits behind more
+_PONGS = 32  # unsent pongs kept for a peer that pings and does not read: the latest matter (RFC 6455 section 5.5.3)
 
 
 @final
@@ -29,7 +30,8 @@ class Outgoing:
         self._start_writer = start_writer
         self._on_broken = on_broken
         self._begun: bytes | memoryview = b""  # the rest of a frame of which some bytes are written
-        self._control: deque[bytes] = deque()
+        self._pings: deque[bytes] = deque()
+        self._pongs: deque[bytes] = deque()
         self._data: deque[bytes] = deque()
         self._writer: trio.lowlevel.Task | None = None
         self._writer_started = False
@@ -42,6 +44,10 @@ class Outgoing:
         """Whether the Close frame was taken, or writing failed; nothing is taken after it."""
         self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         """Senders that wait because `limit` bytes are queued."""
+        self.progress: float = -float("inf")
+        """When bytes were last written by waiting (Trio's clock)."""
+        self.pings_taken: float = -float("inf")
+        """When pings that had to wait were last taken into a write."""
         self._granted = False  # whether a sender was woken that has not put its message yet
         self.on_drained: Callable[[], None] | None = None
         """Called when everything is written."""
@@ -68,16 +74,29 @@ class Outgoing:
             self._granted = True
             self.room.unpark()
 
-    def put_control(self, frame: bytes) -> None:
-        """Take a Ping or a Pong, which goes before the messages that wait (RFC 6455 section 5.4)."""
+    def put_ping(self, frame: bytes) -> None:
+        """Take a Ping, which goes before the messages that wait (RFC 6455 section 5.4)."""
+        self._put_control(frame, self._pings)
+
+    def put_pong(self, frame: bytes) -> None:
+        """Take a Pong, which goes before the messages that wait; of very many that wait the oldest are dropped."""
+        if len(self._pongs) == _PONGS:
+            self.size -= len(self._pongs.popleft())
+        self._put_control(frame, self._pongs)
+
+    def _put_control(self, frame: bytes, queue: deque[bytes]) -> None:
         if self.finished:
             return
         if self.size:
-            self._control.append(frame)
+            queue.append(frame)
             self.size += len(frame)
             self._wake_writer()
         else:
-            self._write_now(frame, self._control)
+            self._write_now(frame, queue)
+
+    def holds_ping(self, frame: bytes) -> bool:
+        """Whether a Ping waits behind what is being written."""
+        return frame in self._pings
 
     def finish(self, frame: bytes) -> None:
         """Take the Close frame, which goes after everything."""
@@ -108,6 +127,7 @@ class Outgoing:
             queue.append(frame)
         self._wake_writer()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Write what is queued, for ever."""
         self._writer = trio.lowlevel.current_task()
@@ -115,9 +135,7 @@ class Outgoing:
             while self.size:
                 batch = self._take()
                 try:
-                    sent = self._wire.send_now(batch)
-                    if sent < len(batch):
-                        await self._wire.send(memoryview(batch)[sent:])
+                    await self._write(memoryview(batch))
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
                     self._break(error)
                     return
@@ -128,6 +146,16 @@ class Outgoing:
             self._writer_sleeps = True
             await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
 
+    async def _write(self, view: memoryview) -> None:
+        """Write everything, in pieces, so that progress shows."""
+        while view:
+            sent = self._wire.send_now(view)
+            if not sent:
+                sent = min(len(view), _BATCH)
+                await self._wire.send(view[:sent])
+                self.progress = trio.current_time()
+            view = view[sent:]
+
     def _abort_sleep(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._writer_sleeps = False
         return trio.lowlevel.Abort.SUCCEEDED
@@ -137,8 +165,11 @@ class Outgoing:
         if self._begun:
             begun, self._begun = self._begun, b""
             return begun
-        batch = list(self._control)
-        self._control.clear()
+        if self._pings:
+            self.pings_taken = trio.current_time()
+        batch = [*self._pings, *self._pongs]
+        self._pings.clear()
+        self._pongs.clear()
         size = sum(map(len, batch))
         while self._data and (not batch or size + len(self._data[0]) <= _BATCH):
             batch.append(self._data.popleft())
@@ -158,7 +189,8 @@ class Outgoing:
         self.finished = True
         self.size = 0
         self._begun = b""
-        self._control.clear()
+        self._pings.clear()
+        self._pongs.clear()
         self._data.clear()
         self.room.unpark_all()
         if self.on_drained is not None:

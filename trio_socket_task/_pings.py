@@ -8,6 +8,8 @@ from typing import final
 import attrs
 import trio
 
+from ._frames import Opcode, encode
+
 
 @final
 @attrs.define(eq=False)
@@ -15,6 +17,7 @@ class PendingPing:
     """A ping whose pong has not come yet."""
 
     payload: bytes
+    frame: bytes
     sent: float
     settled: trio.Event = attrs.field(factory=trio.Event)
     rtt: float | None = None
@@ -33,7 +36,8 @@ class Pings:
 
     def start(self) -> PendingPing:
         """Make a ping with a payload of its own."""
-        ping = PendingPing(next(self._numbers).to_bytes(8, "big"), trio.current_time())
+        payload = next(self._numbers).to_bytes(8, "big")
+        ping = PendingPing(payload, encode(Opcode.PING, payload), trio.current_time())
         self._pending[ping.payload] = ping
         return ping
 

@@ -60,6 +60,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """How the socket closed; None until it is CLOSED."""
         return self._driver.life.close_event() if self.ready_state is ReadyState.CLOSED else None
 
+    @trio.lowlevel.enable_ki_protection
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Send a message: text for str, binary for the others (``SocketTask.send``).
 
@@ -82,6 +83,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         driver.require_open()
         self._put(data, payload)
 
+    @trio.lowlevel.enable_ki_protection
     def send_nowait(self, data: str | bytes | bytearray | memoryview) -> None:
         """Send a message without waiting.
 
@@ -99,7 +101,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             raise trio.WouldBlock
         self._put(data, payload)
 
-    def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes | bytearray) -> None:
+    def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes) -> None:
         driver = self._driver
         driver.outgoing.put(encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))
         driver.messages_sent += 1
@@ -114,6 +116,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             self._credit = _TURN
             await trio.lowlevel.checkpoint()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
         """Give the next message: str for text, bytes for binary.
 
@@ -127,23 +130,31 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """
         driver, inbox = self._driver, self._inbox
         driver.listeners.claim_inbox()
-        if inbox.items:
-            await self._take_turn(inbox.items[0][1])
-        elif driver.no_more:
-            await trio.lowlevel.checkpoint()
-        elif not driver.settled.is_set():
-            await driver.settled.wait()
-        while not inbox.items:
-            if driver.violation is not None:
-                driver.caught_up.set()
-            if not driver.no_more:
+        try:
+            if inbox.items:
+                await self._take_turn(inbox.items[0][1])
+            elif driver.no_more:
+                await trio.lowlevel.checkpoint()
+            elif not driver.settled.is_set():
+                await driver.settled.wait()
+            while not inbox.items:
                 self._credit = _TURN
-                await driver.reading.more()
-            elif driver.life.ended_quietly():
-                raise trio.EndOfChannel
-            else:
-                raise driver.life.ended_error()
+                await self._wait_for_message()
+        except BaseException:
+            driver.listeners.release_inbox()
+            raise
+        driver.listeners.inbox_taken = True
         return inbox.pop()
+
+    async def _wait_for_message(self) -> None:
+        driver = self._driver
+        if driver.no_more:
+            raise trio.EndOfChannel if driver.life.ended_quietly() else driver.life.ended_error()
+        if driver.violation is None:
+            await driver.reading.more()
+        else:
+            driver.caught_up.set()
+            await self._inbox.readers.park()
 
     def on_open(self) -> Listener[OpenEvent]:
         """Listen to the socket's opening (``SocketTask.onOpen``); who comes later hears of it once all the same."""
@@ -178,6 +189,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """Wait until the socket is CLOSED, and give its close event; if this is cancelled, the socket is unharmed."""
         return await self._driver.wait_closed()
 
+    @trio.lowlevel.enable_ki_protection
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Start closing (``SocketTask.close``); what was sent before goes out first.
 
@@ -206,6 +218,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """
         await self._driver.aclose(code, reason)
 
+    @trio.lowlevel.enable_ki_protection
     async def ping(self) -> float:
         """Send a Ping frame and give the seconds until its pong; if this is cancelled, the socket is unharmed.
 
@@ -226,4 +239,16 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     def statistics(self) -> SocketStatistics:
         """Give a snapshot of the socket's figures."""
-        return self._driver.statistics()
+        driver, connection = self._driver, self._driver.connection
+        return SocketStatistics(
+            messages_sent=driver.messages_sent,
+            messages_received=driver.messages_received,
+            bytes_sent=driver.bytes_sent,
+            bytes_received=driver.bytes_received,
+            send_buffered=0 if connection is None else driver.outgoing.size,
+            receive_buffered=driver.listeners.kept,
+            rtt=driver.pings.rtt,
+            dial_seconds=None if connection is None else connection.dial_seconds,
+            tls_seconds=None if connection is None else connection.tls_seconds,
+            handshake_seconds=None if connection is None else connection.handshake_seconds,
+        )

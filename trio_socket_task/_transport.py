@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import final
 
 import attrs
@@ -13,6 +13,7 @@ import trio
 
 from ._errors import ConnectError
 from ._options import Options
+from ._wire import Wire
 
 
 @final
@@ -37,9 +38,11 @@ async def open_stream(options: Options) -> Dialled:
         stream = await (options.dial or trio.open_tcp_stream)(address.host, address.port)
     except Exception as error:  # noqa: BLE001 (whatever a foreign dial raises)
         raise ConnectError(address.url, words(error)) from root(error)
+    if not isinstance(stream, trio.abc.Stream):
+        raise ConnectError(address.url, f"dial must return a trio.abc.Stream, not {type(stream).__name__}")
     connected = trio.current_time()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(trio.aclose_forcefully, stream)
+        stack.push_async_callback(discard, stream)
         if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
         if not address.secure:
@@ -55,6 +58,13 @@ async def open_stream(options: Options) -> Dialled:
             raise ConnectError(address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
         stack.pop_all()
     return Dialled(stream=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
+
+
+async def discard(resource: trio.abc.AsyncResource | Wire) -> None:
+    """Close what is of no further use, at once; that it does not close well is no news."""
+    with trio.CancelScope() as scope, suppress(Exception):
+        scope.cancel()
+        await resource.aclose()
 
 
 @functools.cache
