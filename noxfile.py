@@ -75,6 +75,27 @@ def conformance(session: nox.Session) -> None:
     session.run("python", "tests/conformance/run.py", str(suite / "bin" / "python"), *session.posargs)
 
 
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the decoder, for a short while unless told otherwise (atheris has wheels for some Pythons only)."""
+    install(session, "fuzz")
+    session.run("python", "tests/fuzz/decoder.py", *(session.posargs or ["-atheris_runs=200000"]))
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run fifty sockets against a hostile server, for 30 seconds unless told otherwise."""
+    install(session)
+    session.run("python", "tests/bench/soak.py", *(session.posargs or ["--seconds", "30"]))
+
+
+@nox.session
+def rivals(session: nox.Session) -> None:
+    """Print what the WebSocket clients on Trio do against hostile peers."""
+    install(session, "tests")
+    session.run("python", "tests/bench/rivals.py")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings as errors."""

@@ -398,10 +398,13 @@ async def test_r3_both_sides_write_at_once(network: Network, mock_clock: MockClo
         await peer.send(close_frame(1000))
         await peer.stream.aclose()
 
-    url, options = await network.connect(script, receive_buffer=64 * 2**20)
-    async with connect_socket(url, **options) as task:
+    async def send() -> None:
         for _ in range(count):
             await task.send(bytes(size))
+
+    url, options = await network.connect(script)
+    async with connect_socket(url, **options) as task, trio.open_nursery() as nursery:
+        nursery.start_soon(send)
         down = 0
         while down < count * size:
             down += len(await task.receive())
