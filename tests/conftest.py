@@ -72,7 +72,7 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def server_context(authority: trustme.CA) -> ssl.SSLContext:
     """Give a server's TLS settings, for localhost and 127.0.0.1."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -80,7 +80,7 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client_context(authority: trustme.CA) -> ssl.SSLContext:
     """Give a client's TLS settings that trust the tests' authority."""
     context = ssl.create_default_context()

@@ -134,3 +134,9 @@ async def echo(peer: Peer) -> None:
     """Accept, and echo."""
     await peer.accept()
     await peer.echo()
+
+
+async def silent(peer: Peer) -> None:
+    """Never answer the handshake."""
+    await peer.read_request()
+    await peer.read_end()

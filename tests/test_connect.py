@@ -23,12 +23,6 @@ from trio_socket_task import (
 )
 
 
-async def silent(peer: Peer) -> None:
-    """Never answer the handshake."""
-    await peer.read_request()
-    await peer.read_end()
-
-
 async def test_nested_blocks_share_the_runs_limit_of_five(serve: Serve) -> None:
     """The sixth raises, and its words say how to have more."""
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.lowlevel
 from conftest import Serve, ServeTcp
-from peer import BINARY, CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, echo, frame
+from peer import BINARY, CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, echo, frame, silent
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -510,11 +510,6 @@ async def test_a_heartbeat_does_not_disturb_a_close(serve: Serve, autojump_clock
 
 async def test_a_close_before_open_calls_the_opening_off(serve: Serve, autojump_clock: MockClock) -> None:
     """No open event, no error event, one close event with what was asked for (contract 2.6)."""
-
-    async def silent(peer: Peer) -> None:
-        await peer.read_request()
-        await peer.read_end()
-
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(silent))
         await wait_all_tasks_blocked()

@@ -121,6 +121,7 @@ def test_a_valid_stream_is_decoded_byte_by_byte(data: bytes) -> None:
     data=streams, place=st.integers(0, 2000), byte=st.integers(0, 255), cuts=st.lists(st.integers(0, 2000), max_size=9)
 )
 @example(data=frame(TEXT, "é".encode()), place=2, byte=0xC3, cuts=[3])
+@example(data=frame(TEXT), place=1, byte=0xFE, cuts=[])
 def test_a_mutation_is_decoded_as_by_wsproto_or_refused_with_its_code(
     data: bytes, place: int, byte: int, cuts: list[int]
 ) -> None:
@@ -129,6 +130,9 @@ def test_a_mutation_is_decoded_as_by_wsproto_or_refused_with_its_code(
     mutated = data[:place] + bytes([byte]) + data[place + 1 :]
     expected_items, expected_code = by_wsproto(mutated)
     items, code = ours(mutated, cuts)
+    if code is not None and expected_code is None:
+        # wsproto judges a header when it is whole; pings that follow complete it, and are no error after a whole frame
+        expected_code = by_wsproto(mutated + frame(PING) * 7)[1]
     if code == 1009 or (expected_code is None and code == 1002 and close_code_is_beyond(expected_items)):
         return  # wsproto has no limit of size, and takes codes from 5000 on
     if expected_code == 1002 and items and items[-1][0] == "close":

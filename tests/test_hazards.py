@@ -463,7 +463,9 @@ async def test_r6_a_violation(network: Network, mock_clock: MockClock, bad: byte
     async def script(peer: Peer) -> None:
         await peer.accept(then=frame(TEXT, b"before") + bad)
         seen.append(await peer.read_close())
-        await peer.read_end()
+        if network.kind == "memory":
+            await peer.read_end()  # until the deadline, which costs nothing there
+        await peer.stream.aclose()
 
     url, options = await network.connect(script, close_timeout=0.2)
     async with connect_socket(url, **options) as task:

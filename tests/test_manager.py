@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from conftest import Serve
-from peer import TEXT, URL, Peer, close_frame, echo, frame
+from peer import TEXT, URL, Peer, close_frame, echo, frame, silent
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -20,12 +20,6 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
-
-
-async def silent(peer: Peer) -> None:
-    """Never answer the handshake."""
-    await peer.read_request()
-    await peer.read_end()
 
 
 async def test_five_sockets_coexist(serve: Serve) -> None:

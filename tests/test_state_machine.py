@@ -318,5 +318,5 @@ class SocketsMachine(RuleBasedStateMachine):
         self.loop.do(stop)
 
 
-SocketsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+SocketsMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestSockets = SocketsMachine.TestCase

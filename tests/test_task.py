@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, echo, frame
+from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, echo, frame, silent
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -35,12 +35,6 @@ async def stall(peer: Peer) -> None:
     """Accept, and then do not read."""
     await peer.accept()
     await trio.sleep_forever()
-
-
-async def silent(peer: Peer) -> None:
-    """Never answer."""
-    await peer.read_request()
-    await peer.read_end()
 
 
 async def test_repr_states_the_state(serve: Serve) -> None:
@@ -235,31 +229,6 @@ async def test_send_nowait(serve: Serve) -> None:
         for number in range(3):
             task.send_nowait(f"{number}")
         assert [await task.receive() for _ in range(3)] == ["0", "1", "2"]
-
-
-async def test_r9_two_tasks_iterate_one_socket(serve: Serve) -> None:
-    """Each message goes to one of them; a listener has every one."""
-
-    async def script(peer: Peer) -> None:
-        await peer.accept()
-        for number in range(10):
-            await peer.send(frame(TEXT, b"%d" % number))
-            await trio.lowlevel.checkpoint()
-        await peer.send(close_frame(1000))
-        await peer.finish()
-
-    got: list[str | bytes] = []
-
-    async def read() -> None:
-        got.extend([data async for data in task])
-
-    async with connect_socket(URL, dial=serve(script)) as task, trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        nursery.start_soon(read)
-        await wait_all_tasks_blocked()
-        listener = task.on_message()
-    assert sorted(map(str, got)) == [str(number) for number in range(10)]
-    assert len([event async for event in listener]) <= 10
 
 
 async def test_every_listener_has_every_message_while_the_socket_is_read_too(serve: Serve) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
-from ._frames import Close, Decoder, Opcode, Ping, Pong, Violation, encode, encode_close
+from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation, encode, encode_close
 from ._listeners import Listeners
 from ._opening import Connection, open_connection
 from ._options import Options, check_close
@@ -249,26 +249,32 @@ class Driver:
     def _take(self, data: bytes) -> None:
         if self._decoder.done:
             return
-        for item in self._decoder.receive(data):
-            if isinstance(item, tuple):
-                self._deliver(*item)
-            elif isinstance(item, Ping):
+        items = self._decoder.receive(data)
+        messages = [item for item in items if isinstance(item, tuple)]
+        if messages:
+            self._deliver(messages)
+        if len(messages) < len(items):
+            self._obey([item for item in items if not isinstance(item, tuple)])
+        self.outgoing.eager = True
+        if self.violation is not None:
+            self._nursery.start_soon(self._let_answer, self.violation)
+
+    def _obey(self, controls: Sequence[Ping | Pong | Close]) -> None:
+        for item in controls:
+            if isinstance(item, Ping):
                 self.outgoing.put_pong(encode(Opcode.PONG, item.payload))
             elif isinstance(item, Pong):
                 self.pings.answer(item.payload)
             else:
                 self._on_peer_close(item)
-        self.outgoing.eager = True
-        if self.violation is not None:
-            self._nursery.start_soon(self._let_answer, self.violation)
 
-    def _deliver(self, data: str | bytes, size: int) -> None:
-        self.messages_received += 1
-        self.bytes_received += size
+    def _deliver(self, messages: list[Message]) -> None:
+        self.messages_received += len(messages)
+        self.bytes_received += sum(size for _, size in messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full
         if not self._discards:
-            self.listeners.deliver(data, size)
+            self.listeners.deliver(messages)
 
     def _on_peer_close(self, close: Close) -> None:
         self.life.peer_closed(close.code, close.reason)

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from operator import itemgetter
 from typing import Generic, TypeVar, final
 
 import attrs
@@ -14,6 +15,7 @@ import trio
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 
 _T = TypeVar("_T")
+_SIZE = itemgetter(1)
 _logger = logging.getLogger("trio_socket_task")
 
 MESSAGE_OVERHEAD = 128
@@ -45,25 +47,28 @@ class Mailbox(Generic[_T]):
 
     def put(self, item: _T, size: int) -> None:
         """Keep an item for the reader."""
-        size += MESSAGE_OVERHEAD
-        self.items.append((item, size))
-        self.size += size
+        self.put_all([(item, size)])
+
+    def put_all(self, items: list[tuple[_T, int]]) -> None:
+        """Keep items, each with its size, for the readers."""
+        self.items.extend(items)
+        self.size += sum(map(_SIZE, items)) + MESSAGE_OVERHEAD * len(items)
         if self.size >= self.limit:
             self.full = True
         if self.readers:
-            self.readers.unpark()
+            self.readers.unpark(count=len(items))
 
     def pop(self) -> _T:
         """Take the oldest item."""
         item, size = self.items.popleft()
-        self.size -= size
+        self.size -= size + MESSAGE_OVERHEAD
         if self.full and self.size <= self.limit // 2:
             self._make_room()
         return item
 
     def clear(self) -> list[tuple[_T, int]]:
         """Take everything, as `put` was given it."""
-        taken = [(item, size - MESSAGE_OVERHEAD) for item, size in self.items]
+        taken = list(self.items)
         self.items.clear()
         self.size = 0
         if self.full:
@@ -243,12 +248,13 @@ class Listeners:
         else:
             self.message.attach(mailbox)
 
-    def deliver(self, data: str | bytes, size: int) -> None:
-        """Give a message to everyone who listens."""
+    def deliver(self, messages: list[tuple[str | bytes, int]]) -> None:
+        """Give messages, each with its size, to everyone who listens."""
         if self.keeps_inbox:
-            self.inbox.put(data, size)
+            self.inbox.put_all(messages)
         if self.message.mailboxes:
-            self.message.publish(MessageEvent(data), size)
+            for data, size in messages:
+                self.message.publish(MessageEvent(data), size)
 
     def listen_messages(self) -> Listener[MessageEvent]:
         """Make a listener of messages."""
