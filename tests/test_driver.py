@@ -800,3 +800,54 @@ async def test_what_finds_no_room_after_a_write_error_is_dropped(serve: Serve, a
         await task.send("x")
         await task.wait_closed()
         assert task.statistics().receive_buffered < 10_000
+
+
+async def test_a_violation_while_reading_is_paused(serve: Serve, autojump_clock: MockClock) -> None:
+    """The end of the connection is seen all the same."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(then=frame(BINARY, bytes(1000)) * 40 + frame(3))
+        assert (await peer.read_close())[0] == 1002
+        await peer.stream.aclose()
+
+    async with connect_socket(URL, dial=serve(script), receive_buffer=20_000, close_timeout=4) as task:
+        await task.wait_closed()
+        assert trio.current_time() < 1
+
+
+async def test_a_close_that_is_cancelled_does_not_wait_for_the_stream(serve: Serve, autojump_clock: MockClock) -> None:
+    """Though the stream takes its time to close."""
+
+    class Slow(OneWay):
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+            await trio.sleep(100)
+
+    dial = serve(echo)
+
+    async def dial_slow(host: str, port: int) -> trio.abc.Stream:
+        return Slow(await dial(host, port))
+
+    with trio.move_on_after(1) as scope:
+        async with connect_socket(URL, dial=dial_slow, close_timeout=8):
+            pass
+    assert scope.cancelled_caught
+    assert trio.current_time() < 2
+
+
+async def test_a_bug_that_ends_the_opening_ends_the_socket(serve: Serve) -> None:
+    """CLOSED, with its close event, and its slot free; the exception is reported as Trio does."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise SystemExit(3)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with open_socket_manager() as manager:
+            task = manager.connect_socket(URL, dial=dial)
+            await trio.sleep_forever()
+    assert caught.group_contains(SystemExit)
+    assert task.ready_state is ReadyState.CLOSED
+    assert task.close_event == CloseEvent(code=1006)
+    with pytest.raises(SocketLostError):
+        await task.send("x")

@@ -15,7 +15,7 @@ from trio.testing import memory_stream_pair
 
 from trio_socket_task import ConnectError, ConnectOptions
 from trio_socket_task._options import Options, check_options
-from trio_socket_task._transport import open_stream, words
+from trio_socket_task._transport import discard, open_stream, words
 from trio_socket_task._url import check_url
 
 
@@ -194,3 +194,15 @@ async def test_a_foreign_stream_that_fails_in_tls() -> None:
 def test_words_of_an_exception_without_any() -> None:
     """Its type says something at least."""
     assert words(ConnectionResetError()) == "ConnectionResetError"
+
+
+async def test_discarding_swallows_what_a_nursery_makes_of_it() -> None:
+    """A stream may close by a nursery, whose group holds its error and our cancellation."""
+
+    class Nested(Foreign):
+        async def aclose(self) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                raise OSError("close")
+
+    await discard(Nested())

@@ -11,6 +11,7 @@ import trio
 from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation, encode, encode_close
+from ._heartbeat import beat
 from ._listeners import Listeners
 from ._opening import Connection, open_connection
 from ._options import Options, check_close
@@ -59,6 +60,7 @@ class Driver:
         self._predecessors = predecessors
         self._opening = trio.CancelScope()
         self._lifetime = trio.CancelScope(shield=True)
+        self._closing = trio.CancelScope(shield=True)  # of the stream, after the lifetime of the connection
         self._closed = trio.Event()
         self._decoder = Decoder(options.max_message_size)
         self._discards = False  # whether messages that find no room are dropped: after a close of this side
@@ -129,8 +131,9 @@ class Driver:
                     finally:
                         self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
                         nursery.cancel_scope.cancel()
-            self._limit_lifetime(0 if self._lifetime.cancel_called else self.options.close_timeout)
-            with trio.move_on_at(self._lifetime.deadline), suppress(Exception):  # it need not close well
+            self._limit_lifetime(self.options.close_timeout)
+            self._closing.deadline = self._lifetime.deadline
+            with suppress(Exception), self._closing:  # a connection that is over need not close well
                 await connection.wire.aclose()
         except BaseException:
             await discard(connection.wire)
@@ -147,7 +150,7 @@ class Driver:
         waiting = self.listeners.inbox.readers
         self.reading: Reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
         if self.options.heartbeat is not None:
-            nursery.start_soon(self._beat, self.options.heartbeat.interval, self.options.heartbeat.timeout)
+            nursery.start_soon(beat, self.options.heartbeat, self.ping, self.outgoing, self.reading, self._on_no_pong)
         self.listeners.open.publish(OpenEvent(connection.header))
         self.settled.set()
         if connection.rest:
@@ -213,10 +216,15 @@ class Driver:
         if self.connection is None:
             self._opening.cancel()
         elif self.outgoing.size:
-            self.outgoing.on_drained = self._lifetime.cancel
+            self.outgoing.on_drained = self._drop
             self._limit_lifetime(_ABORT_GRACE)
         else:
-            self._lifetime.cancel()
+            self._drop()
+
+    def _drop(self) -> None:
+        """End the connection at once."""
+        self._lifetime.cancel()
+        self._closing.cancel()
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
@@ -292,6 +300,7 @@ class Driver:
     def _close_after_violation(self, violation: Violation) -> None:
         self._lose(violation.why)
         self._finish(encode_close(violation.code))
+        self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
 
     def _read_size(self) -> int:
         return min(max(self._decoder.wanted, _MIN_READ), _MAX_READ)
@@ -330,21 +339,6 @@ class Driver:
         self.reading.take_over()
         return ping
 
-    @trio.lowlevel.enable_ki_protection
-    async def _beat(self, interval: float, timeout: float) -> None:  # noqa: ASYNC109 (it is the pong's, not the call's)
-        """Ping at intervals; a pong that does not come in time, while it could be seen, means a lost connection."""
-        while True:
-            await trio.sleep(interval)
-            ping = self.ping()
-            while not ping.settled.is_set():
-                if self.life.ready_state is not ReadyState.OPEN:
-                    return  # the close has a deadline of its own
-                outgoing = self.outgoing
-                left = outgoing.progress if outgoing.holds_ping(ping.frame) else outgoing.pings_taken
-                seen_since = max(ping.sent, left, self.reading.paused_until)
-                if trio.current_time() >= seen_since + timeout:
-                    self._lose(f"no pong within {timeout:g} seconds")
-                    self._lifetime.cancel()
-                    return
-                with trio.move_on_at(min(seen_since, trio.current_time()) + timeout):
-                    await ping.settled.wait()
+    def _on_no_pong(self, why: str) -> None:
+        self._lose(why)
+        self._drop()

@@ -169,7 +169,7 @@ class Topic(Generic[_T]):
             self.end()
 
     def _give(self, mailbox: Mailbox[_T], event: _T, size: int) -> None:
-        if self.once and mailbox.full:
+        if self.once and mailbox.size >= mailbox.limit:
             mailbox.pop()
         mailbox.put(event, size)
 
@@ -218,8 +218,6 @@ class Listeners:
         self.message: Topic[MessageEvent] = Topic(once=False)
         self.error: Topic[ErrorEvent] = Topic(once=True)
         self.close: Topic[CloseEvent] = Topic(once=True)
-        self.inbox_taken: bool = False
-        """Whether a message was ever taken from the inbox."""
         self._claimed = False
         self._ended = False
         self._warned = False
@@ -227,14 +225,6 @@ class Listeners:
     def claim_inbox(self) -> None:
         """Let messages go to the inbox from now on."""
         self.keeps_inbox = self._claimed = True
-
-    def release_inbox(self) -> None:
-        """Take a claim back that led to nothing, so that an inbox nobody reads does not hold up the listeners."""
-        if not self.inbox_taken and not self.inbox.readers:
-            self._claimed = False
-            if self.message.mailboxes:
-                self.keeps_inbox = False
-                self.inbox.clear()
 
     def attach_messages(self, mailbox: Mailbox[MessageEvent]) -> None:
         """Let a mailbox have the messages; the first one also gets those that came before."""

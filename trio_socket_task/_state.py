@@ -43,6 +43,9 @@ TRANSITIONS = {
     (ReadyState.CLOSING, Trigger.PEER_CLOSED): ReadyState.CLOSING,
     (ReadyState.CLOSING, Trigger.FAILED): ReadyState.CLOSING,
     (ReadyState.CLOSING, Trigger.ENDED): ReadyState.CLOSED,
+    # The driver fails a socket before it ends it; these two are what is left where the driver itself has failed.
+    (ReadyState.CONNECTING, Trigger.ENDED): ReadyState.CLOSED,
+    (ReadyState.OPEN, Trigger.ENDED): ReadyState.CLOSED,
 }
 """Every step there is; any other pair of state and trigger changes nothing."""
 

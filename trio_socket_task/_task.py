@@ -77,10 +77,11 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         payload = check_data(data)
         driver = self._driver
         driver.require_open()
-        await self._take_turn(len(payload))
+        if await self._take_turn(len(payload)):
+            driver.require_open()
         if not driver.outgoing.has_room():
             await driver.outgoing.room.park()
-        driver.require_open()
+            driver.require_open()
         self._put(data, payload)
 
     @trio.lowlevel.enable_ki_protection
@@ -107,22 +108,24 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         driver.messages_sent += 1
         driver.bytes_sent += len(payload)
 
-    async def _take_turn(self, size: int) -> None:
-        """Be a cancel point, and let other tasks run from time to time."""
+    async def _take_turn(self, size: int) -> bool:
+        """Be a cancel point, and let other tasks run from time to time; True when they have."""
         self._credit -= 1 + (size >> _TURN_SHIFT)
         if self._credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._credit = _TURN
-            await trio.lowlevel.checkpoint()
+            return False
+        self._credit = _TURN
+        await trio.lowlevel.checkpoint()
+        return True
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
         """Give the next message: str for text, bytes for binary.
 
         ``async for data in task`` does the same. While the socket connects, it waits. Each message goes to one of
-        the tasks that wait here; use `on_message` where every reader is to have every message. If this is cancelled,
-        nothing is lost.
+        the tasks that wait here; use `on_message` where every reader is to have every message. From the first call
+        on, the socket keeps messages for the next, so a program that listens as well must go on receiving. If this is
+        cancelled, nothing is lost.
 
         Raises:
             trio.EndOfChannel: The socket closed with 1000, 1001 or no status, or this side closed it.
@@ -130,20 +133,15 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """
         driver, inbox = self._driver, self._inbox
         driver.listeners.claim_inbox()
-        try:
-            if inbox.items:
-                await self._take_turn(inbox.items[0][1])
-            elif driver.no_more:
-                await trio.lowlevel.checkpoint()
-            elif not driver.settled.is_set():
-                await driver.settled.wait()
-            while not inbox.items:
-                self._credit = _TURN
-                await self._wait_for_message()
-        except BaseException:
-            driver.listeners.release_inbox()
-            raise
-        driver.listeners.inbox_taken = True
+        if inbox.items:
+            await self._take_turn(inbox.items[0][1])
+        elif driver.no_more:
+            await trio.lowlevel.checkpoint()
+        elif not driver.settled.is_set():
+            await driver.settled.wait()
+        while not inbox.items:
+            self._credit = _TURN
+            await self._wait_for_message()
         return inbox.pop()
 
     async def _wait_for_message(self) -> None:

@@ -62,7 +62,7 @@ async def open_stream(options: Options) -> Dialled:
 
 async def discard(resource: trio.abc.AsyncResource | Wire) -> None:
     """Close what is of no further use, at once; that it does not close well is no news."""
-    with trio.CancelScope() as scope, suppress(Exception):
+    with suppress(Exception), trio.CancelScope() as scope:
         scope.cancel()
         await resource.aclose()
 
