@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import cast
 
 import pytest
@@ -386,6 +388,28 @@ async def test_it_is_a_trio_channel(serve: Serve) -> None:
         async with task:
             pass
         assert task.ready_state is ReadyState.CLOSED
+
+
+async def test_a_send_that_cannot_be_written_raises(serve_tcp: ServeTcp) -> None:
+    """Where the write is tried at once, its failure is the sender's to hear of."""
+    gone = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await peer.send(frame(TEXT, b"last"))
+        assert isinstance(peer.stream, trio.SocketStream)
+        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await peer.stream.aclose()
+        gone.set()
+
+    async with connect_socket(await serve_tcp(script)) as task:
+        await task.send("go")
+        assert await task.receive() == "last"
+        await gone.wait()
+        with pytest.raises(SocketLostError):
+            await task.send("lost")
+        assert task.statistics().messages_sent == 1
 
 
 async def test_a_program_that_reads_for_itself_over_tcp(serve_tcp: ServeTcp) -> None:

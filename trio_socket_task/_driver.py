@@ -12,7 +12,7 @@ from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTa
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation, encode, encode_close
 from ._heartbeat import beat
-from ._listeners import Listeners
+from ._listeners import Listeners, nothing
 from ._opening import Connection, open_connection
 from ._options import Options, check_close
 from ._outgoing import Outgoing
@@ -28,10 +28,6 @@ _ANSWER_GRACE = 0.1
 _MIN_READ, _MAX_READ = 64 * 1024, 1024 * 1024
 
 
-def _nothing() -> None:
-    """Stand in for a hook that nobody set."""
-
-
 @final
 class Driver:
     """One socket, from its first byte to its last. `run` is its task; the rest may be called by any."""
@@ -41,9 +37,9 @@ class Driver:
         self.life: Life = Life()
         self.listeners: Listeners = Listeners(options.receive_buffer, self._on_room)
         self.pings: Pings = Pings()
-        self.on_freed: Callable[[], None] = _nothing
+        self.on_freed: Callable[[], None] = nothing
         """Called when the socket has ended, before its close event is delivered."""
-        self.on_closed: Callable[[], None] = _nothing
+        self.on_closed: Callable[[], None] = nothing
         """Called when the close event was delivered."""
         self.connection: Connection | None = None
         """The connection, once it is open."""

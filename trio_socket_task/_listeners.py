@@ -24,7 +24,7 @@ FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
 """The limit of a mailbox of openings, errors or closes, which cannot stop anyone: the oldest makes room."""
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Stand in for a hook that nobody set."""
 
 
@@ -41,7 +41,7 @@ class Mailbox(Generic[_T]):
     size: int = 0
     full: bool = False
     ended: bool = False
-    on_room: Callable[[], None] = _nothing
+    on_room: Callable[[], None] = nothing
     """Called when a full mailbox has been read to half its limit, or closed."""
     readers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 

@@ -105,6 +105,8 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes) -> None:
         driver = self._driver
         driver.outgoing.put(encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))
+        if driver.outgoing.finished:  # it was written at once, and that failed
+            driver.require_open()
         driver.messages_sent += 1
         driver.bytes_sent += len(payload)
 
