@@ -102,12 +102,13 @@ async def test_reading_survives_a_wakeup_for_nothing(monkeypatch: pytest.MonkeyP
             early.pop()
             await trio.lowlevel.checkpoint()
         else:
+            await server.send_all(b"x")
             await wait_readable(fd)
 
     monkeypatch.setattr(trio.lowlevel, "wait_readable", wake_early)
-    async with server, trio.open_nursery() as nursery:
-        nursery.start_soon(server.send_all, b"x")
+    async with server:
         assert await wire.receive(1) == b"x"
+        assert not early
     await wire.aclose()
 
 
