@@ -102,7 +102,8 @@ async def test_o1_a_silent_server(network: Network, mock_clock: MockClock) -> No
     """ConnectTimeoutError at the deadline."""
 
     async def script(peer: Peer) -> None:
-        await peer.read_request()
+        with suppress(AssertionError):  # on a slow machine the deadline may come before the request
+            await peer.read_request()
         await peer.read_end()
 
     url, options = await network.connect(script, timeout=0.3)

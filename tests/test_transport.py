@@ -131,17 +131,21 @@ async def test_a_name_that_does_not_resolve() -> None:
 
 async def test_a_cancelled_tls_handshake_leaves_no_socket(serve_tcp: ServeTcp) -> None:
     """Hazard O11: the stream is closed on the way out."""
-    ended = trio.Event()
+    begun, ended = trio.Event(), trio.Event()
 
     async def silent(peer: Peer) -> None:
+        await peer.stream.receive_some(1)
+        begun.set()
         await peer.read_end()
         ended.set()
 
     url = (await serve_tcp(silent)).replace("ws://", "wss://")
-    with trio.move_on_after(0.05) as scope:
-        await open_stream(options(url))
-    assert scope.cancelled_caught
-    await ended.wait()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(open_stream, options(url))
+            await begun.wait()
+            nursery.cancel_scope.cancel()
+        await ended.wait()
 
 
 async def test_a_dial_that_returns_no_stream() -> None:
