@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_socket_task import (
     CloseEvent,
     Coexist,
+    Dial,
     InvalidOptionsError,
     MessageEvent,
     ReadyState,
@@ -22,16 +23,20 @@ from trio_socket_task import (
 )
 
 
+def counting(dial: Dial, dialled: list[str]) -> Dial:
+    """Note each dial by its host."""
+
+    async def count(host: str, port: int) -> trio.abc.Stream:
+        dialled.append(host)
+        return await dial(host, port)
+
+    return count
+
+
 async def test_five_sockets_coexist(serve: Serve) -> None:
     """The sixth is refused at once and nothing is dialled; a closed one frees its place."""
-    dialled = 0
-    dial_echo = serve(echo)
-
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        nonlocal dialled
-        dialled += 1
-        return await dial_echo(host, port)
-
+    dialled: list[str] = []
+    dial = counting(serve(echo), dialled)
     async with open_socket_manager() as manager:
         assert manager.policy == Coexist(5)
         tasks = [manager.connect_socket(URL, dial=dial) for _ in range(5)]
@@ -48,7 +53,7 @@ async def test_five_sockets_coexist(serve: Serve) -> None:
             manager.connect_socket(URL, dial=dial)
         await tasks[2].wait_closed()
         await manager.connect_socket(URL, dial=dial).wait_open()
-    assert dialled == 6
+    assert len(dialled) == 6
     assert manager.sockets == ()
 
 
@@ -121,14 +126,8 @@ async def test_replacement_waits_for_an_old_one_that_does_not_close(serve: Serve
 
 async def test_three_quick_calls(serve: Serve) -> None:
     """Only the last survives, and each replaced one has its one close event."""
-    dialled = 0
-    dial_echo = serve(echo)
-
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        nonlocal dialled
-        dialled += 1
-        return await dial_echo(host, port)
-
+    dialled: list[str] = []
+    dial = counting(serve(echo), dialled)
     async with open_socket_manager(ReplacePrevious()) as manager:
         tasks = [manager.connect_socket(URL, dial=dial) for _ in range(3)]
         await tasks[2].wait_open()
@@ -137,7 +136,7 @@ async def test_three_quick_calls(serve: Serve) -> None:
             assert [event async for event in task.on_open()] == []
             assert [event async for event in task.on_error()] == []
             assert [event.reason async for event in task.on_close()] == ["replaced by a new connection"]
-    assert dialled <= 2
+    assert len(dialled) <= 2
 
 
 async def test_global_send_and_close(serve: Serve) -> None:

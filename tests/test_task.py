@@ -295,6 +295,17 @@ async def test_ping_measures_the_round_trip(serve: Serve, autojump_clock: MockCl
         assert scope.cancelled_caught
 
 
+class Others:
+    """A task that counts how often it could run."""
+
+    turns = 0
+
+    async def run(self) -> None:
+        while True:
+            self.turns += 1
+            await trio.lowlevel.checkpoint()
+
+
 async def test_a_busy_reader_lets_others_run(serve: Serve) -> None:
     """Every call is a cancel point; others run at least once per 32 messages, or 1 MiB (fairness)."""
     for count, size in ((1000, 1), (20, 2**18)):
@@ -304,23 +315,16 @@ async def test_a_busy_reader_lets_others_run(serve: Serve) -> None:
             await peer.send(*[frame(BINARY, b"x" * size)] * count)
             await peer.finish()
 
-        turns = 0
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await trio.lowlevel.checkpoint()
-
+        others = Others()
         async with connect_socket(URL, dial=serve(script)) as task, trio.open_nursery() as nursery:
             await wait_all_tasks_blocked()
             await task.receive()
-            nursery.start_soon(others)
+            nursery.start_soon(others.run)
             await trio.lowlevel.checkpoint()
-            before = turns
+            before = others.turns
             for _ in range(count - 2):
                 await task.receive()
-            assert turns - before >= (count - 2) * max(1, size >> 15) // 64
+            assert others.turns - before >= (count - 2) * max(1, size >> 15) // 64
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await task.receive()
@@ -332,20 +336,13 @@ async def test_a_busy_reader_lets_others_run(serve: Serve) -> None:
 async def test_a_busy_sender_lets_others_run(serve: Serve) -> None:
     """A burst does not hold up the other tasks, nor its own writer."""
     async with connect_socket(URL, dial=serve(echo)) as task:
-        turns = 0
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await trio.lowlevel.checkpoint()
-
+        others = Others()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(others)
+            nursery.start_soon(others.run)
             await trio.lowlevel.checkpoint()
             for _ in range(320):
                 await task.send("x")
-            assert turns >= 9
+            assert others.turns >= 9
             nursery.cancel_scope.cancel()
 
 

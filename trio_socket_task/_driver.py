@@ -178,9 +178,13 @@ class Driver:
     def _fail(self, error: SocketTaskError) -> None:
         called_off = self.life.requested is not None and not self.life.opened
         if not called_off and self.life.fail(error):
-            self.no_more = True
             self.listeners.error.publish(ErrorEvent(str(error), error))
-            self.listeners.inbox.readers.unpark_all()
+            self._end_messages()
+
+    def _end_messages(self) -> None:
+        """Let those who wait for a message know that none will come."""
+        self.no_more = True
+        self.listeners.inbox.readers.unpark_all()
 
     # Closing
 
@@ -283,8 +287,7 @@ class Driver:
     def _on_peer_close(self, close: Close) -> None:
         self.life.peer_closed(close.code, close.reason)
         self._finish(encode_close(close.code))
-        self.no_more = True
-        self.listeners.inbox.readers.unpark_all()
+        self._end_messages()
 
     @trio.lowlevel.enable_ki_protection
     async def _let_answer(self, violation: Violation) -> None:

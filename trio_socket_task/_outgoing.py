@@ -59,12 +59,7 @@ class Outgoing:
     def put(self, frame: bytes) -> None:
         """Take a message's frame."""
         self._granted = False
-        if self.eager and not self.size:
-            self._write_now(frame, self._data)
-        else:
-            self._data.append(frame)
-            self.size += len(frame)
-            self._wake_writer()
+        self._accept(frame, self._data, at_once=self.eager)
         self.eager = False
         self._grant_room()
 
@@ -85,14 +80,8 @@ class Outgoing:
         self._put_control(frame, self._pongs)
 
     def _put_control(self, frame: bytes, queue: deque[bytes]) -> None:
-        if self.finished:
-            return
-        if self.size:
-            queue.append(frame)
-            self.size += len(frame)
-            self._wake_writer()
-        else:
-            self._write_now(frame, queue)
+        if not self.finished:
+            self._accept(frame, queue, at_once=True)
 
     def holds_ping(self, frame: bytes) -> bool:
         """Whether a Ping waits behind what is being written."""
@@ -104,12 +93,16 @@ class Outgoing:
             return
         self.finished = True
         self.room.unpark_all()
-        if self.size:
-            self._data.append(frame)
+        self._accept(frame, self._data, at_once=True)
+
+    def _accept(self, frame: bytes, queue: deque[bytes], *, at_once: bool) -> None:
+        """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
+        if at_once and not self.size:
+            self._write_now(frame, queue)
+        else:
+            queue.append(frame)
             self.size += len(frame)
             self._wake_writer()
-        else:
-            self._write_now(frame, self._data)
 
     def _write_now(self, frame: bytes, queue: deque[bytes]) -> None:
         """Write a frame when nothing waits before it; what the stream does not take at once is the writer's."""
