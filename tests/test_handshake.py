@@ -11,6 +11,7 @@ from peer import TEXT, URL, Peer, Script, frame
 
 from trio_socket_task import ConnectError, ConnectTimeoutError, HandshakeError, connect_socket
 from trio_socket_task._handshake import _HeadOnly
+from trio_socket_task._wire import StreamWire
 
 
 async def refuse(peer: Peer, *parts: bytes, end: bool = True) -> None:
@@ -284,7 +285,7 @@ async def test_a_reset_during_the_handshake() -> None:
 
 async def test_trio_websocket_sees_a_whole_stream() -> None:
     """Whatever of a stream it may come to use."""
-    head = _HeadOnly(Broken(), URL)
+    head = _HeadOnly(StreamWire(Broken()), URL)
     await head.wait_send_all_might_not_block()
     await head.aclose()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_socket_task._outgoing import Outgoing
+from trio_socket_task._wire import _PlainWire
 
 
-class ScriptedWire:
+class ScriptedWire(_PlainWire):
     """A wire that takes as much at once as a test allows, and waits while it is told to."""
 
     def __init__(self, at_once: int = 10**9) -> None:
@@ -194,4 +197,70 @@ async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
     setup.wire.open.set()
     await wait_all_tasks_blocked()
     assert setup.wire.writes[1] == b"".join(b"%3d" % number for number in range(968, 1000))
+    assert setup.out.size == 0
+
+
+class TalkingWire(ScriptedWire):
+    """A wire that encrypts by turning small letters into capitals, and has something to say by itself."""
+
+    piece = 4
+
+    def __init__(self, at_once: int = 10**9) -> None:
+        super().__init__(at_once)
+        self.to_say = b""
+
+    def listen(self, on_words: Callable[[], None]) -> None:
+        self.on_words = on_words
+
+    def words(self) -> bytes:
+        said, self.to_say = self.to_say, b""
+        return said
+
+    def seal(self, data: bytes | memoryview) -> bytes:
+        return self.words() + bytes(data).upper()
+
+
+async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nursery) -> None:
+    """At once where nothing is written, else when that is done; never in the middle of something sealed."""
+    wire = TalkingWire()
+    setup = Setup(nursery, wire)
+    wire.to_say = b"1"
+    wire.on_words()
+    await wait_all_tasks_blocked()
+    assert b"".join(wire.writes) == b"1"
+    wire.writes.clear()
+    wire.at_once = 1
+    setup.out.eager = True
+    wire.open = trio.Event()
+    setup.out.put(b"ab")
+    wire.at_once = 0
+    setup.out.put(b"cd")
+    await wait_all_tasks_blocked()
+    wire.to_say = b"2"
+    wire.on_words()
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    assert b"".join(wire.writes) == b"AB2CD"
+    wire.open = trio.Event()
+    setup.out.put(b"ef")
+    await wait_all_tasks_blocked()
+    wire.to_say = b"3"
+    wire.on_words()
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    assert b"".join(wire.writes) == b"AB2CDEF3"
+    assert setup.out.size == 0
+    setup.out.finish(b"gh")
+    wire.to_say = b"4"
+    wire.on_words()  # after the Close frame nothing matters any more
+
+
+async def test_a_large_frame_is_sealed_in_pieces(nursery: trio.Nursery) -> None:
+    """By the writer, so that no task waits for it."""
+    wire = TalkingWire()
+    setup = Setup(nursery, wire)
+    setup.out.put(b"abcdefghij")
+    assert wire.writes == []
+    await wait_all_tasks_blocked()
+    assert wire.writes == [b"ABCD", b"EFGH", b"IJ"]
     assert setup.out.size == 0

@@ -10,9 +10,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task._reading import GRACE, Reading
+from trio_socket_task._wire import _PlainWire
 
 
-class ScriptedWire:
+class ScriptedWire(_PlainWire):
     """A wire whose bytes a test gives, and that tells who reads."""
 
     def __init__(self) -> None:

@@ -15,8 +15,10 @@ from trio.testing import memory_stream_pair
 
 from trio_socket_task import ConnectError, ConnectOptions
 from trio_socket_task._options import Options, check_options
-from trio_socket_task._transport import discard, open_stream, words
+from trio_socket_task._tls import TlsWire
+from trio_socket_task._transport import discard, open_wire, words
 from trio_socket_task._url import check_url
+from trio_socket_task._wire import SocketWire, StreamWire
 
 
 def options(url: str, **keywords: object) -> Options:
@@ -34,12 +36,12 @@ async def wait_for_end(peer: Peer) -> None:
 @pytest.mark.parametrize("flag", [True, False])
 async def test_tcp_no_delay_is_followed_exactly(serve_tcp: ServeTcp, *, flag: bool) -> None:
     """Trio sets TCP_NODELAY by default; the option decides."""
-    dialled = await open_stream(options(await serve_tcp(wait_for_end), tcp_no_delay=flag))
-    assert isinstance(dialled.stream, trio.SocketStream)
-    assert bool(dialled.stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is flag
+    dialled = await open_wire(options(await serve_tcp(wait_for_end), tcp_no_delay=flag))
+    assert isinstance(dialled.wire, SocketWire)
+    assert bool(dialled.wire._stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is flag
     assert dialled.dial_seconds >= 0
     assert dialled.tls_seconds is None
-    await dialled.stream.aclose()
+    await dialled.wire.aclose()
 
 
 async def test_tls_with_a_given_context(
@@ -47,18 +49,18 @@ async def test_tls_with_a_given_context(
 ) -> None:
     """The TLS handshake is done when the stream is given out."""
     url = await serve_tcp(wait_for_end, server_context)
-    dialled = await open_stream(options(url, ssl_context=client_context))
-    assert isinstance(dialled.stream, trio.SSLStream)
-    assert dialled.stream.version() in ("TLSv1.2", "TLSv1.3")
+    dialled = await open_wire(options(url, ssl_context=client_context))
+    assert isinstance(dialled.wire, TlsWire)
+    assert dialled.wire._tls.version() in ("TLSv1.2", "TLSv1.3")
     assert dialled.tls_seconds is not None
-    await trio.aclose_forcefully(dialled.stream)
+    await discard(dialled.wire)
 
 
 async def test_the_default_context_checks_certificates(serve_tcp: ServeTcp, server_context: ssl.SSLContext) -> None:
     """A certificate of an unknown authority is refused, in the words of OpenSSL (hazard O3)."""
     url = await serve_tcp(refused_by_client, server_context)
     with pytest.raises(ConnectError, match=r"the TLS handshake failed: .*CERTIFICATE_VERIFY_FAILED") as caught:
-        await open_stream(options(url))
+        await open_wire(options(url))
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
@@ -78,8 +80,9 @@ async def test_dial_is_given_host_and_port() -> None:
         asked.append((host, port))
         return client
 
-    dialled = await open_stream(options("ws://bücher.example:81/", dial=dial))
-    assert dialled.stream is client
+    dialled = await open_wire(options("ws://bücher.example:81/", dial=dial))
+    assert isinstance(dialled.wire, StreamWire)
+    assert dialled.wire._stream is client
     assert asked == [("xn--bcher-kva.example", 81)]
 
 
@@ -94,8 +97,8 @@ async def test_dial_reaches_a_unix_socket() -> None:
         async def dial(_host: str, _port: int) -> trio.abc.Stream:
             return await trio.open_unix_socket(path)
 
-        dialled = await open_stream(options("ws://local/", dial=dial))
-        await dialled.stream.aclose()
+        dialled = await open_wire(options("ws://local/", dial=dial))
+        await dialled.wire.aclose()
         listener.close()
 
 
@@ -108,7 +111,7 @@ async def test_whatever_dial_raises_is_the_cause(error: Exception) -> None:
         raise error
 
     with pytest.raises(ConnectError, match=str(error)) as caught:
-        await open_stream(options("ws://a/", dial=dial))
+        await open_wire(options("ws://a/", dial=dial))
     assert caught.value.__cause__ is error
 
 
@@ -118,14 +121,14 @@ async def test_refused_by_the_host_on_every_address() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(ConnectError, match=r"all attempts to connect .*Connection refused") as caught:
-            await open_stream(options(f"ws://127.0.0.1:{port}/"))
+            await open_wire(options(f"ws://127.0.0.1:{port}/"))
     assert isinstance(caught.value.__cause__, OSError)
 
 
 async def test_a_name_that_does_not_resolve() -> None:
     """Hazard O10: the resolver's error is the cause."""
     with pytest.raises(ConnectError) as caught:
-        await open_stream(options("ws://name.invalid/"))
+        await open_wire(options("ws://name.invalid/"))
     assert isinstance(caught.value.__cause__, socket.gaierror)
 
 
@@ -142,7 +145,7 @@ async def test_a_cancelled_tls_handshake_leaves_no_socket(serve_tcp: ServeTcp) -
     url = (await serve_tcp(silent)).replace("ws://", "wss://")
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(open_stream, options(url))
+            nursery.start_soon(open_wire, options(url))
             await begun.wait()
             nursery.cancel_scope.cancel()
         await ended.wait()
@@ -156,7 +159,7 @@ async def test_a_dial_that_returns_no_stream() -> None:
         return None  # type: ignore[return-value]
 
     with pytest.raises(ConnectError, match=r"dial must return a trio.abc.Stream, not NoneType"):
-        await open_stream(options("ws://a/", dial=dial))
+        await open_wire(options("ws://a/", dial=dial))
 
 
 class Foreign(trio.abc.Stream):
@@ -191,7 +194,7 @@ async def test_a_foreign_stream_that_fails_in_tls() -> None:
         return stream
 
     with pytest.raises(ConnectError, match="the TLS handshake failed: a bug of dial's author"):
-        await open_stream(options("wss://a/", dial=dial))
+        await open_wire(options("wss://a/", dial=dial))
     assert stream.closed
 
 

@@ -18,6 +18,7 @@ from ._errors import ConnectError, HandshakeError
 from ._events import Header
 from ._options import Options
 from ._transport import root, words
+from ._wire import Wire
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
@@ -37,15 +38,15 @@ class Opened:
     """Bytes that came after the response's head: the first frames."""
 
 
-async def shake_hands(stream: trio.abc.Stream, options: Options) -> Opened:
-    """Perform the opening handshake; if it is cancelled, the stream is of no further use.
+async def shake_hands(wire: Wire, options: Options) -> Opened:
+    """Perform the opening handshake; if it is cancelled, the wire is of no further use.
 
     Raises:
         HandshakeError: The server answered, but not with a valid 101 response.
         ConnectError: The connection ended before it answered.
     """
     address = options.address
-    head = _HeadOnly(stream, address.url)
+    head = _HeadOnly(wire, address.url)
     try:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             connection = await trio_websocket.wrap_client_stream(
@@ -89,8 +90,8 @@ def _judgement(error: BaseException) -> BaseException:
 class _HeadOnly(trio.abc.Stream):
     """A stream that ends where the head of the response ends."""
 
-    def __init__(self, stream: trio.abc.Stream, url: str) -> None:
-        self._stream = stream
+    def __init__(self, wire: Wire, url: str) -> None:
+        self._wire = wire
         self._url = url
         self._given = False
         self.header = Header()
@@ -101,12 +102,12 @@ class _HeadOnly(trio.abc.Stream):
     @trio.lowlevel.enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
-            await self._stream.send_all(data)
+            await self._wire.send(self._wire.seal(bytes(data)))
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
             raise self._broken(error) from root(error)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """Leave the stream open: it is not trio-websocket's to close."""
@@ -122,7 +123,7 @@ class _HeadOnly(trio.abc.Stream):
 
     async def _receive(self) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(_READ))
+            return await self._wire.receive(_READ)
         except Exception as error:  # noqa: BLE001 (as above)
             raise self._broken(error) from root(error)
 

@@ -11,8 +11,8 @@ from ._errors import ConnectTimeoutError
 from ._events import Header
 from ._handshake import shake_hands
 from ._options import Options
-from ._transport import discard, open_stream
-from ._wire import Wire, wire_for
+from ._transport import discard, open_wire
+from ._wire import Wire
 
 
 @final
@@ -37,15 +37,15 @@ async def open_connection(options: Options) -> Connection:
         ConnectError: It cannot be opened.
     """
     with trio.move_on_after(options.timeout):
-        dialled = await open_stream(options)
+        dialled = await open_wire(options)
         started = trio.current_time()
         try:
-            opened = await shake_hands(dialled.stream, options)
+            opened = await shake_hands(dialled.wire, options)
         except BaseException:
-            await discard(dialled.stream)
+            await discard(dialled.wire)
             raise
         return Connection(
-            wire=wire_for(dialled.stream),
+            wire=dialled.wire,
             header=opened.header,
             protocol=opened.protocol,
             rest=opened.rest,

@@ -26,6 +26,7 @@ class Outgoing:
         self, wire: Wire, limit: int, start_writer: Callable[[], None], on_broken: Callable[[Exception], None]
     ) -> None:
         self._wire = wire
+        wire.listen(self._let_speak)
         self._limit = limit
         self._start_writer = start_writer
         self._on_broken = on_broken
@@ -97,7 +98,7 @@ class Outgoing:
 
     def _accept(self, frame: bytes, queue: deque[bytes], *, at_once: bool) -> None:
         """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
-        if at_once and not self.size:
+        if at_once and not self.size and len(frame) <= self._wire.piece:
             self._write_now(frame, queue)
         else:
             queue.append(frame)
@@ -107,18 +108,29 @@ class Outgoing:
     def _write_now(self, frame: bytes, queue: deque[bytes]) -> None:
         """Write a frame when nothing waits before it; what the stream does not take at once is the writer's."""
         try:
-            sent = self._wire.send_now(frame)
+            sealed = self._wire.seal(frame)
+            sent = self._wire.send_now(sealed)
         except trio.BrokenResourceError as error:
             self._break(error)
             return
-        self.size = len(frame) - sent
-        if not self.size:
-            return
-        if sent:
-            self._begun = memoryview(frame)[sent:]
-        else:
+        if sealed is frame and not sent:
             queue.append(frame)
-        self._wake_writer()
+            self.size = len(frame)
+            self._wake_writer()
+        else:
+            self._begin(sealed, sent)
+
+    def _let_speak(self) -> None:
+        """Write what the wire has to say by itself, unless the writer is at work, which does so when it has done."""
+        if not self.size and not self.finished:
+            self._begin(self._wire.words(), 0)
+
+    def _begin(self, data: bytes | memoryview, sent: int) -> None:
+        """Leave the rest of what was begun to the writer."""
+        self.size = len(data) - sent
+        if self.size:
+            self._begun = memoryview(data)[sent:]
+            self._wake_writer()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -126,18 +138,27 @@ class Outgoing:
         self._writer = trio.lowlevel.current_task()
         while True:
             while self.size:
-                batch = self._take()
+                begun, self._begun = self._begun, b""
+                batch = b"" if begun else self._take()
                 try:
-                    await self._write(memoryview(batch))
+                    await self._write(memoryview(begun))
+                    await self._seal_and_write(memoryview(batch))
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
                     self._break(error)
                     return
-                self.size -= len(batch)
+                self.size -= len(begun) + len(batch)
+                if not self.size:
+                    self._begin(self._wire.words(), 0)
                 self._grant_room()
             if self.on_drained is not None:
                 self.on_drained()
             self._writer_sleeps = True
             await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
+
+    async def _seal_and_write(self, view: memoryview) -> None:
+        piece = self._wire.piece
+        for start in range(0, len(view), piece):
+            await self._write(memoryview(self._wire.seal(view[start : start + piece])))
 
     async def _write(self, view: memoryview) -> None:
         """Write everything, in pieces, so that progress shows."""
@@ -153,11 +174,8 @@ class Outgoing:
         self._writer_sleeps = False
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _take(self) -> bytes | memoryview:
-        """Join what belongs into the next write: the begun frame first, then control frames, then messages."""
-        if self._begun:
-            begun, self._begun = self._begun, b""
-            return begun
+    def _take(self) -> bytes:
+        """Join what belongs into the next write: control frames first, then messages."""
         if self._pings:
             self.pings_taken = trio.current_time()
         batch = [*self._pings, *self._pongs]

@@ -1,4 +1,4 @@
-"""Options to a connected stream: TCP, TLS, or whatever `dial` reaches."""
+"""Options to a connection: TCP, TLS, or whatever `dial` reaches."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import trio
 
 from ._errors import ConnectError
 from ._options import Options
-from ._wire import Wire
+from ._tls import TlsWire
+from ._wire import Wire, wire_for
 
 
 @final
 @attrs.frozen(kw_only=True)
 class Dialled:
-    """A connected stream, and how long it took."""
+    """A connection, and how long it took."""
 
-    stream: trio.abc.Stream
+    wire: Wire
     dial_seconds: float
     tls_seconds: float | None
 
 
-async def open_stream(options: Options) -> Dialled:
+async def open_wire(options: Options) -> Dialled:
     """Connect; if it is cancelled, or fails, nothing is left open.
 
     Raises:
@@ -45,19 +46,17 @@ async def open_stream(options: Options) -> Dialled:
         stack.push_async_callback(discard, stream)
         if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
+        wire = wire_for(stream)
         if not address.secure:
             stack.pop_all()
-            return Dialled(stream=stream, dial_seconds=connected - started, tls_seconds=None)
-        # https_compatible: a WebSocket's end is its Close frame, and few servers send close_notify (RFC 2818 2.2.1).
-        secured = trio.SSLStream(
-            stream, options.ssl_context or _default_context(), server_hostname=address.host, https_compatible=True
-        )
+            return Dialled(wire=wire, dial_seconds=connected - started, tls_seconds=None)
         try:
-            await secured.do_handshake()
+            secured = TlsWire(wire, options.ssl_context or _default_context(), address.host)
+            await secured.shake_hands()
         except Exception as error:  # noqa: BLE001 (as above)
             raise ConnectError(address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
         stack.pop_all()
-    return Dialled(stream=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
+    return Dialled(wire=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
 
 
 async def discard(resource: trio.abc.AsyncResource | Wire) -> None:
@@ -72,6 +71,7 @@ def _default_context() -> ssl.SSLContext:
     """Read the system's certificate authorities, once in a process because that takes milliseconds."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 

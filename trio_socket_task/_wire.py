@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol, final
 
 import trio
@@ -13,6 +14,18 @@ class Wire(Protocol):
 
     One task reads and one writes at a time. Errors are `trio.BrokenResourceError` and `trio.ClosedResourceError`.
     """
+
+    piece: int
+    """Bytes to be sealed at once, at most."""
+
+    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Give the bytes that go out for these, all of them and in the order of the calls: where TLS encrypts."""
+
+    def listen(self, on_words: Callable[[], None]) -> None:
+        """Let `on_words` be called when the wire has something to say by itself."""
+
+    def words(self) -> bytes:
+        """Give what the wire has to say by itself, which goes out before what is sealed later."""
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Write what can be written without waiting, and say how many bytes that were; 0 where nothing can."""
@@ -27,9 +40,26 @@ class Wire(Protocol):
         """Close the connection."""
 
 
+class _PlainWire:
+    """A wire that sends what it is given, and nothing else."""
+
+    piece: int = 2**62
+
+    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Give them as they are."""
+        return data
+
+    def listen(self, on_words: Callable[[], None]) -> None:
+        """Have nothing to say."""
+
+    def words(self) -> bytes:
+        """Say nothing."""
+        return b""
+
+
 @final
-class StreamWire:
-    """Any Trio stream: TLS, memory, or what `dial` returned."""
+class StreamWire(_PlainWire):
+    """Any Trio stream: memory, or what `dial` returned."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -52,7 +82,7 @@ class StreamWire:
 
 
 @final
-class SocketWire:
+class SocketWire(_PlainWire):
     """A plain socket, read and written directly.
 
     `trio.SocketStream` goes through the scheduler after every write and tries every read in vain first; both cost

@@ -1,0 +1,144 @@
+"""TLS on a wire, without a task switch: what the kernel has is decrypted at once, what is sent is encrypted at once."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import final
+
+import trio
+
+from ._wire import Wire
+
+_RECORD = 16 * 1024  # bytes of a record at most (RFC 8446 section 5.1)
+_ALERT_SECONDS = 1.0  # for saying why a handshake failed to a peer that may not listen
+
+
+@final
+class TlsWire:
+    """A wire that encrypts, by OpenSSL's memory buffers.
+
+    `trio.SSLStream` passes through the scheduler for every record it reads and every message it writes. Unlike it, this
+    does not renegotiate, which TLS 1.3 has abolished.
+    """
+
+    piece: int = 256 * 1024  # a millisecond's work
+
+    def __init__(self, lower: Wire, context: ssl.SSLContext, host: str) -> None:
+        self._lower = lower
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._broken: ssl.SSLError | None = None  # found behind bytes that were given out first
+        self._on_words: Callable[[], None] | None = None
+
+    async def shake_hands(self) -> None:
+        """Perform the TLS handshake; if it is cancelled, or fails, the wire is of no further use.
+
+        Raises:
+            ssl.SSLError: The peer is not trusted, or does not speak TLS.
+            trio.BrokenResourceError: The connection ended.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+            except ssl.SSLError:
+                with suppress(trio.BrokenResourceError), trio.move_on_after(_ALERT_SECONDS):
+                    await self._flush()  # the alert that says why
+                raise
+            else:
+                await self._flush()
+                return
+            data = await self._lower.receive(_RECORD)
+            if not data:
+                raise trio.BrokenResourceError("the peer closed the connection during the TLS handshake")
+            self._incoming.write(data)
+
+    async def _flush(self) -> None:
+        await self._lower.send(self.words())
+
+    def listen(self, on_words: Callable[[], None]) -> None:
+        """Let `on_words` be called when TLS itself has something to say: the answer to a request for a certificate."""
+        self._on_words = on_words
+
+    def words(self) -> bytes:
+        """Give what TLS itself has to say, encrypted."""
+        return self._outgoing.read()
+
+    def seal(self, data: bytes | memoryview) -> bytes:
+        """Encrypt; what TLS itself had to say goes first."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLWantReadError as error:
+            raise trio.BrokenResourceError("the peer wants to renegotiate TLS 1.2, which is not supported") from error
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        return self.words()
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Write sealed bytes that can be written without waiting."""
+        return self._lower.send_now(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write sealed bytes."""
+        await self._lower.send(data)
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """Wait for bytes; none means that the peer ended its side, by a word of TLS or without."""
+        if self._incoming.pending or self._tls.pending() or self._broken is not None:
+            await trio.lowlevel.checkpoint()  # before anything is taken, so that a cancellation loses nothing
+        while (data := self._open(max_bytes)) is None:
+            if self._outgoing.pending:
+                await self._speak()
+            encrypted = await self._lower.receive(max_bytes)
+            if encrypted:
+                self._incoming.write(encrypted)
+            else:
+                self._incoming.write_eof()
+        return data
+
+    async def _speak(self) -> None:
+        """Say what TLS has to say: by whoever writes, once there is somebody."""
+        if self._on_words is None:
+            await self._flush()
+        else:
+            self._on_words()
+
+    def _open(self, max_bytes: int) -> bytes | None:
+        """Decrypt what has come, record by record; None when that is not a whole record."""
+        pieces: list[bytes] = []
+        size = 0
+        while size < max_bytes and self._broken is None:
+            try:
+                piece = self._tls.read(_RECORD)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLError as error:
+                self._broken = error
+                break
+            if not piece:
+                self._broken = ssl.SSLZeroReturnError()
+                break
+            pieces.append(piece)
+            size += len(piece)
+            if not self._incoming.pending and not self._tls.pending():
+                break
+        if pieces:
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return None if self._broken is None else self._end(self._broken)
+
+    def _end(self, error: ssl.SSLError) -> bytes:
+        """Give the end of the stream where TLS has come to its end, or the connection without a word of TLS.
+
+        A WebSocket's end is its Close frame, and few servers send close_notify (RFC 2818 section 2.2.1).
+        """
+        if isinstance(error, ssl.SSLZeroReturnError | ssl.SSLEOFError):
+            return b""
+        raise trio.BrokenResourceError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._lower.aclose()
