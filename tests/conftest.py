@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
-import trustme
 from hypothesis import settings
 from peer import Peer, Script
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 from trio_socket_task import Dial
+from trio_socket_task.testing._certificates import contexts
 
 # The same examples in every run, and no deadline: machines differ, and a red test must be red again.
 settings.register_profile("project", derandomize=True, deadline=None, max_examples=200)
@@ -67,22 +67,12 @@ def serve_tcp(nursery: trio.Nursery) -> ServeTcp:
 
 
 @pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """Give a certificate authority of the tests' own."""
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
+def server_context() -> ssl.SSLContext:
     """Give a server's TLS settings, for localhost and 127.0.0.1."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context
+    return contexts()[0]
 
 
 @pytest.fixture(scope="session")
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
-    """Give a client's TLS settings that trust the tests' authority."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+def client_context() -> ssl.SSLContext:
+    """Give a client's TLS settings that trust that server."""
+    return contexts()[1]

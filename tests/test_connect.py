@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 from conftest import Serve
-from peer import TEXT, URL, Peer, echo, frame
+from peer import TEXT, URL, Peer, frame
 from trio.testing import MockClock
 
 from trio_socket_task import (
@@ -21,13 +21,14 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task.testing import SocketServer
 
 
-async def test_nested_blocks_share_the_runs_limit_of_five(serve: Serve) -> None:
+async def test_nested_blocks_share_the_runs_limit_of_five(memory_socket_server: SocketServer) -> None:
     """The sixth raises, and its words say how to have more."""
 
     async def nest(depth: int) -> None:
-        async with connect_socket(URL, dial=serve(echo)):
+        async with connect_socket(URL, dial=memory_socket_server.dial):
             if depth < 5:
                 await nest(depth + 1)
             else:
@@ -38,10 +39,10 @@ async def test_nested_blocks_share_the_runs_limit_of_five(serve: Serve) -> None:
     await nest(1)  # all five places are free again
 
 
-async def test_a_manager_of_ones_own(serve: Serve) -> None:
+async def test_a_manager_of_ones_own(memory_socket_server: SocketServer) -> None:
     """Its policy counts instead."""
     async with open_socket_manager(Coexist(None)) as manager:
-        blocks = [connect_socket(URL, manager=manager, dial=serve(echo)) for _ in range(7)]
+        blocks = [connect_socket(URL, manager=manager, dial=memory_socket_server.dial) for _ in range(7)]
         tasks = [await block.__aenter__() for block in blocks]
         assert manager.sockets == tuple(tasks)
         for block in reversed(blocks):
@@ -88,9 +89,9 @@ async def test_a_refused_socket_leaves_nothing(serve: Serve) -> None:
             assert manager.sockets == ()
 
 
-async def test_a_block_is_entered_once(serve: Serve) -> None:
+async def test_a_block_is_entered_once(memory_socket_server: SocketServer) -> None:
     """A second time is a mistake that is named."""
-    block = connect_socket(URL, dial=serve(echo))
+    block = connect_socket(URL, dial=memory_socket_server.dial)
     async with block:
         pass
     with pytest.raises(RuntimeError, match="a block can be entered once"):
@@ -98,10 +99,10 @@ async def test_a_block_is_entered_once(serve: Serve) -> None:
             pass
 
 
-async def test_c7_a_keyboard_interrupt_in_the_body(serve: Serve) -> None:
+async def test_c7_a_keyboard_interrupt_in_the_body(memory_socket_server: SocketServer) -> None:
     """It comes out unchanged, and the socket is gone."""
     with pytest.raises(KeyboardInterrupt):
-        async with connect_socket(URL, dial=serve(echo)) as task:
+        async with connect_socket(URL, dial=memory_socket_server.dial) as task:
             signal.raise_signal(signal.SIGINT)
             await trio.sleep_forever()
     assert task.close_event == CloseEvent(code=1001)
@@ -133,11 +134,11 @@ async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytes
     assert len([event async for event in task.on_close()]) == 1
 
 
-async def test_a_block_left_as_a_bug_shows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_block_left_as_a_bug_shows(memory_socket_server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the body itself has succeeded."""
     from trio_socket_task._driver import Driver  # noqa: PLC0415
 
-    block = connect_socket(URL, dial=serve(echo))
+    block = connect_socket(URL, dial=memory_socket_server.dial)
     task = await block.__aenter__()
     monkeypatch.setattr(Driver, "_conclude", lambda _self: 1 / 0)
     task.close()

@@ -10,10 +10,12 @@ import pytest
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "reference" / "contract.md").read_text(encoding="utf-8")
-ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| row", "| |", "| rule"))]
+HEADS = ("| row", "| |", "| rule", "| when", "| what")
+ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(HEADS)]
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (TESTS / "miniprogram").rglob("test_*.py"))
 EXISTING = {
     node.name
-    for path in TESTS.glob("test_*.py")
+    for path in TESTS.rglob("test_*.py")
     for node in ast.parse(path.read_text(encoding="utf-8")).body
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 }
@@ -30,3 +32,12 @@ def test_a_row_names_tests_that_exist(row: str) -> None:
 def test_no_decision_is_missing() -> None:
     """Eleven of them."""
     assert re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE) == [str(number) for number in range(1, 12)]
+
+
+@pytest.mark.parametrize(
+    "string", re.findall(r"^\| [^|]* \| (`.*?`) \|", PAGE.split("## The dialect's strings")[1], re.MULTILINE)
+)
+def test_a_string_is_asserted_as_it_stands(string: str) -> None:
+    """The words after `:fail` are in some test of the dialect."""
+    words = re.sub(r'"<.*?>"|<.*?>|String instead of .*', "", string.strip("`").split(":fail ", 1)[-1]).strip()
+    assert words in SOURCES, words

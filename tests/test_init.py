@@ -5,46 +5,50 @@ from __future__ import annotations
 import inspect
 import pickle
 from importlib.metadata import version
+from types import FunctionType, ModuleType
 
 import pytest
 
 import trio_socket_task
-from trio_socket_task import CloseEvent, ReadyState
+from trio_socket_task import CloseEvent, ReadyState, miniprogram, testing
 
-PUBLIC = [name for name in trio_socket_task.__all__ if name != "__version__"]
+MODULES = (trio_socket_task, miniprogram, testing)
+PUBLIC = [
+    pytest.param(module, getattr(module, name), id=f"{module.__name__}.{name}")
+    for module in MODULES
+    for name in module.__all__
+    if inspect.isclass(getattr(module, name)) or inspect.isfunction(getattr(module, name))
+]
+CALLABLES = [
+    pytest.param(function, id=function.__qualname__)
+    for _, thing in (parameter.values for parameter in PUBLIC)
+    for function in (vars(thing).values() if inspect.isclass(thing) else [thing])
+    if inspect.isfunction(function) and not function.__name__.startswith("_")
+]
 
 
-def test_names_are_sorted_and_exist() -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_names_are_sorted_and_exist(module: ModuleType) -> None:
     """`__all__` is what there is, in order."""
-    assert trio_socket_task.__all__ == sorted(trio_socket_task.__all__)
-    for name in PUBLIC:
-        assert hasattr(trio_socket_task, name)
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        assert hasattr(module, name)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_objects_say_so(name: str) -> None:
-    """They belong to the package, not to one of its modules, and have a docstring that says what may go wrong."""
-    thing = getattr(trio_socket_task, name)
-    if inspect.isclass(thing) or inspect.isfunction(thing):
-        assert thing.__module__ == "trio_socket_task"
-        assert thing.__doc__
-        assert not thing.__name__.startswith("_")
+@pytest.mark.parametrize(("module", "thing"), PUBLIC)
+def test_public_objects_say_so(module: ModuleType, thing: type) -> None:
+    """They belong to the package, not to one of its modules, and have a docstring."""
+    assert thing.__module__ == module.__name__
+    assert thing.__doc__
+    assert not thing.__name__.startswith("_")
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        method
-        for name in ("SocketTask", "SocketManager", "Listener")
-        for method in vars(getattr(trio_socket_task, name)).values()
-        if inspect.isfunction(method) and not method.__name__.startswith("_")
-    ],
-)
-def test_methods_are_documented(method: object) -> None:
+@pytest.mark.parametrize("function", CALLABLES)
+def test_callables_are_documented(function: FunctionType) -> None:
     """And every coroutine says what cancelling it does."""
-    documentation = inspect.getdoc(method)
+    documentation = inspect.getdoc(function)
     assert documentation
-    if inspect.iscoroutinefunction(method):
+    if inspect.iscoroutinefunction(function):
         assert "cancelled" in documentation
 
 

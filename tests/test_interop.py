@@ -7,34 +7,32 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import pytest
 import trio
-from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
-from websockets.asyncio.server import ServerConnection
+from trio_websocket import WebSocketRequest, serve_websocket
 from websockets.asyncio.server import serve as serve_websockets
 
 from trio_socket_task import CloseEvent, ConnectError, Dial, HandshakeError, connect_socket
+from trio_socket_task.testing import Script, open_test_server
 
 Tell = Callable[[tuple[int, Callable[[], object]]], None]
 Server = Callable[[ssl.SSLContext | None], AbstractAsyncContextManager[int]]
 SIZES = [0, 1, 125, 126, 65535, 65536, 1_000_000]
 
 
-async def trio_websocket_echo(request: WebSocketRequest) -> None:
-    """Echo, and close with 4001 when asked to."""
-    connection = await request.accept()
-    try:
-        while True:
-            message = await connection.get_message()
-            if message == "close":
-                await connection.aclose(4001, "asked")
-            await connection.send_message(message)
-    except ConnectionClosed:
-        pass
+class Connection(Protocol):
+    """A server's end, websockets' or the test kit's."""
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]: ...
+
+    async def send(self, data: str | bytes, /) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
-async def websockets_echo(connection: ServerConnection) -> None:
+async def closing_echo(connection: Connection) -> None:
     """Echo, and close with 4001 when asked to."""
     async for message in connection:
         if message == "close":
@@ -46,10 +44,8 @@ async def websockets_echo(connection: ServerConnection) -> None:
 @asynccontextmanager
 async def trio_websocket_server(context: ssl.SSLContext | None) -> AsyncIterator[int]:
     """Run trio-websocket's server and give its port."""
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve_websocket, trio_websocket_echo, "127.0.0.1", 0, context))
-        yield server.port
-        nursery.cancel_scope.cancel()
+    async with open_test_server(closing_echo, tls=context is not None) as server:
+        yield int(server.url.rstrip("/").rsplit(":", 1)[1])
 
 
 def run_websockets_server(context: ssl.SSLContext | None, tell: Tell) -> None:
@@ -58,7 +54,7 @@ def run_websockets_server(context: ssl.SSLContext | None, tell: Tell) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        async with serve_websockets(websockets_echo, "127.0.0.1", 0, ssl=context, compression=None) as server:
+        async with serve_websockets(closing_echo, "127.0.0.1", 0, ssl=context, compression=None) as server:
             port = server.sockets[0].getsockname()[1]
             trio.from_thread.run_sync(tell, (port, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
@@ -159,11 +155,17 @@ def to_port(port: int) -> Dial:
     return dial
 
 
+async def ipv6_echo(request: WebSocketRequest) -> None:
+    """Echo once."""
+    connection = await request.accept()
+    await connection.send_message(await connection.get_message())
+
+
 async def test_o9_an_ipv6_url() -> None:
     """Its Host field is right, so a strict server accepts it."""
     async with trio.open_nursery() as nursery:
         try:
-            server = await nursery.start(partial(serve_websocket, trio_websocket_echo, "::1", 0, None))
+            server = await nursery.start(partial(serve_websocket, ipv6_echo, "::1", 0, None))
         except OSError:
             pytest.skip("this machine has no IPv6 loopback")
         async with connect_socket(f"ws://[::1]:{server.port}/") as task:
@@ -174,15 +176,9 @@ async def test_o9_an_ipv6_url() -> None:
 
 async def test_a_rejection_by_a_real_server() -> None:
     """Its status, fields and body are at hand."""
-
-    async def reject(request: WebSocketRequest) -> None:
-        await request.reject(401, extra_headers=[(b"x-why", b"token")], body=b"log in first")
-
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve_websocket, reject, "127.0.0.1", 0, None))
+    async with open_test_server(Script().reject(401, {"X-Why": "token"}, b"log in first")) as server:
         with pytest.raises(HandshakeError) as caught:
-            async with connect_socket(f"ws://127.0.0.1:{server.port}/"):
+            async with connect_socket(server.url):
                 pass
         assert (caught.value.status_code, caught.value.body) == (401, b"log in first")
         assert caught.value.header["X-Why"] == "token"
-        nursery.cancel_scope.cancel()

@@ -224,7 +224,7 @@ async def test_a_full_inbox_goes_to_the_first_listener_whole() -> None:
 
 def test_an_unread_topic_of_facts_keeps_the_latest() -> None:
     """The oldest makes room: facts cannot stop a socket."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True)
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
     for number in range(5000):
         topic: Topic[int] = Topic(once=True)
         topic.attach(mailbox)
@@ -235,7 +235,7 @@ def test_an_unread_topic_of_facts_keeps_the_latest() -> None:
 
 def test_late_comers_make_room_too() -> None:
     """What is kept for an endless mailbox does not make it grow."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True)
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
     for number in range(2000):
         topic: Topic[int] = Topic(once=True)
         topic.publish(number)
@@ -265,7 +265,7 @@ async def test_an_inbox_nobody_reads_holds_up_listeners_and_says_so(caplog: pyte
 
 async def test_a_fact_is_dropped_only_for_want_of_room() -> None:
     """Not until the reader has caught up by half."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True)
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
     for number in range(1025):
         topic: Topic[int] = Topic(once=True)
         topic.attach(mailbox)
@@ -277,7 +277,7 @@ async def test_a_fact_is_dropped_only_for_want_of_room() -> None:
 
 def test_an_endless_mailbox_goes_from_topic_to_topic() -> None:
     """The end of one socket is not its end."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True)
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
     for number in (1, 2):
         topic: Topic[int] = Topic(once=True)
         topic.publish(number)

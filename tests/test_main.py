@@ -12,6 +12,7 @@ from conftest import ServeTcp
 from peer import CLOSE, Peer, close_frame, frame
 
 from trio_socket_task.__main__ import main
+from trio_socket_task.testing import Script, SocketServer
 
 COMMAND = [sys.executable, "-P", "-m", "trio_socket_task"]
 
@@ -67,17 +68,11 @@ async def test_connect_sends_lines_and_prints_messages(serve_tcp: ServeTcp) -> N
 
 
 @pytest.mark.parametrize("end", ["drop", "close"])
-async def test_connect_tells_of_a_lost_connection(serve_tcp: ServeTcp, end: str) -> None:
+async def test_connect_tells_of_a_lost_connection(socket_server: SocketServer, end: str) -> None:
     """The exit code is 1, the code and reason are printed, and input that cannot be sent is no traceback."""
-
-    async def script(peer: Peer) -> None:
-        await peer.accept()
-        await peer.read_frame()
-        if end == "close":
-            await peer.send(close_frame(4001, "go away"))
-        await peer.stream.aclose()
-
-    done = await talk(await serve_tcp(script), "x\n" * 1000)
+    script = Script().expect("x")
+    socket_server.handler = script.close(4001, "go away") if end == "close" else script.drop()
+    done = await talk(socket_server.url, "x\n" * 1000)
     assert done.stderr.decode().splitlines()[-1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
     assert done.returncode == 1
 

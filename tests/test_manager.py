@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from conftest import Serve
-from peer import TEXT, URL, Peer, close_frame, echo, frame, silent
+from peer import TEXT, URL, Peer, close_frame, frame, silent
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -21,6 +21,7 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task.testing import SocketServer
 
 
 def counting(dial: Dial, dialled: list[str]) -> Dial:
@@ -33,10 +34,10 @@ def counting(dial: Dial, dialled: list[str]) -> Dial:
     return count
 
 
-async def test_five_sockets_coexist(serve: Serve) -> None:
+async def test_five_sockets_coexist(memory_socket_server: SocketServer) -> None:
     """The sixth is refused at once and nothing is dialled; a closed one frees its place."""
     dialled: list[str] = []
-    dial = counting(serve(echo), dialled)
+    dial = counting(memory_socket_server.dial, dialled)
     async with open_socket_manager() as manager:
         assert manager.policy == Coexist(5)
         tasks = [manager.connect_socket(URL, dial=dial) for _ in range(5)]
@@ -57,18 +58,18 @@ async def test_five_sockets_coexist(serve: Serve) -> None:
     assert manager.sockets == ()
 
 
-async def test_a_slot_is_free_before_the_close_event_is_delivered(serve: Serve) -> None:
+async def test_a_slot_is_free_before_the_close_event_is_delivered(memory_socket_server: SocketServer) -> None:
     """Reconnecting in a close listener works (contract 2.5)."""
     async with open_socket_manager(Coexist(1)) as manager:
         for _ in range(3):
-            task = manager.connect_socket(URL, dial=serve(echo))
+            task = manager.connect_socket(URL, dial=memory_socket_server.dial)
             closes = task.on_close()
             await task.wait_open()
             task.close()
             await closes.receive()
 
 
-async def test_checks_come_in_order(serve: Serve) -> None:
+async def test_checks_come_in_order(serve: Serve, memory_socket_server: SocketServer) -> None:
     """Url, then limit, then the rest (contract 3); a refused call replaces nothing."""
     async with open_socket_manager(Coexist(1)) as manager:
         manager.connect_socket(URL, dial=serve(silent))
@@ -78,7 +79,7 @@ async def test_checks_come_in_order(serve: Serve) -> None:
             manager.connect_socket(URL, timeout=-1)
         manager.sockets[0].close()
     async with open_socket_manager(ReplacePrevious()) as manager:
-        task = manager.connect_socket(URL, dial=serve(echo))
+        task = manager.connect_socket(URL, dial=memory_socket_server.dial)
         await task.wait_open()
         with pytest.raises(InvalidOptionsError, match="timeout"):
             manager.connect_socket(URL, timeout=-1)
@@ -109,7 +110,9 @@ async def test_replacement(serve: Serve) -> None:
     assert most == 1
 
 
-async def test_replacement_waits_for_an_old_one_that_does_not_close(serve: Serve, autojump_clock: MockClock) -> None:
+async def test_replacement_waits_for_an_old_one_that_does_not_close(
+    serve: Serve, memory_socket_server: SocketServer, autojump_clock: MockClock
+) -> None:
     """At most its close timeout, which is not counted as the new one's opening."""
 
     async def deaf(peer: Peer) -> None:
@@ -120,14 +123,14 @@ async def test_replacement_waits_for_an_old_one_that_does_not_close(serve: Serve
         old = manager.connect_socket(URL, dial=serve(deaf), close_timeout=7)
         await old.wait_open()
         started = trio.current_time()
-        await manager.connect_socket(URL, dial=serve(echo), timeout=1).wait_open()
+        await manager.connect_socket(URL, dial=memory_socket_server.dial, timeout=1).wait_open()
         assert trio.current_time() - started == pytest.approx(7)
 
 
-async def test_three_quick_calls(serve: Serve) -> None:
+async def test_three_quick_calls(memory_socket_server: SocketServer) -> None:
     """Only the last survives, and each replaced one has its one close event."""
     dialled: list[str] = []
-    dial = counting(serve(echo), dialled)
+    dial = counting(memory_socket_server.dial, dialled)
     async with open_socket_manager(ReplacePrevious()) as manager:
         tasks = [manager.connect_socket(URL, dial=dial) for _ in range(3)]
         await tasks[2].wait_open()
@@ -139,7 +142,7 @@ async def test_three_quick_calls(serve: Serve) -> None:
     assert len(dialled) <= 2
 
 
-async def test_global_send_and_close(serve: Serve) -> None:
+async def test_global_send_and_close(memory_socket_server: SocketServer) -> None:
     """They act on the earliest socket that is not CLOSED; the binding moves when that has closed (contract 2.4)."""
     async with open_socket_manager() as manager:
         assert manager.current is None
@@ -147,8 +150,8 @@ async def test_global_send_and_close(serve: Serve) -> None:
             manager.close_socket()
         with pytest.raises(SocketNotOpenError, match="there is no socket"):
             await manager.send_socket_message("x")
-        one = manager.connect_socket(URL, dial=serve(echo))
-        two = manager.connect_socket(URL, dial=serve(echo))
+        one = manager.connect_socket(URL, dial=memory_socket_server.dial)
+        two = manager.connect_socket(URL, dial=memory_socket_server.dial)
         with pytest.raises(SocketNotOpenError, match="still connecting"):
             await manager.send_socket_message("x")
         await one.wait_open()
@@ -165,10 +168,10 @@ async def test_global_send_and_close(serve: Serve) -> None:
         assert await two.receive() == "to two"
 
 
-async def test_a_global_close_before_open_fails_and_the_socket_opens(serve: Serve) -> None:
+async def test_a_global_close_before_open_fails_and_the_socket_opens(memory_socket_server: SocketServer) -> None:
     """The vendors: "the purpose of closing the WebSocket cannot be achieved"."""
     async with open_socket_manager() as manager:
-        task = manager.connect_socket(URL, dial=serve(echo))
+        task = manager.connect_socket(URL, dial=memory_socket_server.dial)
         with pytest.raises(SocketNotOpenError):
             manager.close_socket()
         await task.wait_open()
@@ -211,11 +214,11 @@ async def test_global_listeners_follow_the_current_socket(serve: Serve) -> None:
         await manager.on_socket_open().receive()
 
 
-async def test_a_closed_global_listener_is_detached(serve: Serve) -> None:
+async def test_a_closed_global_listener_is_detached(memory_socket_server: SocketServer) -> None:
     """With and without a socket."""
     async with open_socket_manager() as manager:
         manager.on_socket_message().close()
-        task = manager.connect_socket(URL, dial=serve(echo))
+        task = manager.connect_socket(URL, dial=memory_socket_server.dial)
         await task.wait_open()
         async with manager.on_socket_message():
             pass
@@ -265,10 +268,10 @@ async def test_a_full_global_listener_is_read_while_the_next_socket_connects(ser
         assert connecting.ready_state is ReadyState.CONNECTING
 
 
-async def test_leaving_closes_every_socket_gracefully(serve: Serve) -> None:
+async def test_leaving_closes_every_socket_gracefully(serve: Serve, memory_socket_server: SocketServer) -> None:
     """Those that connect are called off."""
     async with open_socket_manager() as manager:
-        tasks = [manager.connect_socket(URL, dial=serve(echo)) for _ in range(3)]
+        tasks = [manager.connect_socket(URL, dial=memory_socket_server.dial) for _ in range(3)]
         connecting = manager.connect_socket(URL, dial=serve(silent))
         for task in tasks:
             await task.wait_open()
@@ -281,11 +284,11 @@ async def test_leaving_closes_every_socket_gracefully(serve: Serve) -> None:
             pass
 
 
-async def test_cancellation_reaches_the_body_first(serve: Serve) -> None:
+async def test_cancellation_reaches_the_body_first(memory_socket_server: SocketServer) -> None:
     """The sockets still work while the body cleans up; then they end."""
     with trio.CancelScope() as scope:
         async with open_socket_manager() as manager:
-            task = manager.connect_socket(URL, dial=serve(echo))
+            task = manager.connect_socket(URL, dial=memory_socket_server.dial)
             await task.wait_open()
             scope.cancel()
             try:
@@ -297,12 +300,12 @@ async def test_cancellation_reaches_the_body_first(serve: Serve) -> None:
     assert task.close_event == CloseEvent(code=1001)
 
 
-async def test_the_bodys_exception_comes_out_as_it_was(serve: Serve) -> None:
+async def test_the_bodys_exception_comes_out_as_it_was(serve: Serve, memory_socket_server: SocketServer) -> None:
     """Un-nested, with sockets in every state."""
     error = KeyError("body")
     with pytest.raises(KeyError) as caught:
         async with open_socket_manager() as manager:
-            task = manager.connect_socket(URL, dial=serve(echo))
+            task = manager.connect_socket(URL, dial=memory_socket_server.dial)
             manager.connect_socket(URL, dial=serve(silent))
             await task.wait_open()
             raise error
@@ -326,11 +329,11 @@ async def test_leaving_that_is_cancelled_drops_the_sockets(serve: Serve, autojum
     assert task.ready_state is ReadyState.CLOSED
 
 
-async def test_statistics_add_up(serve: Serve) -> None:
+async def test_statistics_add_up(memory_socket_server: SocketServer) -> None:
     """Closed sockets included."""
     async with open_socket_manager() as manager:
         for _ in range(2):
-            async with connect_socket(URL, manager=manager, dial=serve(echo)) as task:
+            async with connect_socket(URL, manager=manager, dial=memory_socket_server.dial) as task:
                 await task.send("abc")
                 await task.receive()
                 total = manager.statistics()
@@ -356,12 +359,12 @@ async def test_the_policy_is_checked() -> None:
         open_socket_manager(5)  # type: ignore[arg-type]
 
 
-async def test_leaving_waits_for_sockets_of_other_blocks(serve: Serve) -> None:
+async def test_leaving_waits_for_sockets_of_other_blocks(memory_socket_server: SocketServer) -> None:
     """A connect_socket block of another task that counts in this manager is closed with it."""
     closed: list[int] = []
 
     async def other(*, task_status: trio.TaskStatus[None]) -> None:
-        async with connect_socket(URL, manager=manager, dial=serve(echo)) as task:
+        async with connect_socket(URL, manager=manager, dial=memory_socket_server.dial) as task:
             task_status.started()
             assert [data async for data in task] == []
             closed.append((await task.wait_closed()).code)

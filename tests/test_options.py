@@ -39,6 +39,13 @@ def test_values_are_kept() -> None:
     assert options.heartbeat is heartbeat
 
 
+def test_an_ssl_context_is_a_clients() -> None:
+    """A server's is refused before it fails."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with pytest.raises(InvalidOptionsError, match="ssl_context must be a client's"):
+        check_options(SECURE, {"ssl_context": server})
+
+
 def test_ssl_context_goes_with_wss() -> None:
     """TLS settings are taken for a wss URL."""
     context = ssl.create_default_context()

@@ -7,35 +7,21 @@ from pathlib import Path
 
 import pytest
 import trio
-from conftest import ServeTcp
-from peer import TEXT, Peer, close_frame, frame
 
 import trio_socket_task
+from trio_socket_task.testing import Script, SocketServer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-async def answer(peer: Peer) -> None:
-    """Answer the first message, and close."""
-    await peer.accept()
-    await peer.read_frame()
-    await peer.send(frame(TEXT, b"hi there"), close_frame(1000))
-    await peer.finish()
-
-
-async def greet(peer: Peer) -> None:
-    """Say hello, and close."""
-    await peer.accept(then=frame(TEXT, b"hi there") + close_frame(1000))
-    await peer.finish()
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_the_programs_run(serve_tcp: ServeTcp, program: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_programs_run(socket_server: SocketServer, program: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Against a server that answers, or greets where nothing is sent, and closes."""
-    url = await serve_tcp(answer if "send(" in program else greet)
-    source = re.sub(r"wss://example\.org/\w+", url, program).replace("trio.run(main)", "")
+    script = Script().expect("hello") if "send(" in program else Script()
+    socket_server.handler = script.send("hi there").close()
+    source = re.sub(r"wss://example\.org/\w+", socket_server.url, program).replace("trio.run(main)", "")
     names: dict[str, object] = {}
     exec(compile(source, "README.md", "exec"), names)  # noqa: S102 (it is our own)
     main = names["main"]

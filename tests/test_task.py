@@ -26,6 +26,7 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task.testing import SocketServer
 
 
 async def refuse(peer: Peer) -> None:
@@ -39,10 +40,10 @@ async def stall(peer: Peer) -> None:
     await trio.sleep_forever()
 
 
-async def test_repr_states_the_state(serve: Serve) -> None:
+async def test_repr_states_the_state(memory_socket_server: SocketServer) -> None:
     """CONNECTING, OPEN, CLOSING, CLOSED."""
     async with open_socket_manager() as manager:
-        task = manager.connect_socket(URL, dial=serve(echo))
+        task = manager.connect_socket(URL, dial=memory_socket_server.dial)
         assert repr(task) == f"<SocketTask CONNECTING {URL}>"
         assert (task.protocol, task.header, task.close_event, task.url) == (None, {}, None, URL)
         await task.wait_open()
@@ -109,9 +110,9 @@ async def test_calls_before_open(serve: Serve) -> None:
         task.close()
 
 
-async def test_calls_after_close(serve: Serve) -> None:
+async def test_calls_after_close(memory_socket_server: SocketServer) -> None:
     """This side closed it: SocketClosedError; reading ends; closing again changes nothing."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         await task.aclose(4000, "first")
         await task.aclose(4001, "second")
         task.close(4002)
@@ -128,9 +129,9 @@ async def test_calls_after_close(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("data", [None, 5, [b"x"]])
-async def test_data_of_another_type_harms_nothing(serve: Serve, data: object) -> None:
+async def test_data_of_another_type_harms_nothing(memory_socket_server: SocketServer, data: object) -> None:
     """A TypeError, and the socket goes on (contract 2.9)."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         with pytest.raises(TypeError):
             await task.send(cast("str", data))
         with pytest.raises(TypeError):
@@ -142,9 +143,9 @@ async def test_data_of_another_type_harms_nothing(serve: Serve, data: object) ->
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1001, ""), (999, ""), (1000, "汉" * 42)])
-async def test_a_refused_close_harms_nothing(serve: Serve, code: int, reason: str) -> None:
+async def test_a_refused_close_harms_nothing(memory_socket_server: SocketServer, code: int, reason: str) -> None:
     """The socket stays open and usable (contract 2.8)."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         with pytest.raises(InvalidOptionsError):
             task.close(code, reason)
         with pytest.raises(InvalidOptionsError):
@@ -226,17 +227,19 @@ async def test_a_cancelled_receive_loses_nothing_beside_a_listener(serve: Serve,
             assert await listener.receive() == MessageEvent("between")
 
 
-async def test_send_nowait(serve: Serve) -> None:
+async def test_send_nowait(memory_socket_server: SocketServer) -> None:
     """It queues without a checkpoint."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         for number in range(3):
             task.send_nowait(f"{number}")
         assert [await task.receive() for _ in range(3)] == ["0", "1", "2"]
 
 
-async def test_every_listener_has_every_message_while_the_socket_is_read_too(serve: Serve) -> None:
+async def test_every_listener_has_every_message_while_the_socket_is_read_too(
+    memory_socket_server: SocketServer,
+) -> None:
     """Reading the socket and listening to it do not take messages from each other."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         await task.send("0")
         assert await task.receive() == "0"
         async with task.on_message() as one, task.on_message() as two:
@@ -333,9 +336,9 @@ async def test_a_busy_reader_lets_others_run(serve: Serve) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_a_busy_sender_lets_others_run(serve: Serve) -> None:
+async def test_a_busy_sender_lets_others_run(memory_socket_server: SocketServer) -> None:
     """A burst does not hold up the other tasks, nor its own writer."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         others = Others()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(others.run)
@@ -376,10 +379,10 @@ async def test_c9_every_way_out_of_an_iteration_is_clean(serve: Serve) -> None:
         assert await task.receive() == "1"
 
 
-async def test_it_is_a_trio_channel(serve: Serve) -> None:
+async def test_it_is_a_trio_channel(memory_socket_server: SocketServer) -> None:
     """And an async context manager, as every Trio resource."""
     async with open_socket_manager() as manager:
-        task = manager.connect_socket(URL, dial=serve(echo))
+        task = manager.connect_socket(URL, dial=memory_socket_server.dial)
         await task.wait_open()
         assert isinstance(task, trio.abc.Channel)
         async with task:

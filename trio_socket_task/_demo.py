@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from functools import partial
-
-import trio
-from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from ._admission import ReplacePrevious
 from ._connect import connect_socket
 from ._errors import InvalidOptionsError, SocketLimitError
 from ._manager import open_socket_manager
+from .testing import ServerConnection, open_test_server
 
 _PROTOCOL = "demo.v1"
 _REASON_OF_123_BYTES = "汉" * 41
 _REASON_OF_126_BYTES = "汉" * 42
 
 
-async def _echo(request: WebSocketRequest) -> None:
-    """Serve one connection: echo, and close with 4000 when asked to."""
-    protocol = _PROTOCOL if _PROTOCOL in request.proposed_subprotocols else None
-    connection = await request.accept(subprotocol=protocol, extra_headers=[(b"x-served-by", b"demo")])
-    try:
-        while True:
-            message = await connection.get_message()
-            if message == "close, please":
-                await connection.aclose(4000, "as you asked")
-            else:
-                await connection.send_message(message)
-    except ConnectionClosed:
-        pass
+async def _serve(connection: ServerConnection) -> None:
+    """Echo, and close with 4000 when asked to."""
+    await connection.accept(_PROTOCOL if _PROTOCOL in connection.protocols else None, {"X-Served-By": "demo"})
+    async for message in connection:
+        if message == "close, please":
+            await connection.close(4000, "as you asked")
+        else:
+            await connection.send(message)
 
 
 async def run_demo() -> None:
     """Start a server on a free loopback port and talk to it."""
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve_websocket, _echo, "127.0.0.1", 0, None))
-        url = f"ws://127.0.0.1:{server.port}/"
-        await _show_messages(url)
-        await _show_limit(url)
-        await _show_replacement(url)
-        nursery.cancel_scope.cancel()
+    async with open_test_server(_serve) as server:
+        await _show_messages(server.url)
+        await _show_limit(server.url)
+        await _show_replacement(server.url)
 
 
 async def _show_messages(url: str) -> None:

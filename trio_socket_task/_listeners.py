@@ -21,7 +21,7 @@ _logger = logging.getLogger("trio_socket_task")
 MESSAGE_OVERHEAD = 128
 """Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
 FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
-"""The limit of a mailbox of openings, errors or closes, which cannot stop anyone: the oldest makes room."""
+"""The limit of a mailbox of openings, errors or closes of socket after socket."""
 
 
 def nothing() -> None:
@@ -37,6 +37,8 @@ class Mailbox(Generic[_T]):
     """Bytes that make it full."""
     endless: bool = False
     """Whether it goes on from socket to socket, and ignores `end`."""
+    drops: bool = False
+    """Whether, when it is full, the oldest event makes room for the latest: of those that cannot stop anyone."""
     items: deque[tuple[_T, int]] = attrs.field(factory=deque)
     size: int = 0
     full: bool = False
@@ -169,7 +171,7 @@ class Topic(Generic[_T]):
             self.end()
 
     def _give(self, mailbox: Mailbox[_T], event: _T, size: int) -> None:
-        if self.once and mailbox.size >= mailbox.limit:
+        if mailbox.drops and mailbox.size >= mailbox.limit:
             mailbox.pop()
         mailbox.put(event, size)
 
@@ -193,6 +195,10 @@ class Topic(Generic[_T]):
             if not mailbox.endless:
                 mailbox.end()
         self.mailboxes = [mailbox for mailbox in self.mailboxes if mailbox.endless]
+
+    def count(self) -> int:
+        """Give how many listen that do not go on to another socket."""
+        return sum(not mailbox.endless for mailbox in self.mailboxes)
 
     @property
     def full(self) -> bool:
@@ -282,6 +288,15 @@ class Listeners:
     def kept(self) -> int:
         """Bytes that the slowest reader of messages has still to take."""
         return max(self.inbox.size, *(mailbox.size for mailbox in self.message.mailboxes), 0)
+
+    def counts(self) -> dict[str, int]:
+        """Give how many listeners of this socket alone there are, by what made them."""
+        return {
+            "on_open": self.open.count(),
+            "on_message": self.message.count(),
+            "on_error": self.error.count(),
+            "on_close": self.close.count(),
+        }
 
     def end(self) -> None:
         """Say that nothing will come any more."""

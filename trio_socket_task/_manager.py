@@ -19,11 +19,12 @@ from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask
-from ._url import check_url
+from ._url import Address, check_url
 
 _T = TypeVar("_T")
 _REPLACED = "replaced by a new connection"
 _MESSAGE_BUFFER = 16 * 2**20  # as the default receive_buffer of a socket
+_ANY_ADDRESS = check_url("wss://any.invalid/")  # to check options with that go to every address
 _NO_STATISTICS = SocketStatistics(
     messages_sent=0,
     messages_received=0,
@@ -45,6 +46,8 @@ class _Member:
 
     task: SocketTask
     driver: Driver
+    has_block: bool = False
+    """Whether it lives in a block of its own, and not in the manager's nursery."""
 
 
 @final
@@ -52,6 +55,7 @@ class _Member:
 class _GlobalListener:
     """How an ``on_socket_*`` channel listens to one socket, and after it to the next."""
 
+    name: str
     attach: Callable[[Listeners], None]
     detach: Callable[[Listeners], None]
     end: Callable[[], None]
@@ -65,8 +69,9 @@ class SocketManager:
     not CLOSED.
     """
 
-    def __init__(self, policy: CoexistencePolicy) -> None:
+    def __init__(self, policy: CoexistencePolicy, defaults: ConnectOptions | None = None) -> None:
         self._policy = policy
+        self._defaults: ConnectOptions = {} if defaults is None else defaults
         self._nursery: trio.Nursery | None = None
         self._members: list[_Member] = []
         self._listeners: list[_GlobalListener] = []
@@ -115,7 +120,7 @@ class SocketManager:
             raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
         address = check_url(url)
         replaced = admit(self._policy, self._members)
-        checked = check_options(address, options)
+        checked = check_options(address, self._complete(address, options))
         for old in replaced:
             old.driver.close(1000, _REPLACED)
         driver = Driver(checked, [old.driver for old in replaced])
@@ -125,6 +130,13 @@ class SocketManager:
         self._members.append(member)
         self._bind()
         return member
+
+    def _complete(self, address: Address, options: ConnectOptions) -> ConnectOptions:
+        """Add the manager's own options where the call gave none."""
+        complete: ConnectOptions = {**self._defaults, **options}
+        if not address.secure and "ssl_context" not in options:
+            complete.pop("ssl_context", None)  # meant for the wss URLs among them
+        return complete
 
     def _free(self, member: _Member) -> None:
         self._members.remove(member)
@@ -203,30 +215,40 @@ class SocketManager:
 
         This channel, and those of errors and closes, keep the latest 1024 events for a reader that does not read.
         """
-        return self._listen(FACTS_KEPT, lambda of, box: of.open.attach(box), lambda of, box: of.open.detach(box))
+        return self._listen(
+            "on_socket_open", FACTS_KEPT, lambda of, box: of.open.attach(box), lambda of, box: of.open.detach(box)
+        )
 
     def on_socket_message(self) -> Listener[MessageEvent]:
         """Listen to the messages of the current socket and of every one after it (``onSocketMessage``)."""
         return self._listen(
-            _MESSAGE_BUFFER, lambda of, box: of.attach_messages(box), lambda of, box: of.message.detach(box)
+            "on_socket_message",
+            _MESSAGE_BUFFER,
+            lambda of, box: of.attach_messages(box),
+            lambda of, box: of.message.detach(box),
         )
 
     def on_socket_error(self) -> Listener[ErrorEvent]:
         """Listen to the failure of the current socket and of every one after it (``onSocketError``)."""
-        return self._listen(FACTS_KEPT, lambda of, box: of.error.attach(box), lambda of, box: of.error.detach(box))
+        return self._listen(
+            "on_socket_error", FACTS_KEPT, lambda of, box: of.error.attach(box), lambda of, box: of.error.detach(box)
+        )
 
     def on_socket_close(self) -> Listener[CloseEvent]:
         """Listen to the close of the current socket and of every one after it (``onSocketClose``)."""
-        return self._listen(FACTS_KEPT, lambda of, box: of.close.attach(box), lambda of, box: of.close.detach(box))
+        return self._listen(
+            "on_socket_close", FACTS_KEPT, lambda of, box: of.close.attach(box), lambda of, box: of.close.detach(box)
+        )
 
     def _listen(
         self,
+        name: str,
         limit: int,
         attach: Callable[[Listeners, Mailbox[_T]], None],
         detach: Callable[[Listeners, Mailbox[_T]], None],
     ) -> Listener[_T]:
-        mailbox: Mailbox[_T] = Mailbox(limit, endless=True)
-        listener = _GlobalListener(lambda of: attach(of, mailbox), lambda of: detach(of, mailbox), mailbox.end)
+        mailbox: Mailbox[_T] = Mailbox(limit, endless=True, drops=limit == FACTS_KEPT)
+        listener = _GlobalListener(name, lambda of: attach(of, mailbox), lambda of: detach(of, mailbox), mailbox.end)
 
         def join() -> None:
             self._listeners.append(listener)
@@ -285,6 +307,7 @@ class _ManagerBlock:
 
 def open_socket_manager(
     policy: CoexistencePolicy = Coexist(),  # noqa: B008 (it is frozen)
+    **defaults: Unpack[ConnectOptions],
 ) -> AbstractAsyncContextManager[SocketManager]:
     """Open a nursery for several sockets.
 
@@ -296,8 +319,11 @@ def open_socket_manager(
 
     Args:
         policy: Who may join; the default is the vendors' limit of five.
+        defaults: What its sockets are given where their own call says nothing; see `ConnectOptions`. `ssl_context`
+            is meant for the wss URLs among them.
 
     Raises:
-        InvalidOptionsError: `policy` is not a policy.
+        InvalidOptionsError: `policy` is not a policy, or an option breaks its rule.
     """
-    return _ManagerBlock(SocketManager(check_policy(policy)))
+    check_options(_ANY_ADDRESS, defaults)
+    return _ManagerBlock(SocketManager(check_policy(policy), defaults))

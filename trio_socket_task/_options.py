@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from ssl import SSLContext
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import TypedDict, final
 
 import attrs
@@ -15,6 +15,7 @@ from ._errors import InvalidOptionsError
 from ._url import Address
 
 _MIB = 2**20
+_LARGEST = sys.float_info.max  # whole numbers go further, and cannot be times
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
 _OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"})
 _OWN_PREFIX = "sec-websocket-"
@@ -24,7 +25,7 @@ _PRIVATE = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private u
 
 
 def _positive(argument: str, value: object, unit: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST):
         raise InvalidOptionsError(argument, value, f"must be a positive, finite number of {unit}")
     return float(value)
 
@@ -178,6 +179,10 @@ def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLConte
         return None
     if not isinstance(context, SSLContext):
         raise InvalidOptionsError("ssl_context", context, "must be an ssl.SSLContext or None")
+    if context.protocol is PROTOCOL_TLS_SERVER:
+        raise InvalidOptionsError(
+            "ssl_context", context, "must be a client's, as ssl.create_default_context() makes it"
+        )
     if not address.secure:
         raise InvalidOptionsError("ssl_context", context, f"must be None for a ws URL such as {address.url}")
     return context

@@ -102,6 +102,11 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             raise trio.WouldBlock
         self._put(data, payload)
 
+    def _send_beyond_room(self, data: str | bytes) -> None:
+        """Send although ``send_buffer`` bytes may wait: what the dialect keeps anyway may go before a close."""
+        self._driver.require_open()
+        self._put(data, check_data(data))
+
     def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes) -> None:
         driver = self._driver
         driver.outgoing.put(encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))

@@ -1,0 +1,76 @@
+"""What the pages print runs.
+
+A comment before a block says how: ``<!-- module: NAME -->`` saves it for the others of its page,
+``<!-- pytest: passes -->`` and ``<!-- pytest: fails PATTERN -->`` run it as a test file,
+``<!-- program: OUTPUT -->`` as a program against a server that answers; ``<!-- pytest: skip (REASON) -->`` does not.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_socket_task.testing import ServerConnection, open_test_server
+
+pytest_plugins = ["pytester"]
+
+DOCS = Path(__file__).parent.parent / "docs"
+BLOCK = re.compile(r"(?:<!-- (\w+): (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
+BLOCKS = [
+    pytest.param(path, *found.groups(), id=f"{path.stem}-{number}")
+    for path in sorted(DOCS.glob("*/*.md"))
+    for number, found in enumerate(BLOCK.finditer(path.read_text(encoding="utf-8")), 1)
+]
+
+
+def modules(path: Path) -> dict[str, str]:
+    """Give the modules of a page."""
+    found = BLOCK.findall(path.read_text(encoding="utf-8"))
+    return {name: source for kind, name, source in found if kind == "module"}
+
+
+@pytest.mark.parametrize(("path", "kind", "how", "source"), BLOCKS)
+def test_a_block_says_how_it_runs(path: Path, kind: str | None, how: str | None, source: str) -> None:
+    """None lies about."""
+    assert kind in {"module", "pytest", "program"}, f"say in a comment of {path} how this runs:\n{source}"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "how", "source"),
+    [block for block in BLOCKS if block.values[1] == "pytest" and not str(block.values[2]).startswith("skip (")],
+)
+def test_a_test_runs(pytester: pytest.Pytester, path: Path, kind: str, how: str, source: str) -> None:
+    """With the outcome that the page says."""
+    pytester.makeini("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
+    pytester.makepyfile(**modules(path), test_page=source)
+    pytester.syspathinsert()
+    result = pytester.runpytest_inprocess()
+    if how == "passes":
+        assert result.ret == 0, result.stdout.str()
+    else:
+        assert result.ret == 1
+        assert re.search(how.removeprefix("fails "), result.stdout.str())
+
+
+async def answer(connection: ServerConnection) -> None:
+    """Answer the first message."""
+    await connection.receive()
+    await connection.send("hi there")
+    await connection.wait_closed()
+
+
+@pytest.mark.parametrize(("path", "kind", "how", "source"), [block for block in BLOCKS if block.values[1] == "program"])
+async def test_a_program_runs(path: Path, kind: str, how: str, source: str) -> None:
+    """And prints what the page says."""
+    async with open_test_server(answer) as server:
+        program = re.sub(r"wss://example\.org/\w*", server.url, source)
+        with trio.fail_after(60):
+            done: subprocess.CompletedProcess[bytes] = await trio.run_process(
+                [sys.executable, "-c", program], capture_stdout=True
+            )
+    assert how in done.stdout.decode()

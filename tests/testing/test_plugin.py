@@ -1,0 +1,160 @@
+"""The pytest plugin, as a user's tests meet it: each of these is a run of pytest of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+LEAKY = """
+    import pytest
+    import trio
+    from trio_socket_task import connect_socket, open_socket_manager
+
+    @pytest.fixture
+    async def application(memory_socket_server):
+        async with open_socket_manager(dial=memory_socket_server.dial) as manager:
+            yield manager
+
+    @pytest.mark.trio
+    async def test_leaky(no_socket_leaks, application):
+        task = application.connect_socket("ws://left.test/behind")
+        await task.wait_open()
+        global kept
+        kept = task.on_message(), task.on_message(), task.on_close(), application.on_socket_open()
+
+    @pytest.fixture
+    async def chat(application):
+        async with connect_socket("ws://fixture.test/", manager=application) as task:
+            yield task
+
+    @pytest.mark.trio
+    async def test_a_fixtures_own_block(no_socket_leaks, chat):
+        await chat.send("still there")
+
+    @pytest.fixture
+    async def logged_in(application):
+        task = application.connect_socket("ws://of-the-fixture.test/")
+        await task.wait_open()
+
+    @pytest.mark.trio
+    @pytest.mark.usefixtures("no_socket_leaks")
+    async def test_leaky_by_usefixtures(application, logged_in):
+        await application.connect_socket("ws://left.test/again").wait_open()
+
+    @pytest.mark.trio
+    async def test_what_the_nursery_holds(no_socket_leaks, nursery, memory_socket_server):
+        async def run(task_status):
+            async with open_socket_manager(dial=memory_socket_server.dial) as manager:
+                await manager.connect_socket("ws://nursery.test/").wait_open()
+                task_status.started()
+                await trio.sleep_forever()
+
+        await nursery.start(run)
+
+    @pytest.mark.usefixtures("no_socket_leaks")
+    def test_that_is_not_async():
+        pass
+
+    @pytest.mark.trio
+    async def test_clean(no_socket_leaks, application):
+        task = application.connect_socket("ws://closed.test/")
+        await task.wait_open()
+        async with application.on_socket_close() as closes:
+            task.close()
+            await closes.receive()
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Give a project of its own."""
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    return pytester
+
+
+def test_a_leak_fails_the_test_and_is_named(project: pytest.Pytester) -> None:
+    """The socket, its listeners, and those of the manager."""
+    project.makepyfile(LEAKY)
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(passed=4, failed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*LeakError: the test left behind:*",
+            "*  1 x the socket to ws://left.test/behind and its task, in a manager that lives on*",
+            "*  2 x a listener on_message() of the socket to ws://left.test/behind*",
+            "*  1 x a listener on_close() of the socket to ws://left.test/behind*",
+            "*  1 x a listener on_socket_open() of a manager that lives on*",
+            "*  1 x the socket to ws://left.test/again and its task, in a manager that lives on*",
+            "*close it in the test*",
+        ]
+    )
+    assert "of-the-fixture" not in result.stdout.str()
+
+
+def test_without_pytest_trio_it_does_nothing(project: pytest.Pytester) -> None:
+    """No fixture, and no error."""
+    project.makepyfile(
+        without="""
+        import importlib.util
+        find_spec = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *rest: None if name == "pytest_trio" else find_spec(name, *rest)
+        """,
+        test_without="def test_nothing(): pass",
+    )
+    project.syspathinsert()
+    arguments = ("-p", "without", "-p", "no:trio")
+    assert (
+        "socket_manager" not in project.runpytest_subprocess(*arguments, "--fixtures", "test_without.py").stdout.str()
+    )
+    assert "socket_manager" in project.runpytest_inprocess("--fixtures", "test_without.py").stdout.str()
+
+
+def test_the_fixtures(project: pytest.Pytester) -> None:
+    """Each does what it says, in a user's own words."""
+    project.makepyfile(
+        """
+        import pytest, trio
+        from trio_socket_task import connect_socket
+        from trio_socket_task.testing import Script, assert_closed
+
+        pytestmark = pytest.mark.trio
+
+        async def test_socket_server(socket_server):
+            async with connect_socket(socket_server.url) as task:
+                await task.send("real")
+                assert await task.receive() == "real"
+
+        async def test_memory_socket_server(autojump_clock, memory_socket_server):
+            memory_socket_server.handler = Script().sleep(3600).close(4000)
+            async with connect_socket("ws://a.test/", dial=memory_socket_server.dial) as task:
+                await assert_closed(task, 4000, within=4000)
+
+        async def test_socket_manager(autojump_clock, socket_manager, memory_socket_server):
+            task = socket_manager.connect_socket("ws://somewhere.test/room")
+            await task.wait_open()
+            assert memory_socket_server.connections[0].path == "/room"
+
+        async def test_mini_program(autojump_clock, mini_program):
+            heard = []
+            task = mini_program.connectSocket({"url": "ws://phone.test/"})
+            task.onOpen(lambda res: task.send({"data": "hello"}))
+            task.onMessage(lambda res: (heard.append(res), task.close()))
+            await mini_program.wait_closed()
+            assert heard == [{"data": "hello"}]
+
+        @pytest.mark.parametrize("mini_program", ["qq"], indirect=True)
+        async def test_qq(autojump_clock, mini_program):
+            await mini_program.wait_closed()
+
+        async def test_a_scripts_failure_fails_the_test(autojump_clock, socket_manager, memory_socket_server):
+            memory_socket_server.handler = Script().expect("this")
+            task = socket_manager.connect_socket("ws://a.test/")
+            await task.wait_open()
+            await task.send("that")
+            await trio.sleep(1)
+        """
+    )
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines_random(["*ScriptError: the client did not follow the script at step 1 of 1:*"])

@@ -1,0 +1,243 @@
+"""Scripts: every step, and what they say when the client does something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+
+from trio_socket_task import HandshakeError, SocketLostError, SocketTask, connect_socket
+from trio_socket_task.testing import MisuseError, Script, ScriptError, open_memory_server
+
+Client = Callable[[SocketTask], Awaitable[object]]
+
+
+async def play(script: Script, client: Client) -> None:
+    """Let a client meet a script."""
+    async with open_memory_server(script) as server, connect_socket(server.url, dial=server.dial) as task:
+        await client(task)
+
+
+async def nothing(_task: SocketTask) -> None:
+    """Say nothing."""
+    await trio.lowlevel.checkpoint()
+
+
+async def failure(script: Script, client: Client) -> str:
+    """Give what the script says of the client."""
+    with pytest.raises(ScriptError) as caught:
+        await play(script, client)
+    return str(caught.value)
+
+
+async def test_a_whole_story(autojump_clock: trio.testing.MockClock) -> None:
+    """It reads as it goes."""
+    script = (
+        Script()
+        .accept(header={"X-Story": "once"})
+        .expect(re.compile(r"login \w+"))
+        .send("welcome")
+        .expect(b"\x01\x02")
+        .expect(lambda data: "hello" in str(data))
+        .send_raw(b"\x82\x01\x03")
+        .sleep(3600)
+        .close(4000, "enough")
+    )
+    assert repr(script) == "<Script of 8 steps>"
+    with trio.fail_after(7200):
+        async with open_memory_server(script) as server, connect_socket(server.url, dial=server.dial) as task:
+            task_closed = task.on_close()
+            await task.send("login ada")
+            assert await task.receive() == "welcome"
+            await task.send(b"\x01\x02")
+            await task.send("say hello")
+            assert await task.receive() == b"\x03"
+            assert (await task_closed.receive()).reason == "enough"
+
+
+async def test_expecting_a_close(autojump_clock: trio.testing.MockClock) -> None:
+    """With its code, and a reason where one is given."""
+    await play(Script().expect_close(), nothing)
+    await play(Script().expect_close(3001, "so long"), lambda task: task.aclose(3001, "so long"))
+
+
+async def test_faults_are_steps(autojump_clock: trio.testing.MockClock) -> None:
+    """In their places in the story."""
+
+    async def client(task: SocketTask) -> None:
+        started = trio.current_time()
+        assert await task.receive() == "slow"
+        assert trio.current_time() - started >= 2
+        assert await task.receive() == "after the stall"
+        with pytest.raises(SocketLostError):
+            await task.receive()
+
+    await play(
+        Script().accept().delay(2).send("slow").stall(reading=False).sleep(5).resume().send("after the stall").garble()
+        .send("?"),
+        client,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("script", [Script().sleep(1).drop(), Script().sleep(1).half_close()])
+async def test_ends_are_steps(autojump_clock: trio.testing.MockClock, script: Script) -> None:
+    """After them nothing is expected."""
+
+    async def client(task: SocketTask) -> None:
+        with pytest.raises(SocketLostError):
+            await task.receive()
+
+    await play(script, client)
+
+
+async def test_a_rejection_is_a_step(autojump_clock: trio.testing.MockClock) -> None:
+    """And the end of the story."""
+    with pytest.raises(HandshakeError, match="401"):
+        await play(Script().reject(401, {"WWW-Authenticate": "Bearer"}, b"who?"), nothing)
+
+
+async def test_a_close_that_is_never_answered(autojump_clock: trio.testing.MockClock) -> None:
+    """The client waits in vain, and the script is satisfied."""
+    async with open_memory_server(Script().accept().never_answer_close().expect_close(1000)) as server:
+        async with connect_socket(server.url, dial=server.dial, close_timeout=7):
+            started = trio.current_time()
+        assert trio.current_time() == pytest.approx(started + 7)
+
+
+async def test_another_message_than_expected(autojump_clock: trio.testing.MockClock) -> None:
+    """The story so far, and the difference."""
+    script = Script().send("name?").expect("ada").send("welcome")
+    assert await failure(script, lambda task: task.send("eda")) == (
+        "the client did not follow the script at step 2 of 3:\n"
+        "    1. send 'name?'\n"
+        ">   2. expect 'ada'\n"
+        "    3. send 'welcome'\n"
+        "expected (-) and what came (+):\n"
+        "- 'ada'\n"
+        "?  ^\n"
+        "+ 'eda'\n"
+        "?  ^"
+    )
+
+
+async def test_what_a_function_does_not_accept(autojump_clock: trio.testing.MockClock) -> None:
+    """It is named."""
+
+    def is_polite(data: str | bytes) -> bool:
+        return data == "please"
+
+    said = await failure(Script().expect(is_polite), lambda task: task.send("now!"))
+    assert "- a message that is_polite accepts" in said
+    assert "+ 'now!'" in said
+
+
+async def test_bytes_do_not_match_a_pattern(autojump_clock: trio.testing.MockClock) -> None:
+    """A pattern is of text."""
+    assert "text like 'a+'" in await failure(Script().expect(re.compile("a+")), lambda task: task.send(b"aaa"))
+
+
+async def test_a_client_that_leaves_too_early(autojump_clock: trio.testing.MockClock) -> None:
+    """Its close is shown beside what was expected."""
+    said = await failure(Script().expect("more"), lambda task: task.aclose(4004, "no more"))
+    assert "+ the client closes with 4004 'no more'" in said
+
+
+async def test_another_close_than_expected(autojump_clock: trio.testing.MockClock) -> None:
+    """Code and reason are compared."""
+    said = await failure(Script().expect_close(4000, "done"), lambda task: task.aclose(4000, "dome"))
+    assert "- the client closes with 4000 'done'" in said
+    said = await failure(Script().expect_close(4000), lambda task: task.aclose(4001))
+    assert "+ the client closes with 4001 ''" in said
+
+
+async def test_a_client_that_vanishes(autojump_clock: trio.testing.MockClock) -> None:
+    """No Close frame came, and that is said."""
+
+    async def vanish(task: SocketTask) -> None:
+        await task._driver.connection.wire.aclose()  # type: ignore[union-attr]
+
+    assert "+ the client went away without a Close frame" in await failure(Script().expect("more"), vanish)
+
+
+async def test_a_message_instead_of_the_close(autojump_clock: trio.testing.MockClock) -> None:
+    """It is shown."""
+    assert "+ 'one more'" in await failure(Script().expect_close(), lambda task: task.send("one more"))
+
+
+async def test_a_message_after_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing more was expected."""
+    said = await failure(Script().expect("one"), say_twice)
+    assert ">   2. (the end)" in said
+    assert "- nothing more" in said
+    assert "+ 'two'" in said
+
+
+async def say_twice(task: SocketTask) -> None:
+    """Say one thing too many."""
+    await task.send("one")
+    await task.send("two")
+    await task.receive()
+
+
+async def test_a_script_that_is_not_finished(autojump_clock: trio.testing.MockClock) -> None:
+    """The test ended in the middle of it."""
+    with pytest.raises(ScriptError) as caught:
+        await play(Script().send("now").sleep(100).send("later"), lambda task: task.receive())
+    assert str(caught.value) == (
+        "the test ended before the script did, at step 2 of 3:\n"
+        "    1. send 'now'\n"
+        ">   2. sleep 100 s\n"
+        "    3. send 'later'\n"
+        "let the test wait for what follows, or take the rest out of the script"
+    )
+
+
+async def test_a_client_that_says_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """Does not hold up the test for ever, although it waits itself."""
+    said = await failure(Script().expect("hello").send("hi"), lambda task: task.receive())
+    assert "- 'hello'" in said
+    assert "+ nothing within 60 s; pass within= if it may take longer" in said
+    said = await failure(Script().expect_close(within=5), lambda task: task.receive())
+    assert "+ nothing within 5 s" in said
+
+
+async def test_patterns_of_text_and_of_bytes(autojump_clock: trio.testing.MockClock) -> None:
+    """Each matches its own kind."""
+    await play(Script().expect(re.compile(b"\x00+")), lambda task: task.send(b"\x00\x00"))
+    assert "text like" in await failure(Script().expect(re.compile("0+")), lambda task: task.send(b"00"))
+
+
+@pytest.mark.parametrize("what", [5, None, ["hello"]])
+def test_what_cannot_be_expected(what: object) -> None:
+    """Is refused when the script is written."""
+    with pytest.raises(MisuseError, match="takes str, bytes, a pattern or a function"):
+        Script().expect(what)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [Script().drop(), Script().reject(403), Script().close(4000)])
+def test_nothing_follows_the_end(end: Script) -> None:
+    """It is refused when the script is written."""
+    with pytest.raises(MisuseError, match="ends the connection; \"send 'x'\" cannot follow it"):
+        end.send("x")
+
+
+async def test_a_step_too_late_is_misuse(autojump_clock: trio.testing.MockClock) -> None:
+    """A script is written before it is played."""
+    script = Script().send("x")
+
+    async def client(_task: SocketTask) -> None:
+        with pytest.raises(MisuseError, match="being played"):
+            script.send("y")
+
+    await play(script, client)
+
+
+async def test_each_connection_plays_it_from_the_start(autojump_clock: trio.testing.MockClock) -> None:
+    """As a server meets each client."""
+    async with open_memory_server(Script().send("hello")) as server:
+        for _ in range(2):
+            async with connect_socket(server.url, dial=server.dial) as task:
+                assert await task.receive() == "hello"

@@ -1,0 +1,72 @@
+"""The fixtures. pytest-trio runs each in a task of its own, so they may yield inside a block."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+
+from trio_socket_task._manager import SocketManager, open_socket_manager
+from trio_socket_task.miniprogram import MiniProgram, open_mini_program
+
+from ._leaks import LeakWatch
+from ._server import SocketServer, open_memory_server, open_test_server
+
+
+@pytest.fixture
+def no_socket_leaks() -> None:
+    """Fail a test that leaves a socket, its task or a listener behind, and name it; also by ``usefixtures``."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let the check surround the test's own function: after all fixtures are set up, before any is torn down."""
+    if isinstance(item, pytest.Function) and "no_socket_leaks" in item.fixturenames:
+        item.obj = _watched(item.obj)
+    return (yield)
+
+
+def _watched(function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Surround an async test; Hypothesis calls its own many times with fixtures that no server survives."""
+    if not inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
+        return function
+
+    @functools.wraps(function)
+    async def watched(*arguments: object, **fixtures: object) -> None:
+        watch = LeakWatch()
+        await function(*arguments, **fixtures)
+        watch.check()
+
+    return watched
+
+
+@pytest.fixture
+async def socket_server() -> AsyncIterator[SocketServer]:
+    """Give a WebSocket server on a free loopback port; it echoes, until its ``handler`` is changed."""
+    async with open_test_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def memory_socket_server() -> AsyncIterator[SocketServer]:
+    """Give a WebSocket server in memory; it echoes, until its ``handler`` is changed."""
+    async with open_memory_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def socket_manager(memory_socket_server: SocketServer) -> AsyncIterator[SocketManager]:
+    """Give a manager whose sockets reach `memory_socket_server`, whatever their URL says."""
+    async with open_socket_manager(dial=memory_socket_server.dial) as manager:
+        yield manager
+
+
+@pytest.fixture
+async def mini_program(
+    request: pytest.FixtureRequest, memory_socket_server: SocketServer
+) -> AsyncIterator[MiniProgram]:
+    """Give a ``wx``, or the vendor given by indirect parametrization, that reaches `memory_socket_server`."""
+    async with open_mini_program(getattr(request, "param", "wx"), dial=memory_socket_server.dial) as program:
+        yield program
