@@ -1,0 +1,732 @@
+"""The vendor object: connecting, the global functions, the limit and the replacement, and its block."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterator, Mapping
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+from heard import Heard
+
+from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious
+from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn
+
+URL = "ws://phone.test/"
+
+
+def call(wx: MiniProgram, options: Mapping[str, object], heard: Heard) -> SocketTask:
+    """Call connectSocket with all three callbacks."""
+    return wx.connectSocket({**options, **heard.callbacks()})
+
+
+async def test_the_life_of_a_socket(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """Callbacks first, then the events; the task's listeners before the global ones; never inside a call."""
+    wx = mini_program
+    task = call(wx, {"url": URL}, heard)
+    task.onOpen(heard("task open"))
+    task.onMessage(heard("task message"))
+    task.onError(heard("task error"))
+    task.onClose(heard("task close"))
+    wx.onSocketOpen(heard("open", lambda _res: task.send({"data": "hello"})))
+    wx.onSocketMessage(heard("message", lambda _res: task.close({"code": 4000, "reason": "done"})))
+    wx.onSocketError(heard("error"))
+    wx.onSocketClose(heard("close"))
+    assert heard == []
+    assert task.readyState == task.CONNECTING == SocketTask.CONNECTING == 0
+    await wx.wait_closed()
+    assert heard.names == [
+        *("success", "complete"),
+        *("task open", "open", "task message", "message", "task close", "close"),
+    ]
+    accepted = {"errMsg": "connectSocket:ok", "socketTaskId": 1}
+    assert heard.results[:2] == [accepted, accepted]
+    opened = cast("dict[str, dict[str, str]]", heard.results[2])
+    assert opened["header"]["Upgrade"].lower() == "websocket"
+    assert heard.results[4:] == [{"data": "hello"}] * 2 + [{"code": 4000, "reason": "done"}] * 2
+    assert task.readyState == task.CLOSED == 3
+    assert (task.OPEN, task.CLOSING) == (1, 2)
+    assert repr(task) == f"<SocketTask 1 CLOSED {URL}>"
+    assert repr(wx) == "<MiniProgram with 0 sockets>"
+
+
+async def test_keywords_and_unknown_options(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """Keywords do as well as an option object, and both together; `method` and the like are ignored."""
+    mini_program.connectSocket({"url": URL, "method": "GET"}, complete=heard("complete"), anything=object())
+    mini_program.connectSocket(url=URL, success=heard("success"))
+    mini_program.connectSocket({"url": "not this"}, url=URL, success=heard("keyword wins"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert sorted(heard.names) == ["complete", "keyword wins", "success"]
+
+
+async def test_the_request(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, memory_socket_server: SocketServer
+) -> None:
+    """Header and protocols go out; Referer and the handshake's own fields are dropped."""
+    memory_socket_server.handler = hold
+    header = {"content-type": "application/json", "Referer": "https://elsewhere.test", "Host": "other", "X-Id": "7"}
+    mini_program.connectSocket(
+        {"url": URL + "chat?a=1", "header": header, "protocols": ("protocol1",), "tcpNoDelay": True, "timeout": 5000}
+    )
+    connection = await memory_socket_server.wait_connection()
+    assert connection.path == "/chat?a=1"
+    assert connection.header["Content-Type"] == "application/json"
+    assert connection.header["x-id"] == "7"
+    assert "referer" not in {name.lower() for name in connection.header}
+    assert tuple(connection.protocols) == ("protocol1",)
+
+
+class Hostile(Mapping[str, object]):
+    """An option object of which some keys raise."""
+
+    def __init__(self, options: Mapping[str, object], *hostile: str) -> None:
+        self._options = options
+        self._hostile = hostile
+
+    def __getitem__(self, name: str) -> object:
+        if name in self._hostile:
+            raise OSError("do not look at me")
+        return self._options[name]
+
+    def __iter__(self) -> Iterator[str]:
+        raise OSError("do not look at us")
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+
+GOOD: dict[str, object] = {"url": URL}
+UNDEFINED = "parameter error: parameter.url should be String instead of "
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, UNDEFINED + "Undefined;"),
+        (None, UNDEFINED + "Undefined;"),
+        (URL, UNDEFINED + "Undefined;"),
+        (Hostile({}, "url"), UNDEFINED + "Undefined;"),
+        ({"url": None}, UNDEFINED + "Null;"),
+        ({"url": True}, UNDEFINED + "Boolean;"),
+        ({"url": 1}, UNDEFINED + "Number;"),
+        ({"url": 1.5}, UNDEFINED + "Number;"),
+        ({"url": b"ws://a"}, UNDEFINED + "ArrayBuffer;"),
+        ({"url": [URL]}, UNDEFINED + "Array;"),
+        ({"url": print}, UNDEFINED + "Function;"),
+        ({"url": {}}, UNDEFINED + "Object;"),
+        ({"url": ""}, 'invalid url ""'),
+        ({"url": "test.php"}, 'invalid url "test.php"'),
+        ({"url": "https://example.qq.com"}, 'invalid url "https://example.qq.com"'),
+        ({"url": "ws://a.test/#fragment"}, 'invalid url "ws://a.test/#fragment"'),
+        ({"url": "ws://a b.test/"}, 'invalid url "ws://a b.test/"'),
+        ({"url": "ws://[::1/"}, 'invalid url "ws://[::1/"'),
+        (GOOD | {"header": "a: b"}, "header must be an object"),
+        (GOOD | {"header": ["a"]}, "header must be an object"),
+        (Hostile(GOOD, "header"), "header must be an object"),
+        (GOOD | {"header": Hostile({"a": "b"})}, "header must be an object"),
+        (GOOD | {"header": {"a b": "c"}}, "invalid header"),
+        (GOOD | {"header": {"a": "b\r\nc: d"}}, "invalid header"),
+        (GOOD | {"header": {"a": 1}}, "invalid header"),
+        (GOOD | {"header": {7: "a"}}, "invalid header"),
+        (GOOD | {"protocols": "chat"}, "protocols must be an array"),
+        (GOOD | {"protocols": {"chat": 1}}, "protocols must be an array"),
+        (Hostile(GOOD, "protocols"), "protocols must be an array"),
+        (GOOD | {"protocols": ["a b"]}, "invalid protocol"),
+        (GOOD | {"protocols": [1]}, "invalid protocol"),
+        (GOOD | {"protocols": ["a", "a"]}, "invalid protocol"),
+        (GOOD | {"timeout": 0}, "invalid timeout"),
+        (GOOD | {"timeout": -1}, "invalid timeout"),
+        (GOOD | {"timeout": "60000"}, "invalid timeout"),
+        (GOOD | {"timeout": True}, "invalid timeout"),
+        (GOOD | {"timeout": float("nan")}, "invalid timeout"),
+        (GOOD | {"timeout": float("inf")}, "invalid timeout"),
+        (GOOD | {"timeout": 10**400}, "invalid timeout"),
+        (Hostile(GOOD, "timeout"), "invalid timeout"),
+    ],
+)
+async def test_connect_is_refused(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard, options: object, why: str
+) -> None:
+    """`fail` and then `complete`, after the call has returned a CLOSED task; nothing is raised and no slot is lost."""
+    keywords = heard.callbacks()
+    task = mini_program.connectSocket(cast("Mapping[str, object]", options), **keywords)
+    assert heard == []
+    assert task.readyState == task.CLOSED
+    task.onClose(heard("close"))
+    await mini_program.wait_closed()
+    result = {"errMsg": f"connectSocket:fail {why}", "socketTaskId": 1}
+    assert heard == [("fail", result), ("complete", result)]
+    assert repr(task) == "<SocketTask 1 CLOSED refused>"
+    assert repr(mini_program) == "<MiniProgram with 0 sockets>"
+
+
+class Shy:
+    """An object that does not say what it is."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise OSError("do not ask me")
+
+
+async def test_objects_that_raise_when_asked(autojump_clock: trio.testing.MockClock, mini_program: MiniProgram) -> None:
+    """They are of no type that anything accepts."""
+    for options, why in (
+        (Shy(), UNDEFINED + "Undefined;"),
+        ({"url": Shy()}, UNDEFINED + "Undefined;"),
+        (GOOD | {"timeout": Shy()}, "invalid timeout"),
+        (GOOD | {"protocols": Shy()}, "protocols must be an array"),
+        (GOOD | {"protocols": [Shy()]}, "invalid protocol"),
+        (GOOD | {"header": Shy()}, "header must be an object"),
+        (GOOD | {"header": {"a": Shy()}}, "invalid header"),
+    ):
+        messages: list[object] = []
+        mini_program.connectSocket(cast("Mapping[str, object]", options), fail=messages.append)
+        await mini_program.wait_closed()
+        assert [cast("dict[str, object]", message)["errMsg"] for message in messages] == [f"connectSocket:fail {why}"]
+
+
+async def test_a_refused_task_answers_like_a_closed_one(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram
+) -> None:
+    """Its functions fail, and no event comes."""
+    task = mini_program.connectSocket()
+    assert (await task.send({"data": "x"}))["errMsg"] == "SocketTask.send:fail SocketTask.readyState is not OPEN"
+    assert (await task.close())["errMsg"] == "closeSocket:fail WebSocket is not connected"
+    task.onMessage(print)
+    await mini_program.wait_closed()
+
+
+async def test_options_that_are_none_are_left_out(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """As JavaScript's undefined."""
+    nothing = dict.fromkeys(("header", "protocols", "tcpNoDelay", "timeout", "success", "fail"))
+    task = mini_program.connectSocket({"url": URL, **nothing, "complete": heard("complete")})
+    task.onOpen(lambda _res: task.close({"code": None, "reason": None}))
+    task.onClose(heard("close"))
+    await mini_program.wait_closed()
+    assert heard.results == [{"errMsg": "connectSocket:ok", "socketTaskId": 1}, {"code": 1000, "reason": ""}]
+
+
+async def test_callbacks_that_cannot_be_called_are_ignored(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """So are listeners, and callbacks whose access raises."""
+    task = mini_program.connectSocket(Hostile({"url": URL, "success": "no", "complete": 7}, "fail"))
+    for register in (task.onOpen, task.onMessage, task.onError, task.onClose):
+        register("no function")  # type: ignore[arg-type]
+    for register in (mini_program.onSocketOpen, mini_program.onSocketMessage):
+        register(None)
+    mini_program.onSocketError(7)  # type: ignore[arg-type]
+    mini_program.onSocketClose(heard("close"))
+    mini_program.onSocketClose({})  # type: ignore[arg-type]
+    task.onOpen(lambda _res: task.close())
+    await mini_program.wait_closed()
+    assert heard.names == ["close"]
+
+
+@pytest.mark.parametrize("mini_program", ["wx", "qq"], indirect=True)
+async def test_five_connections_coexist(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """The sixth is refused in the vendors' words and a CLOSED task returned; the url is looked at first."""
+    tasks = [mini_program.connectSocket(url=URL) for _ in range(5)]
+    sixth = mini_program.connectSocket({"url": URL, "header": "bad as well", "fail": heard("limit")})
+    mini_program.connectSocket({"url": "bad", "fail": heard("url")})
+    assert sixth.readyState == sixth.CLOSED
+    tasks[0].onClose(heard("close", lambda _res: mini_program.connectSocket(url=URL, success=heard("free"))))
+    tasks[0].onOpen(lambda _res: tasks[0].close())
+    await trio.testing.wait_all_tasks_blocked()
+    limit = {"errMsg": "connectSocket:fail fail reach max websocket connect count 5", "socketTaskId": 6}
+    assert ("limit", limit) in heard
+    assert ("url", {"errMsg": 'connectSocket:fail invalid url "bad"', "socketTaskId": 7}) in heard
+    assert heard.names[-2:] == ["close", "free"]
+
+
+async def test_before_1_5_0_a_new_connection_replaces_the_old(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """Three quick calls: each replaced one gets its one close event, only the last survives."""
+    async with open_mini_program("wx", base_library="1.4.4", dial=memory_socket_server.dial) as wx:
+        old = wx.connectSocket(url=URL + "old")
+        old.onClose(heard("old"))
+        opened = trio.Event()
+        old.onOpen(lambda _res: opened.set())
+        await opened.wait()
+        for name in ("second", "third"):
+            task = wx.connectSocket(url=URL + name)
+            task.onOpen(heard(f"{name} open"))
+            task.onClose(heard(name))
+        await trio.testing.wait_all_tasks_blocked()
+        replaced = {"code": 1000, "reason": "replaced by a new connection"}
+        assert sorted(heard.names[:2]) == ["old", "second"]
+        assert heard.results[:2] == [replaced, replaced]
+        assert heard.names[-1] == "third open"
+        assert [connection.path for connection in memory_socket_server.connections] == ["/old", "/third"]
+
+
+def test_the_policies() -> None:
+    """The older wx replaces, the newer counts; qq has no such versions."""
+    for version, policy in (("1.4.4", ReplacePrevious()), ("1.5.0", Coexist()), (None, Coexist())):
+        block = open_mini_program("wx", base_library=version)
+        assert block._sockets._manager.policy == policy  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"vendor": "my"}, """vendor must be "wx" or "qq", not 'my'"""),
+        ({"vendor": "qq", "base_library": "1.4.4"}, "base_library must be left out for qq, where five always coexist"),
+        ({"base_library": "new"}, """base_library must be a version such as "1.5.0", not 'new'"""),
+        ({"close_after_connect_error": 1}, "close_after_connect_error must be True or False, not 1"),
+        ({"timeout": 0}, "timeout must be a positive, finite number of seconds, not 0"),
+    ],
+)
+def test_a_bad_program_is_refused(arguments: dict[str, object], sentence: str) -> None:
+    """Here it is Python that is spoken, so it raises."""
+    with pytest.raises(InvalidOptionsError) as caught:
+        open_mini_program(**arguments)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(sentence)
+
+
+async def test_qq_has_no_timeout(autojump_clock: trio.testing.MockClock) -> None:
+    """It is an unknown option there, and even a bad one is ignored; wx counts in milliseconds."""
+
+    async def silent(_host: str, _port: int) -> trio.abc.Stream:
+        return trio.testing.memory_stream_pair()[0]
+
+    for vendor, seconds in (("wx", 0.25), ("qq", 60)):
+        async with open_mini_program("wx" if vendor == "wx" else "qq", dial=silent) as program:
+            started = trio.current_time()
+            task = program.connectSocket(url=URL, timeout=250 if vendor == "wx" else "never")
+            errors: list[object] = []
+            task.onError(errors.append)
+            await program.wait_closed()
+            assert trio.current_time() - started == pytest.approx(seconds)
+            assert errors == [{"errMsg": "connectSocket:fail timeout"}]
+
+
+async def test_a_socket_that_cannot_be_opened(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """The call was accepted all the same; then error and close."""
+    memory_socket_server.handler = Script().reject(403)
+    task = call(mini_program, {"url": URL}, heard)
+    task.onOpen(heard("open"))
+    task.onError(heard("error"))
+    mini_program.onSocketClose(heard("close"))
+    await mini_program.wait_closed()
+    assert heard.names == ["success", "complete", "error", "close"]
+    message = heard.results[2]["errMsg"]
+    assert isinstance(message, str)
+    assert message.startswith("connectSocket:fail WebSocket connection failed: ")
+    assert "403" in message
+    assert heard.results[3] == {"code": 1006, "reason": ""}
+
+
+async def test_error_only(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """As some versions of the vendors have it; a connection that was open keeps its close event."""
+    memory_socket_server.handler = Script().reject(500)
+    options = {"close_after_connect_error": False, "dial": memory_socket_server.dial}
+    async with open_mini_program("wx", **options) as wx:  # type: ignore[arg-type]
+        for listen in (wx.onSocketError, wx.onSocketClose):
+            listen(heard(listen.__name__))
+        task = wx.connectSocket(url=URL)
+        await wx.wait_closed()
+        assert heard.names == ["onSocketError"]
+        task.onClose(heard("not even late"))
+        await wx.wait_closed()
+        heard.clear()
+        memory_socket_server.handler = Script().sleep(1).drop()
+        wx.connectSocket(url=URL)
+        await wx.wait_closed()
+        assert heard.names == ["onSocketError", "onSocketClose"]
+        assert heard.results[1] == {"code": 1006, "reason": ""}
+
+
+# The global functions
+
+
+async def test_global_functions_without_a_usable_socket(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """No socket, then one that connects, then one that closes."""
+    wx = mini_program
+    not_sent = {"errMsg": "sendSocketMessage:fail WebSocket is not connected"}
+    not_closed = {"errMsg": "closeSocket:fail WebSocket is not connected"}
+    assert await wx.sendSocketMessage({"data": "x"}) == not_sent
+    assert await wx.closeSocket() == not_closed
+    wx.sendSocketMessage(data="x", **heard.callbacks())
+    wx.closeSocket({"code": 1000, **heard.callbacks()})
+    assert heard == []
+    await wx.wait_closed()
+    assert heard == [("fail", not_sent), ("complete", not_sent), ("fail", not_closed), ("complete", not_closed)]
+    task = wx.connectSocket(url=URL)
+    assert await wx.sendSocketMessage({"data": "x"}) == not_sent
+    assert await wx.closeSocket() == not_closed
+    opened = trio.Event()
+    wx.onSocketOpen(lambda _res: opened.set())
+    await opened.wait()  # the close before the opening could not achieve its purpose
+    assert await wx.sendSocketMessage({"data": "x"}) == {"errMsg": "sendSocketMessage:ok"}
+    assert await wx.closeSocket({"code": 4001, "reason": "bye"}) == {"errMsg": "closeSocket:ok"}
+    assert task.readyState == task.CLOSING
+    assert await wx.closeSocket() == not_closed
+    assert await wx.sendSocketMessage({"data": "x"}) == not_sent
+
+
+async def test_global_functions_act_on_the_earliest_socket(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """The listeners stay with it until its close was heard, and then learn of the next what they missed."""
+
+    async def greet(connection: ServerConnection) -> None:
+        await connection.send(f"hello from {connection.path}")
+        await hold(connection)
+
+    memory_socket_server.handler = greet
+    wx = mini_program
+    wx.onSocketOpen(heard("open"))
+    wx.onSocketMessage(heard("message"))
+    wx.onSocketClose(heard("close"))
+    first = wx.connectSocket(url=URL + "first")
+    second = wx.connectSocket(url=URL + "second")
+    await trio.testing.wait_all_tasks_blocked()
+    assert heard.names == ["open", "message"]
+    assert heard.results[1] == {"data": "hello from /first"}
+    await wx.closeSocket({"code": 4001})
+    await trio.testing.wait_all_tasks_blocked()
+    assert first.readyState == first.CLOSED
+    assert heard.names == ["open", "message", "close", "open", "message"]
+    assert heard.results[2] == {"code": 4001, "reason": ""}
+    assert heard.results[4] == {"data": "hello from /second"}
+    await wx.sendSocketMessage(data="to the second")
+    await second.close()
+    await wx.wait_closed()
+    assert [connection.path for connection in memory_socket_server.connections if connection.close_code == 4001] == [
+        "/first"
+    ]
+    assert heard.names[-1] == "close"
+
+
+async def test_a_second_global_listener_replaces_the_first(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """For what comes from then on; the first one to be registered after the fact hears of it all the same."""
+    task = mini_program.connectSocket(url=URL)
+    await trio.testing.wait_all_tasks_blocked()
+    mini_program.onSocketOpen(heard("late"))
+    await trio.testing.wait_all_tasks_blocked()
+    mini_program.onSocketOpen(heard("it was told already"))
+    mini_program.onSocketClose(heard("never"))
+    mini_program.onSocketClose(heard("close"))
+    task.close()
+    await mini_program.wait_closed()
+    assert heard.names == ["late", "close"]
+
+
+async def test_a_program_that_connects_again_registers_its_listeners_again(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """As nearly every one does; a closed socket's events are not told to its successor's listeners."""
+    memory_socket_server.handler = Script().sleep(10).close()
+    times = 0
+
+    def connect(_res: object = None) -> None:
+        nonlocal times
+        times += 1
+        if times <= 5:
+            mini_program.connectSocket(url=URL)
+            mini_program.onSocketOpen(heard(f"open {times}", lambda _res: mini_program.onSocketOpen(heard("twice"))))
+            mini_program.onSocketClose(heard(f"close {times}", connect))
+
+    connect()
+    await mini_program.wait_closed()
+    assert heard.names == [f"{event} {number}" for number in range(1, 6) for event in ("open", "close")]
+
+
+async def test_a_closed_socket_is_introduced_to_nobody(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """A global listener that is registered by a close listener is meant for the next one."""
+    task = mini_program.connectSocket(url=URL)
+    task.onOpen(lambda _res: task.close())
+    task.onClose(lambda _res: mini_program.onSocketOpen(heard("open")))
+    task.onClose(lambda _res: mini_program.onSocketClose(heard("close")))
+    await mini_program.wait_closed()
+    assert heard.names == ["close"]
+
+
+async def test_a_listener_that_is_replaced_in_the_course_of_the_event(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """The task's own listener comes first, so its choice counts."""
+    task = mini_program.connectSocket(url=URL)
+    mini_program.onSocketOpen(heard("old"))
+    task.onOpen(lambda _res: mini_program.onSocketOpen(heard("new")))
+    await trio.testing.wait_all_tasks_blocked()
+    assert heard.names == ["new"]
+
+
+async def test_the_next_socket_is_introduced_in_order(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """Its opening before its messages, whatever was registered first, and before what still waits in its turn."""
+
+    async def greet(connection: ServerConnection) -> None:
+        await connection.send("1")
+        await connection.send("2")
+        await connection.close(4000)
+
+    memory_socket_server.handler = in_turn(hold, greet)
+    first = mini_program.connectSocket(url=URL)
+    await trio.testing.wait_all_tasks_blocked()
+    for listen in (mini_program.onSocketMessage, mini_program.onSocketClose, mini_program.onSocketOpen):
+        listen(heard(listen.__name__))
+    second = mini_program.connectSocket(url=URL)
+    second.onMessage(lambda _res: trio.sleep(10))
+    await trio.sleep(1)
+    first.close()
+    await mini_program.wait_closed()
+    assert heard.names == ["onSocketOpen", "onSocketClose", "onSocketOpen", "onSocketMessage", "onSocketClose"]
+    assert heard.results[3] == {"data": "2"}
+
+
+async def test_a_close_listener_may_connect_again(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """The slot is free by then, even where only one connection may exist."""
+    async with open_mini_program("wx", base_library="1.0.0", dial=memory_socket_server.dial) as wx:
+
+        def again(_res: object) -> None:
+            if heard.names.count("close") < 3:
+                wx.connectSocket(url=URL)
+
+        wx.onSocketOpen(lambda _res: wx.closeSocket())
+        wx.onSocketClose(heard("close", again))
+        wx.connectSocket(url=URL)
+        await wx.wait_closed()
+    assert heard.names == ["close"] * 3
+
+
+# The block
+
+
+async def test_leaving_the_block_closes_and_tells(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """Close listeners have run when the block is left; what they start then is refused."""
+    async with open_mini_program("qq", dial=memory_socket_server.dial) as qq:
+        task = qq.connectSocket(url=URL)
+        await trio.testing.wait_all_tasks_blocked()
+        task.onClose(heard("close", lambda _res: qq.connectSocket(url=URL, fail=heard("fail"))))
+    assert heard == [
+        ("close", {"code": 1000, "reason": ""}),
+        ("fail", {"errMsg": "connectSocket:fail the mini program has ended", "socketTaskId": 2}),
+    ]
+    late = qq.connectSocket(url=URL, fail=heard("too late to be called"))
+    assert late.readyState == late.CLOSED
+    too_late = heard("too late to be called, too")
+    assert (await task.send(data="x", fail=too_late))["errMsg"].startswith("SocketTask.send:fail")
+    assert len(heard) == 2
+
+
+async def test_the_bodys_error_comes_out_as_it_is(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer
+) -> None:
+    """And ends listeners that wait."""
+    with pytest.raises(KeyError, match="mine"):
+        async with open_mini_program(dial=memory_socket_server.dial) as wx:
+            wx.connectSocket(url=URL).onOpen(lambda _res: trio.sleep_forever())
+            await trio.testing.wait_all_tasks_blocked()
+            raise KeyError("mine")
+
+
+async def test_a_refusal_holds_up_no_other(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """Those of plain callbacks come in the order of the calls; an async one takes its time beside them."""
+    go_on = trio.Event()
+
+    async def wait(_res: object) -> None:
+        await go_on.wait()
+        heard.append(("went on", {}))
+
+    mini_program.connectSocket(fail=wait, complete=heard("complete"))
+    mini_program.connectSocket(fail=heard("second"))
+    mini_program.closeSocket(fail=heard("third", lambda _res: go_on.set()))
+    await mini_program.wait_closed()
+    assert heard.names == ["second", "third", "went on", "complete"]
+
+
+async def test_clean_up_in_a_cancelled_scope(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """The body ends first: what it does on its way out still works."""
+    with trio.move_on_after(1) as scope:
+        async with open_mini_program(dial=memory_socket_server.dial) as wx:
+            task = wx.connectSocket(url=URL)
+            task.onClose(heard("close"))
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    assert await task.close(code=4000, success=heard("success")) == {"errMsg": "closeSocket:ok"}
+                    await wx.wait_closed()
+                    assert heard.names == ["success", "close"]
+    assert scope.cancelled_caught
+    assert memory_socket_server.connections[0].close_code == 4000
+
+
+async def test_a_listener_that_objects_to_being_cancelled(
+    autojump_clock: trio.testing.MockClock,
+    memory_socket_server: SocketServer,
+    heard: Heard,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its objection is logged, and the body's exception comes out as it is."""
+
+    async def object_to_it(_res: object) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("I object")
+
+    with pytest.raises(KeyError, match="mine"):
+        async with open_mini_program(dial=memory_socket_server.dial) as wx:
+            wx.connectSocket(url=URL).onOpen(object_to_it)
+            await trio.testing.wait_all_tasks_blocked()
+            raise KeyError("mine")
+    assert "I object" in caplog.text
+
+
+async def test_what_a_callback_returns_is_its_own(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """Whatever object it is, the program goes on."""
+
+    class Odd:
+        pass
+
+    Odd.__module__ = None  # type: ignore[assignment]
+    mini_program.connectSocket(fail=lambda _res: Odd(), complete=heard("complete"))
+    await mini_program.wait_closed()
+    assert heard.names == ["complete"]
+
+
+async def test_awaitables_of_every_kind_are_awaited(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """A listener may be an object with an async call, or return something to be awaited."""
+
+    class Later:
+        def __await__(self) -> Generator[object, object, None]:
+            return self.wait().__await__()
+
+        async def wait(self) -> None:
+            await trio.sleep(1)
+            heard.append(("later", {}))
+
+        async def __call__(self, _res: object) -> None:
+            await self.wait()
+
+    task = mini_program.connectSocket(url=URL)
+    task.onOpen(Later())
+    task.onOpen(lambda _res: Later())
+    task.onOpen(lambda _res: task.close())
+    await mini_program.wait_closed()
+    assert heard.names == ["later", "later"]
+
+
+@pytest.mark.parametrize("when", ["inside", "leaving"])
+async def test_cancelling_the_block(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, when: str
+) -> None:
+    """In its body, or while it waits for a listener that takes for ever."""
+    with trio.move_on_after(5) as scope:
+        async with open_mini_program(dial=memory_socket_server.dial) as wx:
+            wx.connectSocket(url=URL).onOpen(lambda _res: trio.sleep_forever())
+            await trio.testing.wait_all_tasks_blocked()
+            if when == "inside":
+                await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def test_cancelling_while_sockets_close(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer
+) -> None:
+    """A peer that never answers the close is dropped."""
+    memory_socket_server.handler = Script().accept().never_answer_close().expect_close(1000)
+    with trio.move_on_after(5) as scope:
+        async with open_mini_program(dial=memory_socket_server.dial, close_timeout=60) as wx:
+            wx.connectSocket(url=URL)
+            await trio.testing.wait_all_tasks_blocked()
+    assert scope.cancelled_caught
+
+
+async def test_a_block_is_entered_once(autojump_clock: trio.testing.MockClock) -> None:
+    """A second time it says what to do."""
+    block = open_mini_program("wx")
+    async with block:
+        with pytest.raises(RuntimeError, match="once; call open_mini_program"):
+            async with block:
+                pass
+
+
+async def test_an_exception_in_a_listener_is_logged(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its traceback; the other listeners, the socket and the program go on."""
+
+    def fail(_res: object) -> None:
+        raise ValueError("a listener's own")
+
+    async def fail_later(_res: object) -> None:
+        await trio.sleep(1)
+        raise ValueError("a listener's own, later")
+
+    task = mini_program.connectSocket(url=URL, success=fail, complete=fail_later)
+    task.onOpen(fail)
+    task.onOpen(heard("open"))
+    task.onMessage(fail_later)
+    task.onMessage(heard("message", lambda _res: task.close()))
+    task.onClose(heard("close"))
+    task.onOpen(lambda _res: task.send(data="x"))
+    with caplog.at_level(logging.ERROR, "trio_socket_task.miniprogram"):
+        await mini_program.wait_closed()
+    assert heard.names == ["open", "message", "close"]
+    assert len(caplog.records) == 4
+    assert caplog.text.count("Traceback") == 4
+    assert "ValueError: a listener's own, later" in caplog.text
+
+
+async def test_async_listeners_run_one_after_another(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """Those of one socket, however long they take; those of another socket do not wait for them."""
+
+    async def slow(_res: object) -> None:
+        heard.append(("slow begins", {}))
+        await trio.sleep(10)
+        heard.append(("slow ends", {}))
+
+    task = mini_program.connectSocket(url=URL)
+    task.onOpen(slow)
+    task.onOpen(heard("after"))
+    other = mini_program.connectSocket(url=URL)
+    other.onOpen(heard("other"))
+    await trio.sleep(20)
+    assert sorted(heard.names[:2]) == ["other", "slow begins"]
+    assert heard.names[2:] == ["slow ends", "after"]
+    task.close()
+    other.close()

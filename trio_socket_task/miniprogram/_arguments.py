@@ -1,0 +1,199 @@
+"""What mini-program code passes, read as the vendors read it, and the words in which it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final, cast, final
+
+from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
+from trio_socket_task._options import ConnectOptions, check_close, check_data, is_own_field
+
+Callback = Callable[..., object]
+"""A function of the program: plain or async, given one dict."""
+
+
+ABSENT: Final = object()
+"""Stands for an option that was not given."""
+_UNREADABLE: Final = object()
+"""Stands for an option whose access raised: a value of no type that anything accepts."""
+_JAVASCRIPT_TYPES: Final = (
+    (bool, "Boolean"),
+    (int | float, "Number"),
+    (str, "String"),
+    (bytes | bytearray | memoryview, "ArrayBuffer"),
+    (list | tuple, "Array"),
+)
+_NATIVE_NAMES: Final = {"tcpNoDelay": "tcp_no_delay"}
+
+
+class RefusedError(Exception):
+    """A call is refused; its text is what follows ``:fail``."""
+
+
+def _plain(value: object) -> object:
+    """Give a value of JavaScript's simple kinds without what a subclass may have added; never raises."""
+    try:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return str.__str__(value)
+        if isinstance(value, int):
+            return int.__int__(value)
+        if isinstance(value, float):
+            return float.__float__(value)
+    except Exception:  # noqa: BLE001 (whatever somebody's object raises)
+        return _UNREADABLE
+    return value
+
+
+@final
+class Arguments:
+    """An option object and keyword arguments together; reading it never raises, unknown keys do no harm."""
+
+    def __init__(self, options: object, keywords: Mapping[str, object]) -> None:
+        self._sources: list[Mapping[str, object]] = [keywords]
+        with suppress(Exception):  # whatever somebody's object raises when it is asked what it is
+            if isinstance(options, Mapping):
+                self._sources.append(options)
+
+    def get(self, name: str) -> object:
+        """Give the value of an option, or `ABSENT`."""
+        for source in self._sources:
+            try:
+                return _plain(source[name])
+            except KeyError:
+                continue
+            except Exception:  # noqa: BLE001 (whatever somebody's mapping raises)
+                return _UNREADABLE
+        return ABSENT
+
+    def optional(self, name: str) -> object:
+        """Give the value of an option that None leaves out as well."""
+        value = self.get(name)
+        return ABSENT if value is None else value
+
+    def callback(self, name: str) -> Callback | None:
+        """Give a function; what cannot be called is ignored."""
+        value = self.get(name)
+        return cast("Callback", value) if callable(value) else None
+
+
+def _type_name(value: object) -> str:
+    """Name a value's type as JavaScript does."""
+    if value is ABSENT or value is _UNREADABLE:
+        return "Undefined"
+    if value is None:
+        return "Null"
+    for kind, name in _JAVASCRIPT_TYPES:
+        if isinstance(value, kind):
+            return name
+    return "Function" if callable(value) else "Object"
+
+
+def read_url(arguments: Arguments) -> str:
+    """Read the url; whether it is a good one is seen when it is used.
+
+    Raises:
+        RefusedError: It is not a string.
+    """
+    url = arguments.get("url")
+    if not isinstance(url, str):
+        raise RefusedError(f"parameter error: parameter.url should be String instead of {_type_name(url)};")
+    return url
+
+
+def read_connect_options(arguments: Arguments, *, with_timeout: bool) -> ConnectOptions:
+    """Read the other options of ``connectSocket`` into those of this package, which checks them.
+
+    What has the wrong type is handed on, so that it is refused after the url and the limit, in their order.
+    """
+    options: dict[str, object] = {}
+    for name, read in (("header", _header), ("protocols", _protocols), ("tcpNoDelay", _truth), ("timeout", _seconds)):
+        value = arguments.optional(name)
+        if value is not ABSENT and (with_timeout or name != "timeout"):
+            options[_NATIVE_NAMES.get(name, name)] = read(value)
+    return cast("ConnectOptions", options)
+
+
+def _header(header: object) -> object:
+    """Drop what the vendors do not let a program set."""
+    try:
+        fields = {_plain(name): _plain(value) for name, value in cast("Mapping[str, str]", header).items()}
+    except Exception:  # noqa: BLE001 (it is no mapping, or raises)
+        return _UNREADABLE
+    return {name: value for name, value in fields.items() if not (isinstance(name, str) and is_own_field(name))}
+
+
+def _protocols(protocols: object) -> object:
+    if type(protocols) is not list and type(protocols) is not tuple:
+        return _UNREADABLE
+    return [_plain(protocol) for protocol in protocols]
+
+
+def _truth(value: object) -> bool:
+    """Judge as JavaScript does."""
+    return bool(value) and value == value if isinstance(value, int | float | str) else True  # noqa: PLR0124 (NaN)
+
+
+def _seconds(milliseconds: object) -> object:
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+        return _UNREADABLE
+    try:
+        return milliseconds / 1000
+    except OverflowError:
+        return _UNREADABLE
+
+
+def read_data(arguments: Arguments) -> str | bytes:
+    """Read the message of a send as it is now.
+
+    Raises:
+        RefusedError: It is neither text, in whole characters, nor bytes.
+    """
+    data = arguments.get("data")
+    try:
+        payload = check_data(cast("str | bytes", data))
+    except Exception:  # noqa: BLE001 (of another type, with a lone surrogate, or a memoryview that was released)
+        raise RefusedError("data must be string or ArrayBuffer") from None
+    return data if isinstance(data, str) else payload
+
+
+def read_close(arguments: Arguments) -> tuple[int, str]:
+    """Read the code and the reason of a close.
+
+    Raises:
+        RefusedError: One of them breaks its rule.
+    """
+    code, reason = arguments.optional("code"), arguments.optional("reason")
+    code = 1000 if code is ABSENT else code
+    reason = "" if reason is ABSENT else reason
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)  # JavaScript knows no other numbers
+    try:
+        check_close(cast("int", code), cast("str", reason))
+    except InvalidOptionsError as error:
+        raise RefusedError(_close_refusal(error, reason)) from None
+    return cast("int", code), cast("str", reason)
+
+
+def _close_refusal(error: InvalidOptionsError, reason: object) -> str:
+    if error.argument == "code":
+        return "invalid code"
+    if not isinstance(reason, str) or "surrogate" in error.rule:
+        return "reason must be a string"
+    return "reason must not exceed 123 UTF-8 bytes"
+
+
+def connect_refusal(error: InvalidOptionsError | SocketLimitError, options: ConnectOptions) -> str:
+    """Say in the vendors' words why ``connectSocket`` was refused."""
+    if isinstance(error, SocketLimitError):
+        return f"fail reach max websocket connect count {error.limit}"  # the second "fail" is the vendors' own
+    if error.argument == "url":
+        return f'invalid url "{error.value}"'
+    if error.argument == "header":
+        return "invalid header" if isinstance(options.get("header"), Mapping) else "header must be an object"
+    if error.argument == "protocols":
+        is_array = isinstance(options.get("protocols"), list | tuple)
+        return "invalid protocol" if is_array else "protocols must be an array"
+    return "invalid timeout"

@@ -1,0 +1,72 @@
+"""The plain dicts that callbacks and listeners are given, with the vendors' keys."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from trio_socket_task._errors import ConnectError, ConnectTimeoutError
+from trio_socket_task._events import ErrorEvent, MessageEvent, OpenEvent, SocketEvent
+
+
+class Result(TypedDict):
+    """What ``success``, ``fail`` and ``complete`` are given, and what awaiting a call gives."""
+
+    errMsg: str
+    """The function's name, then ``:ok``, or ``:fail`` and why."""
+    socketTaskId: NotRequired[int]
+    """The number of the SocketTask; ``connectSocket`` only."""
+
+
+class OpenResult(TypedDict):
+    """What a listener of openings is given."""
+
+    header: dict[str, str]
+    """The fields of the server's response."""
+
+
+class MessageResult(TypedDict):
+    """What a listener of messages is given."""
+
+    data: str | bytes
+    """Text, or what JavaScript holds in an ArrayBuffer."""
+
+
+class ErrorResult(TypedDict):
+    """What a listener of errors is given."""
+
+    errMsg: str
+    """What went wrong, in words."""
+
+
+class CloseResult(TypedDict):
+    """What a listener of closes is given."""
+
+    code: int
+    """The status code (RFC 6455 section 7.4)."""
+    reason: str
+    """Why, in the words of who closed."""
+
+
+AnyResult = Result | OpenResult | MessageResult | ErrorResult | CloseResult
+"""What a function of the program is given."""
+
+
+def describe(event: SocketEvent) -> AnyResult:
+    """Give an event as its listeners are given it."""
+    match event:
+        case OpenEvent():
+            return OpenResult(header=dict(event.header))
+        case MessageEvent():
+            return MessageResult(data=event.data)
+        case ErrorEvent():
+            return ErrorResult(errMsg=_error_message(event.error))
+        case _:
+            return CloseResult(code=int(event.code), reason=event.reason)
+
+
+def _error_message(error: Exception) -> str:
+    if isinstance(error, ConnectTimeoutError):
+        return "connectSocket:fail timeout"
+    if isinstance(error, ConnectError):
+        return f"connectSocket:fail WebSocket connection failed: {error.why}"
+    return str(error)
