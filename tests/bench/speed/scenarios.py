@@ -1,0 +1,246 @@
+"""What is measured, once for every client; each payload that comes back is checked."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+from clients import Connect, Receive, Runner, Send
+
+SMALL, LARGE = 64, 1_000_000
+SECONDS = 0.4
+"""How long a measurement runs at least."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+Figures = dict[str, float]
+
+
+@attrs.frozen
+class Bench:
+    """One client, and where the server is."""
+
+    connect: Connect
+    runner: Runner
+    ports: dict[str, int]
+    context: ssl.SSLContext
+
+    @asynccontextmanager
+    async def open(self, path: str, server: str = "plain") -> AsyncIterator[tuple[Send, Receive]]:
+        """Connect; only for the benchmarks, which are not cancelled inside it."""
+        scheme, context = ("wss", self.context) if server == "tls" else ("ws", None)
+        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}", context) as connection:
+            yield connection
+
+
+Scenario = Callable[[Bench], Coroutine[None, None, Figures]]
+
+
+def check(data: object, expected: bytes) -> None:
+    """Fail where the wrong bytes come."""
+    if data != expected:
+        raise AssertionError(f"{data!r:.100} came instead of {expected!r:.100}")
+
+
+async def repeat(job: Callable[[], Coroutine[None, None, int]]) -> float:
+    """Run a job again and again, and give how many it did in a second; the first time is not counted."""
+    await job()
+    done, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < SECONDS:
+        done += await job()
+    return done / elapsed
+
+
+async def echo_some(send: Send, receive: Receive, message: bytes, count: int) -> int:
+    """Send and receive, one in flight."""
+    for _ in range(count):
+        await send(message)
+        check(await receive(), message)
+    return count
+
+
+async def echo(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
+    """Messages a second, one in flight."""
+    async with bench.open("echo", server) as (send, receive):
+        return {"rate": await repeat(partial(echo_some, send, receive, os.urandom(size), count))}
+
+
+async def latency(bench: Bench) -> Figures:
+    """Microseconds of an echo, at the median and at the 99th percentile."""
+    async with bench.open("echo") as (send, receive):
+        return percentiles(await round_trips(send, receive, 2000))
+
+
+async def round_trips(send: Send, receive: Receive, count: int) -> list[float]:
+    """Measure single echoes."""
+    message, times = os.urandom(SMALL), []
+    await echo_some(send, receive, message, 100)
+    for _ in range(count):
+        started = time.perf_counter()
+        await send(message)
+        check(await receive(), message)
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def percentiles(times: list[float]) -> Figures:
+    """Give p50 and p99 in microseconds."""
+    cuts = statistics.quantiles(times, n=100)
+    return {"p50": cuts[49] * 1e6, "p99": cuts[98] * 1e6}
+
+
+async def flood_some(send: Send, receive: Receive, size: int, count: int) -> int:
+    """Let the server send, and receive it all."""
+    expected = bytes(size)
+    await send(b"%d %d" % (size, count))
+    for _ in range(count):
+        check(await receive(), expected)
+    return count
+
+
+async def flood(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
+    """Messages received a second."""
+    async with bench.open("flood", server) as (send, receive):
+        return {"rate": await repeat(partial(flood_some, send, receive, size, count))}
+
+
+async def sink_some(send: Send, receive: Receive, message: bytes, count: int) -> int:
+    """Send, and let the server say how many came."""
+    for _ in range(count):
+        await send(message)
+    await send(b"end")
+    check(await receive(), b"%d" % count)
+    return count
+
+
+async def sink(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
+    """Messages sent a second."""
+    async with bench.open("sink", server) as (send, receive):
+        return {"rate": await repeat(partial(sink_some, send, receive, bytes(size), count))}
+
+
+async def sink_from_20_tasks(bench: Bench) -> Figures:
+    """Messages sent a second by twenty tasks on one socket."""
+    message = bytes(SMALL)
+
+    async def send_some(send: Send, count: int) -> None:
+        for _ in range(count):
+            await send(message)
+
+    async def job() -> int:
+        await bench.runner.together([partial(send_some, send, 500)] * 20)
+        await send(b"end")
+        check(await receive(), b"10000")
+        return 10_000
+
+    async with bench.open("sink") as (send, receive):
+        return {"rate": await repeat(job)}
+
+
+async def five_sockets(bench: Bench) -> Figures:
+    """Messages a second of five sockets that echo at once."""
+    message = os.urandom(SMALL)
+
+    async def echo_200(send: Send, receive: Receive) -> None:
+        await echo_some(send, receive, message, 200)
+
+    async def job() -> int:
+        await bench.runner.together([partial(echo_200, send, receive) for send, receive in sockets])
+        return 1000
+
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(bench.open("echo")) for _ in range(5)]
+        return {"rate": await repeat(job)}
+
+
+async def open_and_close(bench: Bench, server: str = "plain") -> Figures:
+    """Connections opened and closed a second."""
+
+    async def job() -> int:
+        for _ in range(20):
+            async with bench.open("echo", server):
+                pass
+        return 20
+
+    return {"rate": await repeat(job)}
+
+
+def memory() -> int:
+    """Give the bytes of this process that are in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+
+async def idle(bench: Bench) -> Figures:
+    """Kilobytes and microseconds of CPU a second for each of 200 sockets that do nothing."""
+    async with AsyncExitStack() as stack:
+        for _ in range(10):  # what is paid once
+            await stack.enter_async_context(bench.open("echo"))
+        before = memory()
+        for _ in range(200):
+            await stack.enter_async_context(bench.open("echo"))
+        await bench.runner.sleep(0.2)
+        size, cpu = memory() - before, time.process_time()
+        await bench.runner.sleep(1)
+        return {"kilobytes": size / 200 / 1000, "cpu": (time.process_time() - cpu) / 200 * 1e6}
+
+
+async def fairness(bench: Bench) -> Figures:
+    """Latency of one socket's echoes while another socket of the same program is flooded."""
+    figures: list[Figures] = []
+    finished: list[bool] = []
+
+    async def be_flooded() -> None:
+        async with bench.open("flood") as (send, receive):
+            while not finished:
+                await flood_some(send, receive, SMALL, 20_000)
+
+    async def measure() -> None:
+        try:
+            async with bench.open("echo") as (send, receive):
+                figures.append(percentiles(await round_trips(send, receive, 500)))
+        finally:
+            finished.append(True)
+
+    await bench.runner.together([be_flooded, measure])
+    return figures[0]
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "echo 64 B": partial(echo, size=SMALL, count=100),
+    "latency": latency,
+    "flood 64 B": partial(flood, size=SMALL, count=20_000),
+    "sink 64 B": partial(sink, size=SMALL, count=20_000),
+    "sink 64 B, 20 tasks": sink_from_20_tasks,
+    "five sockets echo": five_sockets,
+    "echo 1 MB": partial(echo, size=LARGE, count=5),
+    "flood 1 MB": partial(flood, size=LARGE, count=200),
+    "sink 1 MB": partial(sink, size=LARGE, count=200),
+    "TLS echo 64 B": partial(echo, size=SMALL, count=100, server="tls"),
+    "TLS flood 64 B": partial(flood, size=SMALL, count=20_000, server="tls"),
+    "TLS sink 64 B": partial(sink, size=SMALL, count=20_000, server="tls"),
+    "TLS echo 1 MB": partial(echo, size=LARGE, count=5, server="tls"),
+    "open and close": open_and_close,
+    "TLS open and close": partial(open_and_close, server="tls"),
+    "idle sockets": idle,
+    "latency under a flood": fairness,
+}
+
+
+async def raw_echo(bench: Bench) -> Figures:
+    """The limit: an echo of as many bytes as a frame of 64 bytes has, without frames."""
+    message = os.urandom(SMALL + 6)
+    async with bench.open("", "raw") as (send, receive):
+        return {"rate": await repeat(partial(echo_some, send, receive, message, 100))}
+
+
+LIMITS: Final[dict[str, Scenario]] = {"echo 64 B": raw_echo}
+"""What raw Trio TCP is measured with."""

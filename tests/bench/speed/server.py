@@ -1,0 +1,108 @@
+"""The server of the benchmarks: picows on uvloop, in a process of its own, so that it is never what is measured.
+
+It prints its ports as JSON: plain, TLS, and one that echoes raw TCP. ``/echo`` sends back; ``/flood`` is told
+"SIZE COUNT" and sends; ``/sink`` counts, and answers "end" with the count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import sys
+from typing import cast
+
+import uvloop
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+HIGH_WATER = 4 * 2**20
+LARGEST = 64 * 2**20
+TURN = 500
+
+
+class Session(WSListener):  # type: ignore[misc]
+    """One connection."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._received = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Remember whom to answer."""
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(HIGH_WATER)
+
+    def pause_writing(self) -> None:
+        """Wait with what is to be sent."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Send on."""
+        self._room.set()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Do what the path says."""
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        elif frame.msg_type == WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif self._path == "/echo":
+            transport.send(WSMsgType.BINARY, frame.get_payload_as_bytes())
+        elif self._path == "/flood":
+            size, count = map(int, frame.get_payload_as_bytes().split())
+            self._task = asyncio.get_running_loop().create_task(self._flood(bytes(size), count))
+        elif self._path == "/sink":
+            self._sink(frame.get_payload_as_bytes())
+
+    def _sink(self, payload: bytes) -> None:
+        if payload == b"end":
+            self._transport.send(WSMsgType.BINARY, b"%d" % self._received)
+            self._received = 0
+        else:
+            self._received += 1
+
+    async def _flood(self, payload: bytes, count: int) -> None:
+        for number in range(count):
+            self._transport.send(WSMsgType.BINARY, payload)
+            if number % TURN == TURN - 1 or len(payload) > 100_000:
+                await asyncio.sleep(0)
+            while self._transport.underlying_transport.get_write_buffer_size() > HIGH_WATER:  # noqa: ASYNC110 (it is faster)
+                await asyncio.sleep(0)
+
+
+class RawEcho(asyncio.Protocol):
+    """The limit that no WebSocket can pass: the same bytes without frames."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember whom to answer."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
+
+    def data_received(self, data: bytes) -> None:
+        """Send it back."""
+        self._transport.write(data)
+
+
+def choose(request: WSUpgradeRequest) -> Session:
+    """Give a session for a path."""
+    return Session(request.path.decode())
+
+
+async def main(certificate: str) -> None:
+    """Listen on three free ports until the standard input ends."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    loop = asyncio.get_running_loop()
+    servers = {
+        "plain": await ws_create_server(choose, "127.0.0.1", 0, max_frame_size=LARGEST),
+        "tls": await ws_create_server(choose, "127.0.0.1", 0, ssl=context, max_frame_size=LARGEST),
+        "raw": await loop.create_server(RawEcho, "127.0.0.1", 0),
+    }
+    print(json.dumps({name: server.sockets[0].getsockname()[1] for name, server in servers.items()}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))
