@@ -11,7 +11,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "coverage", "docs", "package"]
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "docs", "package"]
 nox.options.error_on_missing_interpreters = False  # tests run on every Python at hand
 nox.options.reuse_existing_virtualenvs = True
 
@@ -79,7 +79,11 @@ def conformance(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoder, for a short while unless told otherwise (atheris has wheels for some Pythons only)."""
     install(session, "fuzz")
-    session.run("python", "tests/fuzz/decoder.py", *(session.posargs or ["-atheris_runs=200000"]))
+    session.run(
+        "python",
+        "tests/fuzz/decoder.py",
+        *(session.posargs or ["-atheris_runs=200000", "-verbosity=0", "-print_final_stats=1"]),
+    )
 
 
 @nox.session
@@ -90,10 +94,25 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the WebSocket clients against one another; ``-- --check`` fails where a goal is missed."""
+    install(session, "bench")
+    session.run("python", "tests/bench/speed/run.py", *session.posargs)
+
+
+@nox.session
 def rivals(session: nox.Session) -> None:
     """Print what the WebSocket clients on Trio do against hostile peers."""
     install(session, "tests")
     session.run("python", "tests/bench/rivals.py")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the tests of the example project as a user's: the wheel, pytest and pytest-trio, and nothing else."""
+    session.install(".", "pytest", "pytest-trio")
+    session.chdir("docs/examples/chat_client")
+    session.run("pytest")
 
 
 @nox.session
