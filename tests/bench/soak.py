@@ -56,7 +56,7 @@ def message(number: int) -> bytes:
 async def serve(stream: trio.SocketStream, tally: Tally, dice: random.Random) -> None:
     """Serve one connection, whose fate is drawn."""
     async with trio.open_nursery() as nursery:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with suppress(ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):  # the client has left
             request = await wrap_server_stream(nursery, stream)
             await play(request, stream, tally, dice)
         nursery.cancel_scope.cancel()
@@ -71,25 +71,22 @@ async def play(request: WebSocketRequest, stream: trio.SocketStream, tally: Tall
         return
     connection = await request.accept()
     patience = dice.randrange(1, 200)
-    try:
-        if fate == "flood":
-            for number in range(2000):
-                await connection.send_message(message(number))
-            await connection.aclose(4000, "flooded")
-            return
-        for number in range(patience if fate != "echo" else 10**9):
-            data = await connection.get_message()
-            assert data == message(number), "a message came damaged, twice, or out of order"
-            await connection.send_message(data)
-        if fate == "stall":
-            await trio.sleep(dice.random())
-        if fate == "drop":
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            await stream.aclose()
-        else:
-            await connection.aclose(4000 + patience % 900, fate)
-    except ConnectionClosed:
-        pass
+    if fate == "flood":
+        for number in range(2000):
+            await connection.send_message(message(number))
+        await connection.aclose(4000, "flooded")
+        return
+    for number in range(patience if fate != "echo" else 10**9):
+        data = await connection.get_message()
+        assert data == message(number), "a message came damaged, twice, or out of order"
+        await connection.send_message(data)
+    if fate == "stall":
+        await trio.sleep(dice.random())
+    if fate == "drop":
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await stream.aclose()
+    else:
+        await connection.aclose(4000 + patience % 900, fate)
 
 
 async def talk(task: SocketTask, tally: Tally, dice: random.Random) -> None:
