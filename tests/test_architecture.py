@@ -14,15 +14,21 @@ import trio_socket_task
 FLOORS = [
     {"_version", "_events", "_mask"},
     {"_errors", "_frames"},
-    {"_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_pings"},
+    {"_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_pings", "_traffic"},
     {"_options", "_outgoing", "_reading", "_tls"},
-    {"_transport", "_heartbeat"},
+    {"_transport", "_signs"},
     {"_handshake"},
     {"_opening"},
     {"_driver", "_block"},
     {"_task"},
     {"_manager"},
     {"_connect"},
+    {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"},
+    {"_resilient._states", "_resilient._delivery", "_resilient._plan"},
+    {"_resilient._mail"},
+    {"_resilient._connection"},
+    {"_resilient._keeper"},
+    {"_resilient._socket", "_resilient"},
     {"_terminal", "miniprogram._arguments", "miniprogram._values"},
     {"miniprogram._outcome"},
     {"miniprogram._turns"},
@@ -41,6 +47,7 @@ FLOORS = [
     {"__init__", "__main__"},
 ]
 PURE = {"_version", "_events", "_mask", "_url", "_options", "_state", "_admission", "_frames"}
+PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {

@@ -28,7 +28,7 @@ ERRORS = [
     (ConnectError("ws://a/", "refused"), "cannot connect to ws://a/: refused"),
     (ConnectTimeoutError("ws://a/", 2.5), "not open within 2.5 seconds; pass a longer timeout="),
     (HandshakeError("ws://a/", "the server answered 403", 403, {"a": "b"}, b"no"), "the server answered 403"),
-    (SocketNotOpenError("ws://a/"), "still connecting; `await task.wait_open()` first"),
+    (SocketNotOpenError("ws://a/"), "the socket to ws://a/ is not open; `await task.wait_open()`"),
     (SocketNotOpenError(None), "there is no socket to act on; call connect_socket first"),
     (SocketClosedError(CloseEvent(code=4001)), "this side closed the socket with 4001; connect a new one"),
     (SocketClosedError(CloseEvent(code=1000)), "with 1000 (normal closure)"),

@@ -152,7 +152,7 @@ async def test_global_send_and_close(memory_socket_server: SocketServer) -> None
             await manager.send_socket_message("x")
         one = manager.connect_socket(URL, dial=memory_socket_server.dial)
         two = manager.connect_socket(URL, dial=memory_socket_server.dial)
-        with pytest.raises(SocketNotOpenError, match="still connecting"):
+        with pytest.raises(SocketNotOpenError, match="is not open"):
             await manager.send_socket_message("x")
         await one.wait_open()
         await two.wait_open()

@@ -128,7 +128,39 @@ def test_an_unknown_option_is_a_type_error() -> None:
 def test_a_heartbeat_has_positive_times(argument: str) -> None:
     """A heartbeat without pause is refused."""
     with pytest.raises(InvalidOptionsError, match=f"{argument} must be a positive, finite number of seconds"):
-        Heartbeat(**{argument: 0})
+        Heartbeat(**{argument: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("message", "reply", "rule"),
+    [
+        ("ping", None, "reply must be given together with message"),
+        (None, "pong", "reply must be given together with message"),
+        (3, "pong", "message must be str or bytes"),
+        ("\ud800", "pong", "data must not contain lone surrogates"),
+        ("ping", 3, "reply must be str, bytes or a function"),
+    ],
+)
+def test_a_heartbeat_of_messages_has_both(message: str | None, reply: str | None, rule: str) -> None:
+    """What is sent, and what answers it."""
+    with pytest.raises(InvalidOptionsError, match=rule):
+        Heartbeat(message=message, reply=reply)
+
+
+def test_a_heartbeat_knows_its_reply() -> None:
+    """By value, or by a function."""
+    assert Heartbeat(message="ping", reply="pong").is_reply("pong")
+    assert not Heartbeat(message="ping", reply="pong").is_reply(b"pong")
+    assert Heartbeat(message="ping", reply=lambda data: "pong" in str(data)).is_reply('{"type": "pong"}')
+    assert not Heartbeat().is_reply("pong")
+
+
+def test_a_receive_timeout_is_positive() -> None:
+    """None is for none."""
+    assert check(receive_timeout=None).receive_timeout is None
+    assert check(receive_timeout=3).receive_timeout == 3.0
+    with pytest.raises(InvalidOptionsError, match="receive_timeout must be a positive"):
+        check(receive_timeout=0)
 
 
 @pytest.mark.parametrize("code", [1000, 3000, 4999])

@@ -16,23 +16,32 @@ from ._dial import Dial
 from ._errors import (
     ConnectError,
     ConnectTimeoutError,
+    GaveUpError,
     HandshakeError,
     InvalidOptionsError,
+    OutboxFullError,
     SocketClosedError,
     SocketLimitError,
     SocketLostError,
     SocketNotOpenError,
     SocketTaskError,
 )
-from ._events import CloseCode, CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent, SocketStatistics
+from ._events import Attempt, CloseCode, CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent, SocketStatistics
 from ._listeners import Listener
 from ._manager import SocketManager, open_socket_manager
 from ._options import ConnectOptions, Heartbeat
+from ._resilient._backoff import Backoff
+from ._resilient._outbox import Outbox
+from ._resilient._reports import ConnectionState, ResilientStatistics, StateEvent, UndeliveredEvent
+from ._resilient._retry import Retry, retry_by_evidence
+from ._resilient._socket import ResilientSocket, open_resilient_socket
 from ._state import ReadyState
 from ._task import SocketTask
 from ._version import __version__
 
 __all__ = [
+    "Attempt",
+    "Backoff",
     "CloseCode",
     "CloseEvent",
     "Coexist",
@@ -40,16 +49,23 @@ __all__ = [
     "ConnectError",
     "ConnectOptions",
     "ConnectTimeoutError",
+    "ConnectionState",
     "Dial",
     "ErrorEvent",
+    "GaveUpError",
     "HandshakeError",
     "Heartbeat",
     "InvalidOptionsError",
     "Listener",
     "MessageEvent",
     "OpenEvent",
+    "Outbox",
+    "OutboxFullError",
     "ReadyState",
     "ReplacePrevious",
+    "ResilientSocket",
+    "ResilientStatistics",
+    "Retry",
     "SocketClosedError",
     "SocketEvent",
     "SocketLimitError",
@@ -59,10 +75,14 @@ __all__ = [
     "SocketStatistics",
     "SocketTask",
     "SocketTaskError",
+    "StateEvent",
+    "UndeliveredEvent",
     "__version__",
     "connect_socket",
+    "open_resilient_socket",
     "open_socket_manager",
     "policy_for_base_library",
+    "retry_by_evidence",
 ]
 
 for _public in (globals()[_name] for _name in __all__):

@@ -18,7 +18,7 @@ from ._task import SocketTask
 _default_manager: trio.lowlevel.RunVar[SocketManager] = trio.lowlevel.RunVar("trio_socket_task.default_manager")
 
 
-def _current_default_manager() -> SocketManager:
+def current_default_manager() -> SocketManager:
     """Give the run's own manager, which only counts: five sockets, as the vendors have it."""
     try:
         return _default_manager.get()
@@ -43,7 +43,7 @@ class _SocketBlock:
     async def __aenter__(self) -> SocketTask:
         if self._driver is not None:
             raise RuntimeError("a block can be entered once; call connect_socket() for each block")
-        member = (self._manager or _current_default_manager())._admit(self._url, self._options)
+        member = (self._manager or current_default_manager())._admit(self._url, self._options)
         member.has_block = True
         self._driver = member.driver
         nursery = await self._block.enter()

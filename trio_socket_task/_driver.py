@@ -11,14 +11,15 @@ import trio
 from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation, encode, encode_close
-from ._heartbeat import beat
 from ._listeners import Listeners, nothing
 from ._opening import Connection, open_connection
 from ._options import Options, check_close
 from ._outgoing import Outgoing
-from ._pings import PendingPing, Pings
+from ._pings import Pings
 from ._reading import Reading
+from ._signs import Signs
 from ._state import Life, ReadyState
+from ._traffic import Traffic
 from ._transport import discard, root, words
 
 _ABORT_GRACE = 0.1
@@ -49,10 +50,7 @@ class Driver:
         """To be set, after a violation, when the program has taken all messages that came before it."""
         self.no_more: bool = False
         """Whether no message can come any more."""
-        self.messages_sent: int = 0
-        self.bytes_sent: int = 0
-        self.messages_received: int = 0
-        self.bytes_received: int = 0
+        self.traffic: Traffic = Traffic()
         self._predecessors = predecessors
         self._opening = trio.CancelScope()
         self._lifetime = trio.CancelScope(shield=True)
@@ -145,8 +143,8 @@ class Driver:
         )
         waiting = self.listeners.inbox.readers
         self.reading: Reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
-        if self.options.heartbeat is not None:
-            nursery.start_soon(beat, self.options.heartbeat, self.ping, self.outgoing, self.reading, self._on_no_pong)
+        self.signs: Signs = Signs(self.options, self.outgoing, self.reading, self.pings, self.traffic, self._give_up)
+        self.signs.watch(nursery)
         self.listeners.open.publish(OpenEvent(connection.header))
         self.settled.set()
         if connection.rest:
@@ -277,8 +275,8 @@ class Driver:
                 self._on_peer_close(item)
 
     def _deliver(self, messages: list[Message]) -> None:
-        self.messages_received += len(messages)
-        self.bytes_received += sum(size for _, size in messages)
+        messages = self.signs.without_replies(messages)
+        self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full
         if not self._discards:
@@ -331,13 +329,7 @@ class Driver:
             raise SocketLostError(self.life.close_event(), words(cause)) from cause
         raise self.life.ended_error()
 
-    def ping(self) -> PendingPing:
-        """Send a ping."""
-        ping = self.pings.start()
-        self.outgoing.put_ping(ping.frame)
-        self.reading.take_over()
-        return ping
-
-    def _on_no_pong(self, why: str) -> None:
+    def _give_up(self, why: str) -> None:
+        """End a connection that shows no sign of life."""
         self._lose(why)
         self._drop()

@@ -8,8 +8,10 @@
     │   └── HandshakeError              the server answered, but not with a valid 101
     ├── SocketNotOpenError              the socket is still connecting, or there is none
     ├── SocketClosedError               this side closed it; also a trio.ClosedResourceError
-    └── SocketLostError                 the peer closed it, broke the protocol, or it dropped;
-                                        also a trio.BrokenResourceError
+    ├── SocketLostError                 the peer closed it, broke the protocol, or it dropped;
+    │                                   also a trio.BrokenResourceError
+    ├── OutboxFullError                 the outbox of a resilient socket is full; also a trio.WouldBlock
+    └── GaveUpError                     a resilient socket connects no more; also a trio.BrokenResourceError
 
 An exception keeps its positional fields and forms its sentence in `__str__`, so it survives pickling and copying.
 """
@@ -17,12 +19,12 @@ An exception keeps its positional fields and forms its sentence in `__str__`, so
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import trio
 
-from ._events import CloseCode, CloseEvent
+from ._events import Attempt, CloseCode, CloseEvent
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
@@ -129,7 +131,7 @@ class SocketNotOpenError(SocketTaskError):
     def __str__(self) -> str:
         if self.url is None:
             return "there is no socket to act on; call connect_socket first"
-        return f"the socket to {self.url} is still connecting; `await task.wait_open()` first"
+        return f"the socket to {self.url} is not open; `await task.wait_open()`, or `socket.wait_connected()`, first"
 
 
 def _code_words(code: int) -> str:
@@ -168,3 +170,36 @@ class SocketLostError(SocketTaskError, trio.BrokenResourceError):
             return f"the connection was lost: {self.why}"
         reason = f": {self.close_event.reason}" if self.close_event.reason else ""
         return f"the peer closed the socket with {_code_words(self.close_event.code)}{reason}"
+
+
+@final
+class OutboxFullError(SocketTaskError, trio.WouldBlock):
+    """The outbox of a resilient socket is full; the message was not taken."""
+
+    def __init__(self, messages: int, size: int) -> None:
+        super().__init__(messages, size)
+        self.messages = messages
+        """How many messages the outbox holds."""
+        self.size = size
+        """How many bytes they have."""
+
+    def __str__(self) -> str:
+        return (
+            f"the outbox is full with {self.messages} messages of {self.size} bytes; wait with `await "
+            'socket.wait_delivered()`, or choose when_full="wait" or "drop_oldest", or larger limits'
+        )
+
+
+@final
+class GaveUpError(SocketTaskError, trio.BrokenResourceError):
+    """A resilient socket connects no more; ``__cause__`` is the error of its last attempt, where there was one."""
+
+    def __init__(self, why: str, attempts: Sequence[Attempt] = ()) -> None:
+        super().__init__(why, attempts)
+        self.why = why
+        """What made it give up, in words."""
+        self.attempts = attempts
+        """Its attempts since it was last connected for a useful time, at most the latest hundred."""
+
+    def __str__(self) -> str:
+        return f"gave up connecting: {self.why}"

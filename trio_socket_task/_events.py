@@ -109,6 +109,23 @@ class CloseEvent:
     """The reason in the peer's Close frame."""
 
 
+@final
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One attempt of a resilient socket to be connected, from its beginning to the end of its connection."""
+
+    url: str
+    """Where it went, or the attempt before it when its target could not be asked."""
+    connected_for: float = 0.0
+    """Seconds from the end of ``on_connected`` to the end of the connection; 0 when it did not come so far."""
+    error: Exception | None = None
+    """Why it failed, or the connection was lost; None when a Close frame ended it."""
+    close_event: CloseEvent | None = None
+    """How its socket closed; None when there was none."""
+    retry_after: float | None = None
+    """Seconds that the server asked to wait, by the Retry-After of a 429 or 503 (RFC 7231 section 7.1.3)."""
+
+
 SocketEvent = OpenEvent | MessageEvent | ErrorEvent | CloseEvent
 """Any event of a socket."""
 

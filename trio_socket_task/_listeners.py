@@ -60,6 +60,11 @@ class Mailbox(Generic[_T]):
         if self.readers:
             self.readers.unpark(count=len(items))
 
+    def put_first(self, items: list[tuple[_T, int]]) -> None:
+        """Keep items that are older than what is here, for the readers."""
+        newer = self.clear()
+        self.put_all([*items, *newer])
+
     def pop(self) -> _T:
         """Take the oldest item."""
         item, size = self.items.popleft()

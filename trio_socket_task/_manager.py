@@ -19,29 +19,19 @@ from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask
+from ._traffic import NO_STATISTICS, add
 from ._url import Address, check_url
 
 _T = TypeVar("_T")
 _REPLACED = "replaced by a new connection"
 _MESSAGE_BUFFER = 16 * 2**20  # as the default receive_buffer of a socket
-_ANY_ADDRESS = check_url("wss://any.invalid/")  # to check options with that go to every address
-_NO_STATISTICS = SocketStatistics(
-    messages_sent=0,
-    messages_received=0,
-    bytes_sent=0,
-    bytes_received=0,
-    send_buffered=0,
-    receive_buffered=0,
-    rtt=None,
-    dial_seconds=None,
-    tls_seconds=None,
-    handshake_seconds=None,
-)
+ANY_ADDRESS = check_url("wss://any.invalid/")
+"""To check options with that go to every address."""
 
 
 @final
 @attrs.define(eq=False)
-class _Member:
+class Member:
     """A socket that is not CLOSED."""
 
     task: SocketTask
@@ -73,11 +63,12 @@ class SocketManager:
         self._policy = policy
         self._defaults: ConnectOptions = {} if defaults is None else defaults
         self._nursery: trio.Nursery | None = None
-        self._members: list[_Member] = []
+        self._members: list[Member] = []
         self._listeners: list[_GlobalListener] = []
         self._bound: Driver | None = None  # the socket that the global listeners listen to
-        self._gone = _NO_STATISTICS  # the figures of sockets that have closed
+        self._gone = NO_STATISTICS  # the figures of sockets that have closed
         self._ended = False
+        self._room = trio.lowlevel.ParkingLot()  # those who wait until a socket has gone
 
     def __repr__(self) -> str:
         return f"<SocketManager {len(self._members)} of {self._policy!r}>"
@@ -114,7 +105,7 @@ class SocketManager:
         self._nursery.start_soon(member.driver.run)
         return member.task
 
-    def _admit(self, url: str, options: ConnectOptions) -> _Member:
+    def _admit(self, url: str, options: ConnectOptions) -> Member:
         """Check everything in the order url, limit, the rest; then let the socket join."""
         if self._ended:
             raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
@@ -124,7 +115,7 @@ class SocketManager:
         for old in replaced:
             old.driver.close(1000, _REPLACED)
         driver = Driver(checked, [old.driver for old in replaced])
-        member = _Member(SocketTask(driver), driver)
+        member = Member(SocketTask(driver), driver)
         driver.on_freed = lambda: self._free(member)
         driver.on_closed = self._bind
         self._members.append(member)
@@ -138,9 +129,10 @@ class SocketManager:
             complete.pop("ssl_context", None)  # meant for the wss URLs among them
         return complete
 
-    def _free(self, member: _Member) -> None:
+    def _free(self, member: Member) -> None:
         self._members.remove(member)
-        self._gone = _add(self._gone, member.task.statistics())
+        self._room.unpark_all()
+        self._gone = add(self._gone, member.task.statistics())
 
     def _bind(self) -> None:
         """Let the global listeners listen to the current socket; they stay with one until it has closed."""
@@ -155,7 +147,7 @@ class SocketManager:
         """Give the figures of all its sockets together, closed ones included; times of single sockets are None."""
         total = self._gone
         for member in self._members:
-            total = _add(total, member.task.statistics())
+            total = add(total, member.task.statistics())
         return total
 
     async def _close_all(self) -> None:
@@ -169,6 +161,7 @@ class SocketManager:
             member.driver.abort()
 
     def _end(self) -> None:
+        self._room.unpark_all()
         for listener in self._listeners:
             listener.end()
 
@@ -265,18 +258,6 @@ class SocketManager:
         return Listener(mailbox, join, leave)
 
 
-def _add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
-    return attrs.evolve(
-        one,
-        messages_sent=one.messages_sent + other.messages_sent,
-        messages_received=one.messages_received + other.messages_received,
-        bytes_sent=one.bytes_sent + other.bytes_sent,
-        bytes_received=one.bytes_received + other.bytes_received,
-        send_buffered=one.send_buffered + other.send_buffered,
-        receive_buffered=one.receive_buffered + other.receive_buffered,
-    )
-
-
 @final
 class _ManagerBlock:
     """The block of `open_socket_manager`."""
@@ -325,5 +306,5 @@ def open_socket_manager(
     Raises:
         InvalidOptionsError: `policy` is not a policy, or an option breaks its rule.
     """
-    check_options(_ANY_ADDRESS, defaults)
+    check_options(ANY_ADDRESS, defaults)
     return _ManagerBlock(SocketManager(check_policy(policy), defaults))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import TypedDict, final
 
@@ -24,7 +24,12 @@ _NORMAL = 1000
 _PRIVATE = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private use
 
 
-def _positive(argument: str, value: object, unit: str) -> float:
+def check_positive(argument: str, value: object, unit: str) -> float:
+    """Check a time, or another quantity.
+
+    Raises:
+        InvalidOptionsError: It is not a positive, finite number.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST):
         raise InvalidOptionsError(argument, value, f"must be a positive, finite number of {unit}")
     return float(value)
@@ -39,10 +44,10 @@ def _positive_int(argument: str, value: object) -> int:
 @final
 @attrs.frozen(kw_only=True)
 class Heartbeat:
-    """Ping frames sent for as long as the socket is open.
+    """Ping frames, or messages, sent for as long as the socket is open, and answered by a peer that is alive.
 
     Raises:
-        InvalidOptionsError: A time is not positive and finite.
+        InvalidOptionsError: A time is not positive and finite, or there is a message without a reply to it.
     """
 
     interval: float = attrs.field(default=20.0)
@@ -50,11 +55,34 @@ class Heartbeat:
     timeout: float = attrs.field(default=10.0)
     """Seconds that the pong may take; then the socket is lost. The time is suspended while the receive buffer is
     full, because a pong could not be seen."""
+    message: str | bytes | None = attrs.field(default=None)
+    """What is sent instead of a Ping frame, where the peer wants a message of its own protocol. Default: none."""
+    reply: str | bytes | Callable[[str | bytes], bool] | None = attrs.field(default=None)
+    """What answers that message: this very message, or one for which this function says True. It is the heartbeat's
+    own, and the program does not receive it."""
 
     @interval.validator
     @timeout.validator
     def _check(self, attribute: attrs.Attribute[float], value: float) -> None:
-        _positive(attribute.name, value, "seconds")
+        check_positive(attribute.name, value, "seconds")
+
+    @message.validator
+    def _check_message(self, _attribute: attrs.Attribute[str | bytes | None], value: str | bytes | None) -> None:
+        if value is not None:
+            if not isinstance(value, str | bytes):
+                raise InvalidOptionsError("message", value, "must be str or bytes, or None for Ping frames")
+            check_data(value)
+        if (value is None) != (self.reply is None):
+            raise InvalidOptionsError("reply", self.reply, "must be given together with message, and not without it")
+
+    @reply.validator
+    def _check_reply(self, _attribute: object, value: object) -> None:
+        if value is not None and not isinstance(value, str | bytes) and not callable(value):
+            raise InvalidOptionsError("reply", value, "must be str, bytes or a function of a message")
+
+    def is_reply(self, data: str | bytes) -> bool:
+        """Whether a message answers the heartbeat's own."""
+        return self.reply(data) if callable(self.reply) else self.reply is not None and data == self.reply
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -81,6 +109,9 @@ class ConnectOptions(TypedDict, total=False):
     """Bytes queued before ``send`` waits. Default: 1 MiB."""
     heartbeat: Heartbeat | None
     """Ping frames, and how long their answer may take. Default: none."""
+    receive_timeout: float | None
+    """Seconds without a message, after which the socket is lost: for a peer that speaks regularly. The time is
+    suspended while the receive buffer is full. Default: none."""
     ssl_context: SSLContext | None
     """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
     dial: Dial | None
@@ -102,6 +133,7 @@ class Options:
     receive_buffer: int
     send_buffer: int
     heartbeat: Heartbeat | None
+    receive_timeout: float | None
     ssl_context: SSLContext | None
     dial: Dial | None
 
@@ -126,17 +158,21 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
     dial = options.get("dial")
     if dial is not None and not callable(dial):
         raise InvalidOptionsError("dial", dial, "must be an async callable or None")
+    receive_timeout = options.get("receive_timeout")
+    if receive_timeout is not None:
+        receive_timeout = check_positive("receive_timeout", receive_timeout, "seconds")
     return Options(
         address=address,
         header=_check_header(options.get("header", {})),
         protocols=_check_protocols(options.get("protocols", ())),
         tcp_no_delay=tcp_no_delay,
-        timeout=_positive("timeout", options.get("timeout", 60), "seconds"),
-        close_timeout=_positive("close_timeout", options.get("close_timeout", 10), "seconds"),
+        timeout=check_positive("timeout", options.get("timeout", 60), "seconds"),
+        close_timeout=check_positive("close_timeout", options.get("close_timeout", 10), "seconds"),
         max_message_size=_positive_int("max_message_size", options.get("max_message_size", 16 * _MIB)),
         receive_buffer=_positive_int("receive_buffer", options.get("receive_buffer", 16 * _MIB)),
         send_buffer=_positive_int("send_buffer", options.get("send_buffer", _MIB)),
         heartbeat=heartbeat,
+        receive_timeout=receive_timeout,
         ssl_context=_check_ssl_context(address, options.get("ssl_context")),
         dial=dial,
     )

@@ -74,6 +74,10 @@ class Outgoing:
         """Take a Ping, which goes before the messages that wait (RFC 6455 section 5.4)."""
         self._put_control(frame, self._pings)
 
+    def put_in_order(self, frame: bytes) -> None:
+        """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
+        self._put_control(frame, self._data)
+
     def put_pong(self, frame: bytes) -> None:
         """Take a Pong, which goes before the messages that wait; of very many that wait the oldest are dropped."""
         if len(self._pongs) == _PONGS:

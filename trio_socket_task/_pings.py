@@ -16,9 +16,9 @@ from ._frames import Opcode, encode
 class PendingPing:
     """A ping whose pong has not come yet."""
 
-    payload: bytes
     frame: bytes
     sent: float
+    payload: bytes = b""
     settled: trio.Event = attrs.field(factory=trio.Event)
     rtt: float | None = None
     """Seconds to the pong; None when it cannot come any more."""
@@ -31,32 +31,54 @@ class Pings:
 
     rtt: float | None = None
     """The latest round trip, in seconds."""
-    _pending: dict[bytes, PendingPing] = attrs.field(factory=dict)
+    _ahead: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went before the messages that waited
+    _in_order: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went after them
+    _asked: PendingPing | None = None  # the heartbeat's message that has no reply yet
     _numbers: count[int] = attrs.field(factory=count)
 
-    def start(self) -> PendingPing:
+    def start(self, *, in_order: bool = False) -> PendingPing:
         """Make a ping with a payload of its own."""
         payload = next(self._numbers).to_bytes(8, "big")
-        ping = PendingPing(payload, encode(Opcode.PING, payload), trio.current_time())
-        self._pending[ping.payload] = ping
+        ping = PendingPing(encode(Opcode.PING, payload), trio.current_time(), payload)
+        (self._in_order if in_order else self._ahead)[payload] = ping
         return ping
+
+    def ask(self, frame: bytes) -> PendingPing:
+        """Make a ping of a message that has a reply of its own."""
+        self._asked = PendingPing(frame, trio.current_time())
+        return self._asked
 
     def forget(self, ping: PendingPing) -> None:
         """Stop expecting a pong."""
-        self._pending.pop(ping.payload, None)
+        self._ahead.pop(ping.payload, None)
+        self._in_order.pop(ping.payload, None)
 
     def answer(self, payload: bytes) -> None:
-        """Take a pong: it answers its ping and those before, because a peer may answer the latest only."""
-        if payload not in self._pending:
-            return  # unsolicited pongs are allowed, and mean nothing
-        payloads = list(self._pending)
-        for answered in payloads[: payloads.index(payload) + 1]:
-            ping = self._pending.pop(answered)
-            ping.rtt = self.rtt = trio.current_time() - ping.sent
-            ping.settled.set()
+        """Take a pong: it answers its ping and those before, because a peer may answer the latest only.
+
+        One that nobody asked for is allowed, and means nothing.
+        """
+        for pings in (self._ahead, self._in_order):
+            if payload in pings:
+                payloads = list(pings)
+                for answered in payloads[: payloads.index(payload) + 1]:
+                    self._settle(pings.pop(answered))
+
+    def reply(self) -> None:
+        """Take the reply to the heartbeat's message."""
+        if self._asked is not None:
+            self._settle(self._asked)
+            self._asked = None
+
+    def _settle(self, ping: PendingPing) -> None:
+        ping.rtt = self.rtt = trio.current_time() - ping.sent
+        ping.settled.set()
 
     def end(self) -> None:
         """Say that no pong will come any more."""
-        for ping in self._pending.values():
+        for ping in (*self._ahead.values(), *self._in_order.values()):
             ping.settled.set()
-        self._pending.clear()
+        if self._asked is not None:
+            self._asked.settled.set()
+        self._ahead.clear()
+        self._in_order.clear()

@@ -112,8 +112,8 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         driver.outgoing.put(encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))
         if driver.outgoing.finished:  # it was written at once, and that failed
             driver.require_open()
-        driver.messages_sent += 1
-        driver.bytes_sent += len(payload)
+        driver.traffic.messages_sent += 1
+        driver.traffic.bytes_sent += len(payload)
 
     async def _take_turn(self, size: int) -> bool:
         """Be a cancel point, and let other tasks run from time to time; True when they have."""
@@ -232,8 +232,12 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketClosedError: This side closed it, before or meanwhile.
             SocketLostError: The peer closed it or the connection dropped, before or meanwhile.
         """
+        return await self._ping(in_order=False)
+
+    async def _ping(self, *, in_order: bool) -> float:
+        """Ping at once, or after the messages that wait, so that the pong tells that the peer has read them."""
         self._driver.require_open()
-        ping = self._driver.ping()
+        ping = self._driver.signs.ping(in_order=in_order)
         try:
             await ping.settled.wait()
         finally:
@@ -244,12 +248,12 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     def statistics(self) -> SocketStatistics:
         """Give a snapshot of the socket's figures."""
-        driver, connection = self._driver, self._driver.connection
+        driver, connection, traffic = self._driver, self._driver.connection, self._driver.traffic
         return SocketStatistics(
-            messages_sent=driver.messages_sent,
-            messages_received=driver.messages_received,
-            bytes_sent=driver.bytes_sent,
-            bytes_received=driver.bytes_received,
+            messages_sent=traffic.messages_sent,
+            messages_received=traffic.messages_received,
+            bytes_sent=traffic.bytes_sent,
+            bytes_received=traffic.bytes_received,
             send_buffered=0 if connection is None else driver.outgoing.size,
             receive_buffered=driver.listeners.kept,
             rtt=driver.pings.rtt,

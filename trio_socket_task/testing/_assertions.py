@@ -71,8 +71,8 @@ async def collect(channel: trio.abc.ReceiveChannel[_T], count: int, *, within: f
 async def wait_all_delivered(manager: SocketManager, *, within: float = 5.0) -> None:
     """Wait until what the open sockets of a manager have sent was read by their servers, and all has come to rest.
 
-    A ping that is answered shows that the server has read what was sent before it, and that what it had sent is here;
-    then every task is waited for until it waits itself, so that programs have taken it. If this is cancelled, the
+    A pong to a ping that went after the messages shows that the server has read them, and that what it had sent is
+    here; then every task is waited for until it waits itself, so that programs have taken it. If this is cancelled, the
     sockets are unharmed.
 
     Args:
@@ -86,7 +86,7 @@ async def wait_all_delivered(manager: SocketManager, *, within: float = 5.0) -> 
 
     async def ping(task: SocketTask) -> None:
         with suppress(SocketTaskError):  # it ended, and so did what was under way
-            await task.ping()
+            await task._ping(in_order=True)
         waiting.discard(task)
 
     with trio.move_on_after(within):

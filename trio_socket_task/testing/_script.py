@@ -157,6 +157,9 @@ class Script:
         await connection._begin()
         if connection._accepted is None or connection.closed:
             return
+        if not connection._line.reads:  # what a stalled server does not see is not judged when the block ends the stall
+            await connection._line.ended.wait()
+            return
         async for data in connection:
             raise ScriptError(self._tell(len(self._steps), "nothing more", f"{data!r}"))
 

@@ -1,0 +1,114 @@
+"""`_resilient._outbox`: what is kept, and what is given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_socket_task import InvalidOptionsError, Outbox
+from trio_socket_task._resilient._outbox import Letter, Letters
+
+
+def letters(count: int, limits: Outbox | None = None) -> Letters:
+    """Give an outbox with so many messages of ten bytes, put in second after second."""
+    kept = Letters(limits or Outbox())
+    for number in range(count):
+        kept.put(Letter(str(number), 10, float(number)))
+    return kept
+
+
+def names(some: object) -> str:
+    """Give which letters these are."""
+    assert isinstance(some, list | tuple) or hasattr(some, "__iter__")
+    return "".join(str(letter.data) for letter in some)
+
+
+def test_room_is_bounded_by_count_and_bytes() -> None:
+    """Whichever comes first; what was handed over counts until it is confirmed."""
+    kept = letters(2, Outbox(max_messages=3, max_bytes=100))
+    assert kept.has_room(80)
+    assert not kept.has_room(81)
+    kept.put(Letter("2", 1, 0))
+    assert not kept.has_room(1)
+    kept.hand()
+    assert not kept.has_room(1)
+    kept.confirm(1)
+    assert kept.has_room(1)
+
+
+def test_what_is_confirmed_is_gone() -> None:
+    """The first so many of what the connection was given."""
+    kept = letters(5)
+    for _ in range(4):
+        kept.hand()
+    kept.confirm(2)
+    kept.confirm(2)
+    assert (names(kept.handed), names(kept.waiting), kept.size, kept.delivered) == ("23", "4", 30, 2)
+    kept.confirm(4)
+    assert (len(kept), kept.delivered, kept.confirmed) == (1, 4, 4)
+
+
+def test_a_dead_connection_s_messages_are_given_up() -> None:
+    """Those that were not confirmed; what waited still waits."""
+    kept = letters(4)
+    for _ in range(3):
+        kept.hand()
+    kept.confirm(1)
+    assert names(kept.end_connection()) == "12"
+    assert (names(kept.waiting), kept.size, kept.confirmed) == ("3", 10, 0)
+
+
+def test_or_sent_again_in_their_order() -> None:
+    """Before the others."""
+    kept = letters(4, Outbox(resend=True))
+    for _ in range(3):
+        kept.hand()
+    kept.confirm(1)
+    assert names(kept.end_connection()) == ""
+    assert (names(kept.waiting), kept.size) == ("123", 30)
+
+
+def test_old_messages_expire() -> None:
+    """While they wait; without a limit, never."""
+    kept = letters(3, Outbox(max_age=10))
+    assert kept.expiry == 10
+    assert names(kept.expire(9.9)) == ""
+    assert names(kept.expire(11)) == "01"
+    assert (kept.size, kept.expiry) == (10, 12)
+    kept.hand()
+    assert kept.expiry == float("inf")
+    assert letters(3).expiry == float("inf")
+
+
+def test_the_oldest_that_waits_makes_room() -> None:
+    """What the connection was given cannot be taken back."""
+    kept = letters(2)
+    kept.hand()
+    dropped = kept.drop_oldest()
+    assert dropped is not None
+    assert (dropped.data, kept.size) == ("1", 10)
+    assert kept.drop_oldest() is None
+
+
+def test_everything_is_given_up_in_the_end() -> None:
+    """In order."""
+    kept = letters(3)
+    kept.hand()
+    assert names(kept.clear()) == "012"
+    assert (len(kept), kept.size) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_messages", 0),
+        ("max_messages", True),
+        ("max_bytes", 1.5),
+        ("when_full", "explode"),
+        ("max_age", 0),
+        ("resend", 1),
+    ],
+)
+def test_bad_options_are_refused(option: str, value: object) -> None:
+    """By name."""
+    with pytest.raises(InvalidOptionsError, match=option):
+        Outbox(**{option: value})  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The resilient socket: stays connected, loses nothing silently, never storms the server."""

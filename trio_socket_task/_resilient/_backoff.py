@@ -1,0 +1,73 @@
+"""How long to wait before the next attempt: exponential, with full jitter, capped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import final
+
+import attrs
+
+from trio_socket_task._errors import InvalidOptionsError
+from trio_socket_task._options import check_positive
+
+_MOST_DOUBLINGS = 1000  # further powers are past every cap, and past what a float holds
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Backoff:
+    """Delays that grow from one failure to the next, each of them drawn anew so that clients do not come in step.
+
+    A resilient socket asks it after every attempt. It may be used alone: ``await trio.sleep(backoff.delay(failures))``.
+
+    Raises:
+        InvalidOptionsError: A time is not positive and finite, or the factor is below 1.
+    """
+
+    initial: float = attrs.field(default=1.0)
+    """Seconds that the first delay takes at most. Default: 1, so that a fleet that is dropped at once comes back over a
+    second."""
+    factor: float = attrs.field(default=2.0)
+    """What each failure multiplies that by. Default: 2."""
+    maximum: float = attrs.field(default=60.0)
+    """Seconds that no delay exceeds, unless the server asks for more. Default: 60."""
+    useful_after: float = attrs.field(default=30.0)
+    """Seconds that a connection must have lasted for the delays to start over. Default: 30; with less, a server that
+    accepts and closes is stormed."""
+    longest_retry_after: float = attrs.field(default=3600.0)
+    """Seconds of a server's Retry-After that are honoured. Default: an hour."""
+    random: Callable[[], float] = attrs.field(default=random.random, eq=False, repr=False)
+    """Where the jitter comes from: numbers from 0 to 1. Default: ``random.random``."""
+
+    @initial.validator
+    @maximum.validator
+    @useful_after.validator
+    @longest_retry_after.validator
+    def _check_time(self, attribute: attrs.Attribute[float], value: float) -> None:
+        check_positive(attribute.name, value, "seconds")
+
+    @factor.validator
+    def _check_factor(self, _attribute: attrs.Attribute[float], value: float) -> None:
+        if check_positive("factor", value, "times") < 1:
+            raise InvalidOptionsError("factor", value, "must be at least 1")
+
+    @random.validator
+    def _check_random(self, _attribute: object, value: object) -> None:
+        if not callable(value):
+            raise InvalidOptionsError("random", value, "must be a function that gives numbers from 0 to 1")
+
+    def ceiling(self, failures: int) -> float:
+        """Give the seconds that the delay takes at most after so many failures in a row before the latest."""
+        if self.factor ** min(failures, _MOST_DOUBLINGS) >= self.maximum / self.initial:
+            return self.maximum
+        return self.initial * self.factor**failures
+
+    def delay(self, failures: int, retry_after: float | None = None) -> float:
+        """Give the seconds to wait: from nothing to `ceiling`, and on top of what the server asked for.
+
+        Args:
+            failures: How many attempts in a row had failed before the latest.
+            retry_after: Seconds that the server asked to wait.
+        """
+        return min(retry_after or 0.0, self.longest_retry_after) + self.random() * self.ceiling(failures)

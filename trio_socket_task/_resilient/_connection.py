@@ -1,0 +1,216 @@
+"""One attempt to be connected after another, each from asking where to go to the end of its connection."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable
+from typing import final
+
+import trio
+
+from trio_socket_task._driver import Driver
+from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
+from trio_socket_task._events import Attempt, CloseEvent
+from trio_socket_task._manager import Member, SocketManager
+from trio_socket_task._options import ConnectOptions
+from trio_socket_task._state import ReadyState
+from trio_socket_task._task import SocketTask
+from trio_socket_task._traffic import NO_STATISTICS, add
+
+from ._delivery import Delivery
+from ._mail import Mail
+from ._plan import OnConnected, Plan
+from ._reports import ConnectionState
+from ._retry import read_retry_after
+from ._states import States
+
+_logger = logging.getLogger("trio_socket_task")
+
+
+@final
+class Connection:
+    """The present connection of a resilient socket, if there is one, and the way to the next."""
+
+    def __init__(self, plan: Plan, manager: SocketManager, mail: Mail, states: States) -> None:
+        self.task: SocketTask | None = None
+        """The socket that the program uses, from the end of ``on_connected`` to its own."""
+        self.backlog: deque[tuple[str | bytes, int]] = deque()
+        """Messages, with their sizes, of connections that have ended: the program is still to receive them."""
+        self.close_event: CloseEvent | None = None
+        """How the latest connection closed."""
+        self.closed_here: CloseEvent | None = None
+        """How somebody else on this side has closed the latest connection."""
+        self.hurried: bool = False
+        """Whether the program wants the next attempt at once."""
+        self.url: str = plan.target if isinstance(plan.target, str) else "what its target gives"
+        """Where the latest attempt goes."""
+        self.gone = NO_STATISTICS
+        """The figures of connections that have ended."""
+        self._plan = plan
+        self._manager = manager
+        self._mail = mail
+        self._states = states
+        self._driver: Driver | None = None
+        self._aborted = False  # whether it is ended from here
+        self._search = trio.CancelScope()  # for a URL, and for room in the manager
+        self._closing: tuple[int, str] | None = None
+        self._close_call = trio.Event()
+
+    async def attempt(self, failures: int) -> Attempt:
+        """Connect, serve the connection to its end, and say how it went."""
+        self.hurried = self._aborted = False
+        self._search = trio.CancelScope()
+        self._states.enter(ConnectionState.CONNECTING, failures=failures)
+        member = None
+        try:
+            with self._search:
+                self.url, options = await self._plan.aim()
+                member = await self._join(self.url, options, failures)
+        except Exception as error:
+            _logger.warning("no attempt to connect could be made", exc_info=True)
+            return Attempt(url=self.url, error=error)
+        if member is None:
+            return Attempt(url=self.url)  # this side closes
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(member.driver.run)
+            self._driver = member.driver
+            try:
+                return await self._use(member)
+            finally:
+                self._driver = None
+                member.driver.abort()
+
+    async def _join(self, url: str, options: ConnectOptions, failures: int) -> Member:
+        """Join the manager, as soon as it has room."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                member = self._manager._admit(url, options)
+            except SocketLimitError as error:
+                self._states.enter(ConnectionState.WAITING, failures=failures, why=str(error))
+                await self._manager._room.park()
+                self._states.enter(ConnectionState.CONNECTING, failures=failures)
+            else:
+                member.has_block = True
+                return member
+
+    async def _use(self, member: Member) -> Attempt:
+        """Let the program use a connection, and say how it went."""
+        driver, connected_for = member.driver, 0.0
+        error = await self._open(member)
+        if error is None and driver.life.ready_state is ReadyState.OPEN:
+            started = trio.current_time()
+            await self._serve(member)
+            connected_for = trio.current_time() - started
+        elif error is not None:
+            self._abort(driver)
+        self.close_event = await driver.wait_closed()
+        self.gone = add(self.gone, member.task.statistics())
+        self.closed_here = self.close_event if driver.life.requested is not None and not self._aborted else None
+        if error is None or isinstance(error, SocketLostError | SocketClosedError | trio.EndOfChannel):
+            error = driver.life.error  # none where the server has closed: then the close event tells
+        return Attempt(
+            url=self.url,
+            connected_for=connected_for,
+            error=error,
+            close_event=self.close_event,
+            retry_after=read_retry_after(error),
+        )
+
+    async def _open(self, member: Member) -> Exception | None:
+        """Wait until a connection is open, and let the program have it first; give what went wrong."""
+        try:
+            await member.driver.wait_open()
+        except SocketTaskError as error:
+            return error
+        if self._plan.on_connected is None:
+            return None
+        try:
+            return await _greet(self._plan.on_connected, member)
+        except Exception as error:  # what it raised while it was being cancelled
+            _logger.exception("on_connected raised")
+            return error
+
+    async def _serve(self, member: Member) -> None:
+        """Let the program use an open connection until it has ended."""
+        driver, inbox = member.driver, member.driver.listeners.inbox
+        delivery = Delivery(member.task, self._mail.letters, self._mail.on_progress)
+        driver.listeners.claim_inbox()
+        inbox.put_first(list(self.backlog))
+        self.backlog.clear()
+        self.task = member.task
+        self._mail.begin_connection(delivery)
+        self._states.enter(ConnectionState.CONNECTED)
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(delivery.pump)
+            nursery.start_soon(delivery.ask)
+            nursery.start_soon(self._close_when_asked, driver, delivery)
+            await driver.wait_closed()
+            nursery.cancel_scope.cancel()
+        self.task = None
+        self.backlog.extend(inbox.clear())
+        self._mail.end_connection()
+
+    async def _close_when_asked(self, driver: Driver, delivery: Delivery) -> None:
+        await self._close_call.wait()
+        with trio.move_on_after(driver.options.close_timeout):
+            await delivery.flush()
+        self._close(driver)
+
+    def _close(self, driver: Driver) -> None:
+        if self._closing is not None:
+            self._aborted = True
+            driver.close(*self._closing)
+
+    # What the keeper needs
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection, once it was given what waits; make none if there is none."""
+        self._closing = (code, reason)
+        self._close_call.set()
+        self._search.cancel()
+        if self._driver is not None and self.task is None:
+            self._close(self._driver)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._driver is not None:
+            self._abort(self._driver)
+
+    def hurry(self) -> None:
+        """End the connection at once, so that the next attempt begins."""
+        self.hurried = True
+        self.abort()
+
+    def _abort(self, driver: Driver) -> None:
+        self._aborted = True
+        driver.abort()
+
+
+async def _greet(on_connected: OnConnected, member: Member) -> Exception | None:
+    """Run the program's function, for as long as the connection lasts; give what it raised."""
+    failure: Exception | None = None
+    async with trio.open_nursery(strict_exception_groups=True) as nursery:
+        nursery.start_soon(_cancel_when_closed, member.driver, nursery.cancel_scope)
+        try:
+            await _begin(on_connected, member.task)
+        except Exception as error:
+            failure = error
+            if not isinstance(error, SocketTaskError | trio.EndOfChannel):
+                _logger.exception("on_connected raised, so this attempt to connect has failed")
+        nursery.cancel_scope.cancel()
+    return failure
+
+
+def _begin(on_connected: OnConnected, task: SocketTask) -> Awaitable[object]:
+    greeting = on_connected(task)
+    if not inspect.isawaitable(greeting):
+        raise TypeError(f"on_connected must be an async function, but it returned {greeting!r}")
+    return greeting
+
+
+async def _cancel_when_closed(driver: Driver, scope: trio.CancelScope) -> None:
+    await driver.wait_closed()
+    scope.cancel()

@@ -1,0 +1,72 @@
+"""What a resilient socket was asked to do, checked before any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import final
+
+import attrs
+
+from trio_socket_task._errors import InvalidOptionsError
+from trio_socket_task._manager import ANY_ADDRESS, SocketManager
+from trio_socket_task._options import ConnectOptions, Heartbeat, check_options
+from trio_socket_task._task import SocketTask
+from trio_socket_task._url import check_url
+
+from ._backoff import Backoff
+from ._outbox import Outbox
+from ._retry import Retry
+
+Target = str | Callable[[], Awaitable[str | tuple[str, ConnectOptions]]]
+"""Where a resilient socket goes: a URL, or an async function that is asked before each attempt.
+
+The function gives the URL, or the URL and options for this attempt."""
+OnConnected = Callable[[SocketTask], Awaitable[object]]
+"""What is run with each new connection before anything else is sent or received on it."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What was asked for."""
+
+    target: Target
+    backoff: Backoff
+    retry: Retry
+    outbox: Outbox | None
+    on_connected: OnConnected | None
+    manager: SocketManager | None
+    options: ConnectOptions
+
+    async def aim(self) -> tuple[str, ConnectOptions]:
+        """Give the URL and the options of the next attempt."""
+        aim = self.target if isinstance(self.target, str) else await self.target()
+        url, options = (aim, ConnectOptions()) if isinstance(aim, str) else aim
+        return url, {**self.options, **options}
+
+
+def check_plan(plan: Plan) -> Plan:
+    """Check what `open_resilient_socket` was given, and let there be a heartbeat where the options do not say.
+
+    Raises:
+        InvalidOptionsError: An argument breaks its rule.
+        TypeError: A keyword is unknown.
+    """
+    options: ConnectOptions = {"heartbeat": Heartbeat(), **plan.options}
+    if isinstance(plan.target, str):
+        check_options(check_url(plan.target), options)
+    elif callable(plan.target):
+        check_options(ANY_ADDRESS, options)
+    else:
+        raise InvalidOptionsError("target", plan.target, "must be a URL or an async function that gives one")
+    for argument, value, kind in (
+        ("backoff", plan.backoff, Backoff),
+        ("retry", plan.retry, Retry),
+        ("outbox", plan.outbox, Outbox | None),
+        ("manager", plan.manager, SocketManager | None),
+    ):
+        if not isinstance(value, kind):
+            raise InvalidOptionsError(argument, value, f"must be of the type {getattr(kind, '__name__', kind)}")
+    if plan.on_connected is not None and not callable(plan.on_connected):
+        raise InvalidOptionsError("on_connected", plan.on_connected, "must be an async function of a SocketTask")
+    return attrs.evolve(plan, options=options)

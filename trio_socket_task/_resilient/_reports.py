@@ -1,0 +1,72 @@
+"""The values a resilient socket reports."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal, final
+
+import attrs
+
+from trio_socket_task._events import SocketStatistics
+
+
+@final
+class ConnectionState(Enum):
+    """What a resilient socket is doing about its connection."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+@final
+@attrs.frozen(kw_only=True)
+class StateEvent:
+    """A resilient socket has come to another state."""
+
+    state: ConnectionState
+    """The state."""
+    generation: int
+    """How many connections there have been, with the present one."""
+    failures: int = 0
+    """How many attempts have failed in a row."""
+    delay: float | None = None
+    """Seconds until the next attempt, while it is WAITING for that; None where it waits for room in a full manager."""
+    why: str = ""
+    """What led to it, in words."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class UndeliveredEvent:
+    """A message of which nothing shows that the server has read it, and which is not sent again."""
+
+    data: str | bytes
+    """The message."""
+    why: Literal["lost", "expired", "dropped", "stopped"]
+    """Its connection died with it under way (the server may have read it all the same), it was older than ``max_age``,
+    it made room in a full outbox, or the socket stopped with it in its outbox."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ResilientStatistics:
+    """A snapshot of a resilient socket's figures."""
+
+    attempts: int
+    """Attempts to connect that were begun."""
+    generation: int
+    """Connections there have been, with the present one."""
+    waiting: int
+    """Messages in the outbox that no connection has been given."""
+    unconfirmed: int
+    """Messages that the present connection was given and the server has not shown to have read."""
+    outbox_bytes: int
+    """Bytes of both."""
+    delivered: int
+    """Messages that the server has shown to have read."""
+    undelivered: int
+    """Messages given up."""
+    sockets: SocketStatistics
+    """The figures of all its connections together; times of single connections are None."""

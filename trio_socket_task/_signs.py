@@ -1,0 +1,112 @@
+"""Signs of life: pings at intervals, messages in time, and what it means when they do not come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import final
+
+import attrs
+import trio
+
+from ._frames import Message, Opcode, encode
+from ._options import Heartbeat, Options, check_data
+from ._outgoing import Outgoing
+from ._pings import PendingPing, Pings
+from ._reading import Reading
+from ._traffic import Traffic
+
+_logger = logging.getLogger("trio_socket_task")
+
+
+@final
+@attrs.frozen(eq=False)
+class Signs:
+    """What shows that one socket's peer is alive, and `on_lost` when it does not."""
+
+    _options: Options
+    _outgoing: Outgoing
+    _reading: Reading
+    _pings: Pings
+    _traffic: Traffic
+    _on_lost: Callable[[str], None]
+
+    def watch(self, nursery: trio.Nursery) -> None:
+        """Look for what the options ask for, from now on."""
+        self._traffic.received_at = trio.current_time()
+        if self._options.heartbeat is not None:
+            nursery.start_soon(self._beat, self._options.heartbeat)
+        if self._options.receive_timeout is not None:
+            nursery.start_soon(self._bear_silence, self._options.receive_timeout)
+
+    def ping(self, *, in_order: bool = False) -> PendingPing:
+        """Send a ping: at once, or after the messages that wait, so that its pong tells that they were read."""
+        ping = self._pings.start(in_order=in_order)
+        if in_order:
+            self._outgoing.put_in_order(ping.frame)
+            self._reading.take_over()
+        else:
+            self._put(ping)
+        return ping
+
+    def _put(self, ping: PendingPing) -> PendingPing:
+        self._outgoing.put_ping(ping.frame)
+        self._reading.take_over()
+        return ping
+
+    def _ask(self, heartbeat: Heartbeat) -> PendingPing:
+        if heartbeat.message is None:
+            return self.ping()
+        opcode = Opcode.TEXT if isinstance(heartbeat.message, str) else Opcode.BINARY
+        return self._put(self._pings.ask(encode(opcode, check_data(heartbeat.message))))
+
+    def without_replies(self, messages: list[Message]) -> list[Message]:
+        """Take from messages that came what answers the heartbeat's own."""
+        heartbeat = self._options.heartbeat
+        if heartbeat is None or heartbeat.message is None:
+            return messages
+        others = [message for message in messages if not _is_reply(heartbeat, message[0])]
+        if len(others) < len(messages):
+            self._pings.reply()
+        return others
+
+    @trio.lowlevel.enable_ki_protection
+    async def _beat(self, heartbeat: Heartbeat) -> None:
+        """Ping until the socket closes, or a pong fails to come in time.
+
+        The time runs while the ping is with the peer and its pong could be seen: not while it waits behind an upload
+        that makes progress, and not while reading is paused.
+        """
+        outgoing = self._outgoing
+        while True:
+            await trio.sleep(heartbeat.interval)
+            ping = self._ask(heartbeat)
+            while not ping.settled.is_set():
+                if outgoing.finished:
+                    return  # a close has a deadline of its own
+                left = outgoing.progress if outgoing.holds_ping(ping.frame) else outgoing.pings_taken
+                since = max(ping.sent, left, self._reading.paused_until)
+                if trio.current_time() >= since + heartbeat.timeout:
+                    answer = "pong" if heartbeat.message is None else "reply to the heartbeat's message"
+                    self._on_lost(f"no {answer} within {heartbeat.timeout:g} seconds")
+                    return
+                with trio.move_on_at(min(since, trio.current_time()) + heartbeat.timeout):
+                    await ping.settled.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _bear_silence(self, seconds: float) -> None:
+        """Wait until the socket closes, or no message has come for so long, not counting pauses of reading."""
+        while not self._outgoing.finished:
+            now, since = trio.current_time(), max(self._traffic.received_at, self._reading.paused_until)
+            if now >= since + seconds:
+                self._on_lost(f"no message within {seconds:g} seconds")
+                return
+            await trio.sleep_until(min(since, now) + seconds)
+
+
+def _is_reply(heartbeat: Heartbeat, data: str | bytes) -> bool:
+    try:
+        return heartbeat.is_reply(data)
+    except Exception:
+        _logger.exception("the heartbeat's reply function raised; the message is taken for the program's")
+        return False

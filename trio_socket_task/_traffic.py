@@ -1,0 +1,58 @@
+"""What went through sockets, counted and added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import attrs
+import trio
+
+from ._events import SocketStatistics
+from ._frames import Message
+
+NO_STATISTICS = SocketStatistics(
+    messages_sent=0,
+    messages_received=0,
+    bytes_sent=0,
+    bytes_received=0,
+    send_buffered=0,
+    receive_buffered=0,
+    rtt=None,
+    dial_seconds=None,
+    tls_seconds=None,
+    handshake_seconds=None,
+)
+"""The figures of no sockets."""
+
+
+@final
+@attrs.define(eq=False)
+class Traffic:
+    """One socket's messages so far, and the bytes of their payloads."""
+
+    messages_sent: int = 0
+    bytes_sent: int = 0
+    messages_received: int = 0
+    bytes_received: int = 0
+    received_at: float = -float("inf")
+    """When messages last came, or the socket opened (Trio's clock)."""
+
+    def count_received(self, messages: Sequence[Message]) -> None:
+        """Count messages that came in."""
+        self.messages_received += len(messages)
+        self.bytes_received += sum(size for _, size in messages)
+        self.received_at = trio.current_time()
+
+
+def add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
+    """Add figures up; times of single sockets stay those of `one`."""
+    return attrs.evolve(
+        one,
+        messages_sent=one.messages_sent + other.messages_sent,
+        messages_received=one.messages_received + other.messages_received,
+        bytes_sent=one.bytes_sent + other.bytes_sent,
+        bytes_received=one.bytes_received + other.bytes_received,
+        send_buffered=one.send_buffered + other.send_buffered,
+        receive_buffered=one.receive_buffered + other.receive_buffered,
+    )
