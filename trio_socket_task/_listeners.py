@@ -279,13 +279,11 @@ class Listeners:
         is_full = self.inbox.full or self.message.full
         if is_full and not self._warned and self.message.mailboxes:
             self._warned = True
-            who, advice = (
-                ("a message listener", "read the listener, or close it")
-                if self.message.full
-                else ("the socket", "go on with receive(), or use listeners only")
-            )
+            behind = "a message listener" if self.message.full else "receive()"
             _logger.warning(
-                "%s holds %d bytes that nobody reads, so the socket stops reading; %s", who, self.kept, advice
+                "%s is %d bytes behind, so the socket reads no more until it has caught up or is closed",
+                behind,
+                self.kept,
             )
         return is_full
 

@@ -3,13 +3,14 @@
     python docs/examples/javascript.py script.js [--base-library 1.4.4]
 
 `wx`, `qq` and `console.log` are there; the program ends when its last socket has closed. The engine is QuickJS, from
-the package quickjs.
+the package quickjs, which the extra `javascript` brings.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,65 +20,118 @@ import trio
 
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 
-# Only text and functions cross the border between the engine and Python: options and results go as JSON, in which what
-# JSON has no form for is an object with one key, such as {"$binary": "<a character for each byte>"}.
+logger = logging.getLogger("trio_socket_task.miniprogram")
+
+# Only text and functions cross the border between the engine and Python. Values go as JSON, in which everything but
+# text, finite numbers, true, false and null is a pair of a kind and what it holds: ["binary", "<a character a byte>"].
 BORDER = """
-function makeApi(host, print) {
+function makeApi(host, print, complain) {
   const options = ['url', 'header', 'protocols', 'tcpNoDelay', 'timeout', 'data', 'code', 'reason']
   const callbacks = ['success', 'fail', 'complete']
-  const toText = (buffer, start, size) =>
-    Array.from(new Uint8Array(buffer, start, size), byte => String.fromCharCode(byte)).join('')
+  const isBinary = value => value instanceof ArrayBuffer || ArrayBuffer.isView(value)
+  const bytes = value => value instanceof ArrayBuffer ? new Uint8Array(value)
+    : new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  const toText = value => Array.from(bytes(value), byte => String.fromCharCode(byte)).join('')
   const toBuffer = text => Uint8Array.from(text, character => character.charCodeAt(0)).buffer
-  const toPlain = value => {
-    if (value instanceof ArrayBuffer) return {$binary: toText(value, 0, value.byteLength)}
-    if (ArrayBuffer.isView(value)) return {$binary: toText(value.buffer, value.byteOffset, value.byteLength)}
-    if (typeof value === 'number' && !isFinite(value)) return {$number: String(value)}
-    if (typeof value === 'function') return {$function: true}
-    if (typeof value === 'bigint' || typeof value === 'symbol') return {$other: true}
-    if (Array.isArray(value)) return value.map(toPlain)
-    if (value === null || typeof value !== 'object') return value
-    const isPlain = [null, Object.prototype].includes(Object.getPrototypeOf(value))
-    return isPlain ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toPlain(inner)])) : {}
+  const pack = value => {
+    if (isBinary(value)) return ['binary', toText(value)]
+    if (typeof value === 'number' && !isFinite(value)) return ['number', String(value)]
+    if (Array.isArray(value)) return ['array', value.map(pack)]
+    if (typeof value === 'function' || value instanceof Date) return [typeof value, {}]
+    if (value !== null && typeof value === 'object')
+      return ['object', Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, pack(inner)]))]
+    return ['string', 'number', 'boolean', 'object'].includes(typeof value) ? value : [typeof value, {}]
   }
-  const read = (source, name) => { try { return source[name] } catch (error) { return undefined } }
-  const readPlain = (source, name) => { try { return toPlain(source[name]) } catch (error) { return {$other: true} } }
+  const attempt = (action, otherwise) => { try { return action() } catch (error) { return otherwise } }
+  const report = error => complain(JSON.stringify(show(error)))
+
   const receiver = f => typeof f === 'function' ? text => {
     const result = JSON.parse(text)
-    if (result.data && result.data.$binary !== undefined) result.data = toBuffer(result.data.$binary)
-    f(result)
+    if (Array.isArray(result.data)) result.data = toBuffer(result.data[1])
+    const returned = f(result)
+    if (returned instanceof Promise) returned.then(undefined, report)
   } : null
-
-  const call = (target, name) => given => {
+  const call = (target, name, promises) => given => {
     const source = Object(given)
-    const plain = Object.fromEntries(options.filter(key => read(source, key) !== undefined)
-      .map(key => [key, readPlain(source, key)]))
-    return host(target, name, JSON.stringify(plain), ...callbacks.map(key => receiver(read(source, key))))
+    const packed = {}
+    for (const key of options) {
+      const value = attempt(() => pack(source[key]), ['throws', {}])
+      if (!Array.isArray(value) || value[0] !== 'undefined') packed[key] = value
+    }
+    const functions = callbacks.map(key => attempt(() => receiver(source[key]), null))
+    const perform = () => host(target, name, JSON.stringify(packed), ...functions)
+    if (!promises || functions.some(f => f !== null)) return perform()
+    return new Promise((resolve, reject) => {
+      functions[0] = receiver(resolve)
+      functions[1] = receiver(reject)
+      perform()
+    })
   }
   const listen = (target, name) => listener => { host(target, name, '{}', receiver(listener)) }
-  const api = (target, calls, listeners) => {
+  const api = (target, calls, listeners, promises) => {
     const result = {}
-    for (const name of calls) result[name] = call(target, name)
+    for (const name of calls) result[name] = call(target, name, promises && name !== 'connectSocket')
     for (const name of listeners) result[name] = listen(target, name)
     return result
   }
   const socketTask = target => {
-    const task = api(target, ['send', 'close'], ['onOpen', 'onMessage', 'onError', 'onClose'])
+    const task = api(target, ['send', 'close'], ['onOpen', 'onMessage', 'onError', 'onClose'], false)
     Object.assign(task, {CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3})
     return Object.defineProperty(task, 'readyState', {get: () => host(target, 'readyState', '{}')})
   }
   const vendor = target => {
     const listeners = ['onSocketOpen', 'onSocketMessage', 'onSocketError', 'onSocketClose']
-    const result = api(target, ['connectSocket', 'sendSocketMessage', 'closeSocket'], listeners)
+    const result = api(target, ['connectSocket', 'sendSocketMessage', 'closeSocket'], listeners, true)
     const connect = result.connectSocket
     return Object.assign(result, {connectSocket: options => socketTask(connect(options))})
   }
-  const show = value =>
-    typeof value === 'string' ? value : value instanceof ArrayBuffer ? `ArrayBuffer(${value.byteLength})` :
-    value === undefined ? 'undefined' : JSON.stringify(toPlain(value))
-  const console = {log: (...values) => { print(values.map(show).join(' ')) }}
-  return {wx: vendor('wx'), qq: vendor('qq'), console}
+
+  const show = (value, around = []) => {
+    if (typeof value === 'string') return around.length ? JSON.stringify(value) : value
+    if (typeof value === 'function') return `[Function ${value.name}]`
+    if (value === null || typeof value !== 'object') return String(value)
+    if (value instanceof Error) return `${value.name}: ${value.message}`
+    if (value instanceof ArrayBuffer) return `ArrayBuffer(${value.byteLength})`
+    if (ArrayBuffer.isView(value)) return `${value.constructor.name} [${bytes(value).join()}]`
+    if (around.includes(value)) return '[Circular]'
+    const inner = [...around, value]
+    if (Array.isArray(value)) return `[${value.map(one => show(one, inner)).join()}]`
+    return `{${Object.entries(value).map(([key, one]) => `${JSON.stringify(key)}:${show(one, inner)}`).join()}}`
+  }
+  const log = (...values) => {
+    print(JSON.stringify(values.map(value => attempt(() => show(value), '[unreadable]')).join(' ')))
+  }
+  return {wx: vendor('wx'), qq: vendor('qq'), console: {log}}
 }
 """
+
+
+class Options(dict[str, object]):
+    """What a script passes; reading an option that throws in the script raises here."""
+
+    def __getitem__(self, name: str) -> object:
+        kind, value = packed if isinstance(packed := super().__getitem__(name), list) else ("plain", packed)
+        if kind == "throws":
+            raise ValueError(f"the script's {name} throws")
+        return value if kind == "plain" else unpack(kind, value)
+
+
+def unpack(kind: str, value: object) -> object:
+    """Give a value that JSON has no form for, or one that holds such values."""
+    match kind:
+        case "object":
+            return {key: unpack(*one) if isinstance(one, list) else one for key, one in value.items()}
+        case "binary":
+            return value.encode("latin-1")
+        case "number":
+            return float(value)
+        case "array":
+            return [unpack(*one) if isinstance(one, list) else one for one in value]
+        case "undefined":
+            return None
+        case "function":
+            return unpack
+    return {}
 
 
 class Script:
@@ -87,9 +141,10 @@ class Script:
         self._targets: dict[str, MiniProgram | SocketTask] = dict(programs)
         self._engine = quickjs.Context()
         self._engine.add_callable("$host", self._call)
-        self._engine.add_callable("$print", show)
+        self._engine.add_callable("$print", lambda text: show(readable(text)))
+        self._engine.add_callable("$complain", lambda text: logger.error("the script rejected: %s", readable(text)))
         self._engine.eval(BORDER)
-        self._engine.eval("const {wx, qq, console} = makeApi($host, $print)")
+        self._engine.eval("const {wx, qq, console} = makeApi($host, $print, $complain)")
 
     def run(self, source: str) -> None:
         """Run it; its listeners run later."""
@@ -108,9 +163,8 @@ class Script:
         receivers = [None if function is None else partial(self._give, function) for function in functions]
         if name.startswith("on"):
             return getattr(owner, name)(receivers[0])
-        arguments = {key: _decode(value) for key, value in json.loads(options).items()}
         callbacks = dict(zip(("success", "fail", "complete"), receivers, strict=True))
-        task = getattr(owner, name)(arguments, **callbacks)
+        task = getattr(owner, name)(Options(json.loads(options)), **callbacks)
         if name != "connectSocket":
             return None
         handle = f"{target}/{len(self._targets)}"
@@ -119,22 +173,15 @@ class Script:
 
     def _give(self, function: Callable[[str], None], result: Mapping[str, object]) -> None:
         """Call a function of the script; what it throws, the dialect logs."""
-        function(json.dumps({key: _encode(value) for key, value in result.items()}))
+        data = result.get("data")
+        packed = {"data": ["binary", data.decode("latin-1")]} if isinstance(data, bytes) else {}
+        function(json.dumps({**result, **packed}))
         self._settle_promises()
 
 
-def _decode(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    if "$binary" in value:
-        return value["$binary"].encode("latin-1")
-    if "$number" in value:
-        return float(value["$number"])
-    return _decode if "$function" in value else value
-
-
-def _encode(value: object) -> object:
-    return {"$binary": value.decode("latin-1")} if isinstance(value, bytes) else value
+def readable(text: str) -> str:
+    """Give text that a script prints as a terminal takes it: JavaScript's may have half characters."""
+    return json.loads(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def run_script(source: str, base_library: str | None = None, show: Callable[[str], None] = print) -> None:

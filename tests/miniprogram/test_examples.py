@@ -68,6 +68,24 @@ ArrayBuffer(4) [0,1,128,255]
 ArrayBuffer(2) [1,2]
 and text with é
 """,
+    "border": """\
+NaN -Infinity 10 Symbol(s) undefined null true [Function named]
+{"data":ArrayBuffer(2),"list":[Uint8Array [3],"text"],"not":undefined}
+TypeError: words a\0b half �
+{"name":"circle","self":[Circular]} [unreadable]
+connectSocket:fail header must be an object
+connectSocket:fail protocols must be an array
+connectSocket:fail invalid timeout
+connectSocket:fail header must be an object
+connectSocket:fail parameter error: parameter.url should be String instead of Object;
+sendSocketMessage:fail data must be string or ArrayBuffer
+sendSocketMessage:fail data must be string or ArrayBuffer
+closeSocket:fail invalid code
+{"errMsg":"sendSocketMessage:ok"}
+rejected {"errMsg":"closeSocket:fail invalid code"}
+awaited
+{"code":1000,"reason":""}
+""",
     "mistakes": """\
 connectSocket:fail invalid url "test.php?relative"
 connectSocket:fail invalid url "test.php?relative"
@@ -109,7 +127,8 @@ async def test_scripts_print_what_they_print_on_a_phone(socket_server: SocketSer
     complaints = done.stderr.decode()
     assert done.stdout.decode() == SCRIPTS[name], complaints
     assert ("TypeError: a bug of the script" in complaints) == (name == "mistakes")
-    assert (complaints == "") == (name != "mistakes")
+    assert ("the script rejected: Error: a bug in an async listener" in complaints) == (name == "border")
+    assert (complaints == "") == (name not in {"mistakes", "border"})
     if name == "header_and_protocols":
         assert seen[0].header["content-type"] == "application/json"
         assert "referer" not in {field.lower() for field in seen[0].header}

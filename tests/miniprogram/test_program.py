@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 from typing import cast
 
 import pytest
@@ -13,7 +14,7 @@ from heard import Heard
 
 from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
-from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn, open_test_server
 
 URL = "ws://phone.test/"
 
@@ -730,3 +731,112 @@ async def test_async_listeners_run_one_after_another(
     assert heard.names[2:] == ["slow ends", "after"]
     task.close()
     other.close()
+
+
+async def test_calls_while_the_block_is_being_left_raise_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """At whatever step of it: the program has ended, and says so or nothing. Trio shuffles, so each step has turns."""
+
+    async def call_late(wx: MiniProgram, steps: int) -> None:
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        wx.connectSocket({"url": "nonsense", "fail": print})
+
+    for turn in range(60):
+        async with trio.open_nursery() as nursery, open_mini_program() as wx:
+            nursery.start_soon(call_late, wx, turn % 6)
+            await trio.lowlevel.checkpoint()
+
+
+class Nameless:
+    """A function that does not say what it is called."""
+
+    def __getattr__(self, name: str) -> object:
+        raise OSError("do not ask me")
+
+    def __call__(self, _result: object) -> object:
+        raise ValueError("a bug of the program")
+
+
+async def test_what_a_callback_is_and_returns_does_not_matter(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither an object nor a function that raises when it is asked for its kind or name ends the program."""
+    mini_program.connectSocket({"url": "nonsense", "fail": lambda _res: Shy(), "complete": Nameless()})
+    await mini_program.wait_closed()
+    assert "<lambda> raised; the program goes on" in caplog.text
+    assert "Nameless raised; the program goes on" in caplog.text
+
+
+def open_gate(gate: trio.Event, _result: object) -> None:
+    """Let a test go on."""
+    gate.set()
+
+
+async def test_what_waits_for_room_goes_out_before_the_program_ends(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """Or before its socket is replaced: a send that was accepted is not dropped by a close that nobody called."""
+    wx_block = open_mini_program("wx", base_library="1.4.4", dial=memory_socket_server.dial, send_buffer=1000)
+    async with wx_block as wx:
+        for _ in range(2):
+            task = wx.connectSocket(url=URL)
+            opened = trio.Event()
+            task.onOpen(partial(open_gate, opened))
+            await opened.wait()
+            for number in range(20):
+                task.send(data=f"{number} " + "x" * 10_000, success=heard("success"), fail=heard("fail"))
+    assert heard.names == ["success"] * 40
+    assert [len(connection.received) for connection in memory_socket_server.connections] == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [(True, True), (False, False), ("false", True), ("", False), (0, False), (1, True), (float("nan"), False)],
+)
+async def test_tcp_no_delay_is_judged_as_javascript_does(
+    socket_server: SocketServer, value: object, *, meant: bool
+) -> None:
+    """And set on the socket, or cleared: Trio itself sets it."""
+    with trio.fail_after(30):
+        async with open_mini_program() as wx:
+            task = wx.connectSocket(url=socket_server.url, tcpNoDelay=value)
+            opened = trio.Event()
+            task.onOpen(lambda _res: opened.set())
+            await opened.wait()
+            assert task._native is not None
+            assert task._native._driver.options.tcp_no_delay is meant
+
+
+async def test_words_of_sockets_that_cannot_be_opened(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """The vendors' beginning, then the cause in English: nobody there, no trust, no 101."""
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        if host == "nobody.test":
+            raise ConnectionRefusedError("connection refused")
+        return await memory_socket_server.dial(host, port)
+
+    memory_socket_server.handler = Script().reject(403)
+    async with open_mini_program(dial=dial) as wx:
+        for url in ("ws://nobody.test/", "ws://phone.test/"):
+            wx.connectSocket(url=url).onError(heard("error"))
+        await wx.wait_closed()
+    failed = "connectSocket:fail WebSocket connection failed: "
+    assert [result["errMsg"] for result in heard.results] == [
+        failed + "connection refused",
+        failed + "the server answered 403",
+    ]
+
+
+async def test_words_of_a_certificate_that_is_not_trusted(heard: Heard) -> None:
+    """The TLS library's own, after the vendors' beginning."""
+    with trio.fail_after(30):
+        async with open_test_server(tls=True) as server, open_mini_program() as wx:
+            wx.connectSocket(url=server.url).onError(heard("error"))
+            await wx.wait_closed()
+    (result,) = heard.results
+    assert str(result["errMsg"]).startswith(
+        "connectSocket:fail WebSocket connection failed: the TLS handshake failed: "
+    )
+    assert "certificate verify failed" in str(result["errMsg"])

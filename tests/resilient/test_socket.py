@@ -451,6 +451,7 @@ async def test_the_end_of_its_manager_is_its_end(autojump_clock: trio.testing.Mo
                 await until(waiting, ConnectionState.WAITING)
                 end.set()
                 await until(waiting, ConnectionState.STOPPED)
+                await until(connected, ConnectionState.STOPPED)
                 with pytest.raises(SocketClosedError):
                     await connected.send("x")
                 with pytest.raises(GaveUpError, match="block has ended"):

@@ -9,7 +9,7 @@ from typing import Literal, Unpack, final
 
 import trio
 
-from trio_socket_task._admission import Coexist, CoexistencePolicy, policy_for_base_library
+from trio_socket_task._admission import Coexist, CoexistencePolicy, ReplacePrevious, policy_for_base_library
 from trio_socket_task._block import Block
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
@@ -61,6 +61,8 @@ class MiniProgram:
         self._made += 1
         if self._manager._ended:
             return self._refuse(arguments, "the mini program has ended")
+        if isinstance(self._manager.policy, ReplacePrevious):
+            self._flush()
         native_options = read_connect_options(arguments, with_timeout=self._has_timeout)
         try:
             native = self._manager.connect_socket(read_url(arguments), **native_options)
@@ -129,6 +131,11 @@ class MiniProgram:
             self._bound = None
             self._bind()
 
+    def _flush(self) -> None:
+        """Let what waits for room go out before a close that no call of the program's made."""
+        for task in self._sockets:
+            task._flush()
+
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.
 
@@ -157,25 +164,28 @@ class _ProgramBlock:
             raise RuntimeError("a block can be entered once; call open_mini_program() for each block")
         self._workers = Workers(await self._block.enter())
         self._entered = True
-        return MiniProgram(
+        self._program = MiniProgram(
             await self._sockets.__aenter__(),
             self._workers,
             has_timeout=self._has_timeout,
             close_after_connect_error=self._close_after_connect_error,
         )
+        return self._program
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         try:
+            if error is None:
+                self._program._flush()
             await self._sockets.__aexit__(kind, error, traceback)
         except BaseException as cancelled:
             error = cancelled
             raise
         finally:
             try:
-                suppressed = await self._block.leave(error, self._workers.wait_idle, self._workers.stop)
+                suppressed = await self._block.leave(error, self._workers.finish, self._workers.stop)
             finally:
                 self._workers.stop()
         return suppressed

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from typing import final
@@ -37,11 +38,11 @@ class Call:
         """Call it, and give what is to be awaited, if it is async."""
         try:
             returned = self.function(self.result)
+            # An Outcome is what `lambda res: task.send(...)` returns without meaning to wait for it.
+            return returned if inspect.isawaitable(returned) and not isinstance(returned, Outcome) else None
         except Exception as error:  # noqa: BLE001 (it is the program's, and is logged)
             self._log(error)
             return None
-        # An Outcome is what `lambda res: task.send(...)` returns without meaning to wait for it.
-        return returned if inspect.isawaitable(returned) and not isinstance(returned, Outcome) else None
 
     async def finish(self, begun: Awaitable[object]) -> None:
         """Run the async part."""
@@ -55,7 +56,9 @@ class Call:
             raise others or group from None
 
     def _log(self, error: BaseException) -> None:
-        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        name = type(self.function).__qualname__
+        with suppress(Exception):  # whatever somebody's object raises when it is asked for its name
+            name = self.function.__qualname__
         _logger.error("%s raised; the program goes on", name, exc_info=error)
 
 
@@ -95,6 +98,11 @@ class Workers:
         await trio.lowlevel.checkpoint()
         while self._scopes:
             await self._idle.park()
+
+    async def finish(self) -> None:
+        """Wait until no task is at work, and start nothing more."""
+        await self.wait_idle()
+        self.stop()
 
     def stop(self) -> None:
         """Cancel what is at work, and start nothing more."""
