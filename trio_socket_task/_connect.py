@@ -44,10 +44,9 @@ class _SocketBlock:
         if self._driver is not None:
             raise RuntimeError("a block can be entered once; call connect_socket() for each block")
         member = (self._manager or current_default_manager())._admit(self._url, self._options)
-        member.has_block = True
         self._driver = member.driver
-        nursery = await self._block.enter()
-        nursery.start_soon(member.driver.run)
+        member.nursery = await self._block.enter()
+        member.nursery.start_soon(member.driver.run)
         try:
             await member.driver.wait_open()
         except BaseException as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import itemgetter
 from typing import Generic, TypeVar, final
@@ -201,10 +201,6 @@ class Topic(Generic[_T]):
                 mailbox.end()
         self.mailboxes = [mailbox for mailbox in self.mailboxes if mailbox.endless]
 
-    def count(self) -> int:
-        """Give how many listen that do not go on to another socket."""
-        return sum(not mailbox.endless for mailbox in self.mailboxes)
-
     @property
     def full(self) -> bool:
         """Whether some mailbox is full."""
@@ -292,14 +288,13 @@ class Listeners:
         """Bytes that the slowest reader of messages has still to take."""
         return max(self.inbox.size, *(mailbox.size for mailbox in self.message.mailboxes), 0)
 
-    def counts(self) -> dict[str, int]:
-        """Give how many listeners of this socket alone there are, by what made them."""
-        return {
-            "on_open": self.open.count(),
-            "on_message": self.message.count(),
-            "on_error": self.error.count(),
-            "on_close": self.close.count(),
-        }
+    def channels(self) -> Iterator[tuple[str, object]]:
+        """Give the mailboxes that listen to this socket alone, with the names of what made them."""
+        for name in ("open", "message", "error", "close"):
+            topic: Topic[OpenEvent] = getattr(self, name)
+            for mailbox in topic.mailboxes:
+                if not mailbox.endless:
+                    yield f"on_{name}", mailbox
 
     def end(self) -> None:
         """Say that nothing will come any more."""

@@ -36,8 +36,8 @@ class Member:
 
     task: SocketTask
     driver: Driver
-    has_block: bool = False
-    """Whether it lives in a block of its own, and not in the manager's nursery."""
+    nursery: trio.Nursery | None = None
+    """Where it lives: the manager's nursery, or that of a block of its own; None before it does."""
 
 
 @final
@@ -102,7 +102,8 @@ class SocketManager:
         """
         member = self._admit(url, options)
         assert self._nursery is not None  # noqa: S101 (only its block gives a manager out)
-        self._nursery.start_soon(member.driver.run)
+        member.nursery = self._nursery
+        member.nursery.start_soon(member.driver.run)
         return member.task
 
     def _admit(self, url: str, options: ConnectOptions) -> Member:

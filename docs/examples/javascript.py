@@ -116,7 +116,7 @@ class Options(dict[str, object]):
         return value if kind == "plain" else unpack(kind, value)
 
 
-def unpack(kind: str, value: object) -> object:
+def unpack(kind: str, value: object) -> object:  # noqa: PLR0911 (a table)
     """Give a value that JSON has no form for, or one that holds such values."""
     match kind:
         case "object":

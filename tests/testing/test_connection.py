@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -435,7 +435,6 @@ async def test_a_drop_before_the_handshake(autojump_clock: trio.testing.MockCloc
         ServerConnection.garble,
         ServerConnection.drop,
         ServerConnection.half_close,
-        lambda connection: connection.send_raw(b""),
     ],
 )
 async def test_a_fault_on_a_closed_connection_is_misuse(autojump_clock: trio.testing.MockClock, fault: object) -> None:
@@ -448,3 +447,118 @@ async def test_a_fault_on_a_closed_connection_is_misuse(autojump_clock: trio.tes
             result = fault(connection)
             if result is not None:
                 await result
+
+
+async def test_what_is_sent_to_a_client_that_has_left_ends_its_handler_quietly(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Raw bytes as well as messages; so does the end of a stall that held something back."""
+
+    async def send_on(connection: ServerConnection) -> None:
+        await connection.accept()
+        while True:
+            await connection.send_raw(b"\x81\x01x")
+            await trio.sleep(1)
+
+    async def resume_late(connection: ServerConnection) -> None:
+        await connection.accept()
+        connection.stall(reading=False)
+        await connection.send("held")
+        await trio.sleep(10)
+        await connection.resume()
+
+    for handler in (send_on, resume_late):
+        async with open_memory_server(handler) as server:
+            async with connect_socket(server.url, dial=server.dial, close_timeout=1):
+                await trio.sleep(2)
+            await trio.sleep(10)
+
+
+@pytest.mark.parametrize("tls", [None, False, True])
+async def test_what_was_held_back_goes_out_first(tls: bool | None) -> None:  # noqa: FBT001 (parametrized)
+    """Also when something else is sent while a stall ends; raw bytes are held back as messages are."""
+
+    async def serve(connection: ServerConnection) -> None:
+        await connection.accept()
+        connection.stall()
+        for number in range(5):
+            await connection.send(str(number))
+        await connection.send_raw(b"\x81\x03raw")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.resume)
+            await trio.lowlevel.checkpoint()
+            nursery.start_soon(connection.send, "new")
+        await connection.wait_closed()
+
+    server_block = open_memory_server(serve) if tls is None else open_test_server(serve, tls=tls)
+    with trio.fail_after(30):
+        async with server_block as server:
+            dial = server.dial if tls is None else None
+            async with connect_socket(server.url, dial=dial, ssl_context=server.ssl_context) as task:
+                came = [await task.receive() for _ in range(7)]
+    assert came == ["0", "1", "2", "3", "4", "raw", "new"]
+
+
+async def test_raw_bytes_are_delayed(autojump_clock: trio.testing.MockClock) -> None:
+    """As everything is."""
+    async with joined() as (task, connection):
+        connection.delay(5)
+        start = trio.current_time()
+        await connection.send_raw(b"\x81\x03raw")
+        assert await task.receive() == "raw"
+        assert trio.current_time() - start >= 5
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_half_close_while_something_is_sent(*, tls: bool) -> None:
+    """The direction ends all the same."""
+
+    async def serve(connection: ServerConnection) -> None:
+        await connection.accept()
+        await connection.send("enough to make the client stop reading")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.send, bytes(10**8))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            await connection.half_close()
+            nursery.cancel_scope.cancel()
+        half_closed.set()
+        await connection.wait_closed()
+
+    half_closed = trio.Event()
+
+    with trio.fail_after(30):
+        async with open_test_server(serve, tls=tls) as server:
+            async with connect_socket(
+                server.url, ssl_context=server.ssl_context, max_message_size=10**9, receive_buffer=100
+            ) as task:
+                await half_closed.wait()
+                assert await task.receive() == "enough to make the client stop reading"
+                with pytest.raises(SocketLostError):
+                    await task.receive()
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (lambda connection: connection.reject(204, body=b"x"), "with 204 takes no body"),
+        (lambda connection: connection.reject(403, {}, "hello"), "takes a body of bytes"),
+        (lambda connection: connection.reject(403, {"X": "a\r\nY: b"}), "cannot be sent; a name is a token"),
+        (lambda connection: connection.accept(header={"a b": "c"}), "cannot be sent; a name is a token"),
+        (lambda connection: connection.accept(header={"X": "€"}), "cannot be sent; a name is a token"),
+        (lambda connection: connection.close(4000, "x" * 124), "a reason of at most 123 bytes"),
+    ],
+)
+async def test_what_cannot_be_sent_is_misuse(
+    autojump_clock: trio.testing.MockClock, act: Callable[[ServerConnection], Awaitable[None]], sentence: str
+) -> None:
+    """Said before anything is sent."""
+
+    async def serve(connection: ServerConnection) -> None:
+        with pytest.raises(MisuseError, match=sentence):
+            await act(connection)
+        await connection.drop()
+
+    async with open_memory_server(serve) as server:
+        with suppress(ConnectError):
+            async with connect_socket(server.url, dial=server.dial):
+                pass

@@ -158,3 +158,126 @@ def test_the_fixtures(project: pytest.Pytester) -> None:
     result = project.runpytest_inprocess()
     result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines_random(["*ScriptError: the client did not follow the script at step 1 of 1:*"])
+
+
+def test_what_a_test_drops_or_a_fixture_owns_is_no_leak_and_what_a_fixtures_task_opens_is(
+    project: pytest.Pytester,
+) -> None:
+    """Dropped listeners detach; a task of a fixture's nursery outlives the test."""
+    project.makepyfile(
+        """
+        import pytest, trio
+        from trio_socket_task import connect_socket, open_resilient_socket, open_socket_manager
+        from trio_socket_task.testing import collect
+
+        pytestmark = [pytest.mark.trio, pytest.mark.usefixtures("no_socket_leaks")]
+
+        @pytest.fixture
+        async def background():
+            async with trio.open_nursery() as nursery:
+                yield nursery
+                nursery.cancel_scope.cancel()
+
+        @pytest.fixture
+        async def chat(socket_manager):
+            async with connect_socket("ws://fixture.test/", manager=socket_manager) as task:
+                yield task
+
+        @pytest.fixture
+        async def resilient(memory_socket_server):
+            async with open_resilient_socket("ws://a.test/", dial=memory_socket_server.dial) as socket:
+                await socket.wait_connected()
+                yield socket
+
+        async def test_dropped(chat):
+            await chat.send("hello")
+            await collect(chat.on_message(), 1)
+
+        async def test_reconnected(resilient):
+            resilient.reconnect()
+            await resilient.send("hello")
+            assert await resilient.receive() == "hello"
+
+        async def hold(manager, task_status):
+            async with connect_socket("ws://held.test/", manager=manager):
+                task_status.started()
+                await trio.sleep_forever()
+
+        async def test_leaky_task(background, socket_manager):
+            await background.start(hold, socket_manager)
+
+        async def test_leaky_task_of_the_default_manager(background, memory_socket_server):
+            async def hold(task_status):
+                async with connect_socket("ws://held.test/", dial=memory_socket_server.dial):
+                    task_status.started()
+                    await trio.sleep_forever()
+            await background.start(hold)
+
+        async def test_leaky_listener(chat):
+            global kept
+            kept = chat.on_message()
+
+        async def test_leaky_close(socket_manager):
+            task = socket_manager.connect_socket("ws://closing.test/")
+            await task.wait_open()
+            task.close()
+        """
+    )
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(passed=2, failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*1 x the socket to ws://held.test/ and its task, in a block that lives on*",
+            "*1 x the socket to ws://held.test/ and its task, in a block that lives on*",
+            "*1 x a listener on_message() of the socket to ws://fixture.test/*",
+            "*ws://closing.test/ and its task, which is still closing: `await task.aclose()`, in a manager*",
+        ]
+    )
+
+
+def test_a_test_that_fails_or_skips_owes_no_script(project: pytest.Pytester) -> None:
+    """Its own outcome is the only one."""
+    project.makepyfile(
+        """
+        import pytest
+        from trio_socket_task.testing import Script
+
+        pytestmark = pytest.mark.trio
+
+        async def test_skipped(memory_socket_server):
+            memory_socket_server.handler = Script().expect("this")
+            pytest.skip("not today")
+
+        async def test_failed(memory_socket_server):
+            memory_socket_server.handler = Script().expect("this")
+            assert False, "a reason of its own"
+        """
+    )
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(skipped=1, failed=1)
+    assert "ScriptError" not in result.stdout.str()
+
+
+def test_a_test_on_another_loop_is_left_alone(project: pytest.Pytester) -> None:
+    """An autouse fixture meets them all."""
+    project.makeconftest(
+        """
+        import asyncio
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_pyfunc_call(pyfuncitem):
+            asyncio.run(pyfuncitem.obj())
+            return True
+        """
+    )
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.usefixtures("no_socket_leaks")
+        async def test_on_asyncio():
+            pass
+        """
+    )
+    project.runpytest_inprocess("-p", "no:trio").assert_outcomes(passed=1)

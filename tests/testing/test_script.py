@@ -241,3 +241,41 @@ async def test_each_connection_plays_it_from_the_start(autojump_clock: trio.test
         for _ in range(2):
             async with connect_socket(server.url, dial=server.dial) as task:
                 assert await task.receive() == "hello"
+
+
+@pytest.mark.parametrize("step", [Script.stall, Script.drop, Script.half_close, lambda script: script.close(4000)])
+async def test_a_client_that_leaves_before_a_fault(
+    autojump_clock: trio.testing.MockClock, step: Callable[[Script], Script]
+) -> None:
+    """Has not followed the script, which says so with the story."""
+    script = step(Script().expect("a").sleep(5))
+    with pytest.raises(ScriptError, match=r"(?s)step 3 of 3.*the client closes with 3001 'on its own'"):
+        async with open_memory_server(script) as server:
+            async with connect_socket(server.url, dial=server.dial) as task:
+                await task.send("a")
+                await task.aclose(3001, "on its own")
+                await trio.sleep(10)
+
+
+async def test_what_a_stalled_server_does_not_see_is_not_judged(autojump_clock: trio.testing.MockClock) -> None:
+    """A half-open link: what the client says into it is lost."""
+    async with open_memory_server(Script().expect("a").stall()) as server:
+        async with connect_socket(server.url, dial=server.dial, close_timeout=1) as task:
+            await task.send("a")
+            await trio.sleep(1)
+            await task.send("b")
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda script: script.sleep("5"),
+        lambda script: script.sleep(-1),
+        lambda script: script.delay(float("inf")),
+        lambda script: script.expect(trio.sleep),
+    ],
+)
+def test_bad_steps_are_misuse(add: Callable[[Script], Script]) -> None:
+    """When the script is written, not when it is played."""
+    with pytest.raises(MisuseError, match=r"takes a (number of seconds|plain function)"):
+        add(Script())

@@ -93,7 +93,7 @@ class Connection:
                 await self._manager._room.park()
                 self._states.enter(ConnectionState.CONNECTING, failures=failures)
             else:
-                member.has_block = True
+                member.nursery = trio.lowlevel.current_task().parent_nursery  # that of the block
                 return member
 
     async def _use(self, member: Member) -> Attempt:

@@ -95,5 +95,10 @@ async def wait_all_delivered(manager: SocketManager, *, within: float = 5.0) -> 
                 nursery.start_soon(ping, task)
         await wait_all_tasks_blocked()
         return
+    unread = [task for task in waiting if task._driver.listeners.full]
+    if unread:
+        raise AssertionError(
+            f"not all was delivered within {within:g} s, because nobody reads {unread}; read, or close"
+        )
     who = ", ".join(repr(task) for task in waiting) or "some task that never waits"
     raise AssertionError(f"not all was delivered within {within:g} s; this does not answer: {who}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,10 @@ from ._misuse import MisuseError, ScriptError
 
 _STATUS_FROM, _STATUS_TO = 200, 599  # RFC 7231 section 6; 1xx would not be the answer
 _CODE_FROM, _CODE_TO = 1000, 4999
+_WITHOUT_BODY = (204, 304)  # RFC 7230 section 3.3
+_MAX_REASON = 123  # RFC 6455 section 5.5, less two bytes for the code
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NEVER_SENT = (1005, 1006, 1015)  # RFC 6455 section 7.4.1
 
 
@@ -89,6 +94,10 @@ class ServerConnection:
         """
         if not isinstance(status, int) or not _STATUS_FROM <= status <= _STATUS_TO:
             raise MisuseError(f"reject() takes a status from {_STATUS_FROM} to {_STATUS_TO}, not {status!r}")
+        if not isinstance(body, bytes) or (body and status in _WITHOUT_BODY):
+            raise MisuseError(
+                f"reject() with {status} takes {'no body' if status in _WITHOUT_BODY else 'a body of bytes'}"
+            )
         self._begin_answer()
         with _departures():
             await self._request.reject(status, extra_headers=_fields(header), body=body)
@@ -154,6 +163,10 @@ class ServerConnection:
         """
         if not isinstance(code, int) or not _CODE_FROM <= code <= _CODE_TO or code in _NEVER_SENT:
             raise MisuseError(f"close() takes a code that may be sent, not {code!r}; send_raw() can send any")
+        if len(reason.encode()) > _MAX_REASON:
+            raise MisuseError(
+                f"close() takes a reason of at most {_MAX_REASON} bytes of UTF-8; send_raw() can send any"
+            )
         if self._line.keeps_open or not self._line.answers:
             raise MisuseError("close() after stall() or never_answer_close() is not seen by the client; resume() first")
         self._check_can_send("close")
@@ -224,12 +237,12 @@ class ServerConnection:
 
     async def resume(self) -> None:
         """End a stall; what was held back goes out. If this is cancelled, a part of it may have gone out."""
-        await self._line.resume()
+        with _departures():
+            await self._line.resume()
 
     def delay(self, seconds: float) -> None:
         """Let everything that is sent from now on wait for so long first."""
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-            raise MisuseError(f"delay() takes a number of seconds, not {seconds!r}")
+        check_seconds("delay", seconds)
         self._check_alive("delay")
         self._line.delay = seconds
 
@@ -262,21 +275,37 @@ class ServerConnection:
         """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"data must be bytes, not {type(data).__name__}")
-        self._check_alive("send_raw")
         self._check_can_send("send_raw")
         self._spoiled = True
-        await self._line.send_raw(data)
+        with _departures():
+            await self._line.send_raw(data)
+
+
+def check_seconds(what: str, seconds: float) -> float:
+    """Check an argument.
+
+    Raises:
+        MisuseError: It is no number of seconds.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise MisuseError(f"{what}() takes a number of seconds, not {seconds!r}")
+    return seconds
 
 
 @contextmanager
 def _departures() -> Iterator[None]:
     try:
         yield
-    except ConnectionClosed:
+    except (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
         raise ClientGoneError("the client is gone") from None
 
 
 def _fields(header: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
+    for name, value in (header or {}).items():
+        if not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+            raise MisuseError(
+                f"the field {name!r}: {value!r} cannot be sent; a name is a token, a value one line of Latin-1"
+            )
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in (header or {}).items()]
 
 

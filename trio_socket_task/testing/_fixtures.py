@@ -5,14 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+import trio
 
 from trio_socket_task._manager import SocketManager, open_socket_manager
 from trio_socket_task.miniprogram import MiniProgram, open_mini_program
 
 from ._leaks import LeakWatch
 from ._server import SocketServer, open_memory_server, open_test_server
+
+_SURROUNDING = {"no_socket_leaks", "socket_server", "memory_socket_server"}
+_FAILED = pytest.StashKey[bool]()
+"""Whether the test's own function has raised."""
 
 
 @pytest.fixture
@@ -22,38 +28,57 @@ def no_socket_leaks() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Let the check surround the test's own function: after all fixtures are set up, before any is torn down."""
-    if isinstance(item, pytest.Function) and "no_socket_leaks" in item.fixturenames:
-        item.obj = _watched(item.obj)
+    """Let the checks surround the test's own function: after all fixtures are set up, before any is torn down."""
+    if isinstance(item, pytest.Function) and not _SURROUNDING.isdisjoint(item.fixturenames):
+        item.obj = _surrounded(item)
     return (yield)
 
 
-def _watched(function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _surrounded(item: pytest.Function) -> Callable[..., Awaitable[None]]:
     """Surround an async test; Hypothesis calls its own many times with fixtures that no server survives."""
+    function: Callable[..., Awaitable[None]] = item.obj
     if not inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
         return function
 
     @functools.wraps(function)
-    async def watched(*arguments: object, **fixtures: object) -> None:
-        watch = LeakWatch()
-        await function(*arguments, **fixtures)
-        watch.check()
+    async def surrounded(*arguments: object, **fixtures: object) -> None:
+        watches = "no_socket_leaks" in item.fixturenames and trio.lowlevel.in_trio_run()
+        watch = LeakWatch() if watches else None
+        try:
+            await function(*arguments, **fixtures)
+        except BaseException:
+            item.stash[_FAILED] = True
+            raise
+        if watch is not None:
+            await watch.check()
 
-    return watched
+    return surrounded
+
+
+@contextmanager
+def _excused(request: pytest.FixtureRequest, server: SocketServer) -> Iterator[SocketServer]:
+    """Give a server that asks for no script to be played where the test itself has failed, or was skipped."""
+    try:
+        yield server
+    finally:
+        if request.node.stash.get(_FAILED, False):
+            server._asks_for_scripts = False
 
 
 @pytest.fixture
-async def socket_server() -> AsyncIterator[SocketServer]:
+async def socket_server(request: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
     """Give a WebSocket server on a free loopback port; it echoes, until its ``handler`` is changed."""
     async with open_test_server() as server:
-        yield server
+        with _excused(request, server):
+            yield server
 
 
 @pytest.fixture
-async def memory_socket_server() -> AsyncIterator[SocketServer]:
+async def memory_socket_server(request: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
     """Give a WebSocket server in memory; it echoes, until its ``handler`` is changed."""
     async with open_memory_server() as server:
-        yield server
+        with _excused(request, server):
+            yield server
 
 
 @pytest.fixture

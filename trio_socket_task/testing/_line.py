@@ -65,25 +65,28 @@ class Line(trio.abc.Stream):
     async def resume(self) -> None:
         """Read and send again; what was held back goes out."""
         self.read_on()
-        held, self._held = self._held, None
-        for data in held or ():
-            await self.send_raw(data)
+        while self._held:
+            await self._write(self._held.pop(0))  # what is sent meanwhile is held back behind it
+        self._held = None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send one frame, or the response of the handshake, as trio-websocket does."""
-        if self.delay:
-            await trio.sleep(self.delay)
         if self.keeps_open and data[:1] == bytes((_CLOSE_FRAME,)):
             return
         if self.garbles and data:
             data = bytes((data[0] | _RESERVED_BITS,)) + bytes(data[1:])
+        await self.send_raw(data)
+
+    async def send_raw(self, data: bytes | bytearray | memoryview) -> None:
+        """Send these bytes, late or not at all where that was asked for."""
+        if self.delay:
+            await trio.sleep(self.delay)
         if self._held is None:
-            await self.send_raw(data)
+            await self._write(data)
         else:
             self._held.append(bytes(data))
 
-    async def send_raw(self, data: bytes | bytearray | memoryview) -> None:
-        """Send what it says."""
+    async def _write(self, data: bytes | bytearray | memoryview) -> None:
         async with self._turn:
             await self._stream.send_all(data)
 
@@ -131,4 +134,8 @@ class Line(trio.abc.Stream):
 
     async def half_close(self) -> None:
         """End the direction to the client, without a word of WebSocket or TLS."""
-        await self._transport.send_eof()
+        if isinstance(self._transport, MemoryEnd):
+            await self._transport.send_eof()
+        else:  # also while something is being sent
+            self._transport.socket.shutdown(trio.socket.SHUT_WR)
+            await trio.lowlevel.checkpoint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Self, final
 import attrs
 import trio
 
-from ._connection import ServerConnection
+from ._connection import ServerConnection, check_seconds
 from ._misuse import MisuseError, ScriptError
 
 Expected = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[str | bytes], bool]
@@ -69,6 +70,8 @@ class Script:
         """Wait for a message of the client, at most so many seconds, and compare it."""
         if not isinstance(data, str | bytes | re.Pattern) and not callable(data):
             raise MisuseError(f"expect() takes str, bytes, a pattern or a function, not {data!r}")
+        if inspect.iscoroutinefunction(data):
+            raise MisuseError(f"expect() takes a plain function, and {data!r} is async")
         return self._add(f"expect {_words(data)}", partial(_expect, expected=data, within=within))
 
     def expect_close(self, code: int = 1000, reason: str | None = None, *, within: float = 60.0) -> Self:
@@ -85,11 +88,11 @@ class Script:
 
     def close(self, code: int = 1000, reason: str = "") -> Self:
         """Close the connection."""
-        return self._add(f"close with {code} {reason!r}", lambda connection: connection.close(code, reason), ends=True)
+        return self._add(f"close with {code} {reason!r}", partial(_close, code=code, reason=reason), ends=True)
 
     def sleep(self, seconds: float) -> Self:
         """Let time pass after the handshake: virtual under a test's clock. `delay` slows the handshake."""
-        return self._add(f"sleep {seconds:g} s", partial(_sleep, seconds))
+        return self._add(f"sleep {check_seconds('sleep', seconds):g} s", partial(_sleep, seconds))
 
     def stall(self, *, reading: bool = True, answering: bool = True) -> Self:
         """Stop reading, or answering, or both."""
@@ -101,7 +104,7 @@ class Script:
 
     def delay(self, seconds: float) -> Self:
         """Let everything that is sent from here on wait first; for a handshake that never ends, `stall`."""
-        return self._fault(f"delay {seconds:g} s", lambda connection: connection.delay(seconds))
+        return self._fault(f"delay {check_seconds('delay', seconds):g} s", lambda connection: connection.delay(seconds))
 
     def never_answer_close(self) -> Self:
         """Answer no Close frame."""
@@ -113,11 +116,11 @@ class Script:
 
     def drop(self) -> Self:
         """Reset the connection."""
-        return self._add("drop", ServerConnection.drop, ends=True)
+        return self._add("drop", partial(_while_there, ServerConnection.drop), ends=True)
 
     def half_close(self) -> Self:
         """End the direction to the client."""
-        return self._add("half-close", ServerConnection.half_close)
+        return self._add("half-close", partial(_while_there, ServerConnection.half_close))
 
     def _add(self, words: str, act: _Act, *, ends: bool = False) -> Self:
         if self._played:
@@ -133,7 +136,7 @@ class Script:
         async def act(connection: ServerConnection) -> None:
             set_fault(connection)
 
-        return self._add(words, act)
+        return self._add(words, partial(_while_there, act))
 
     # Playing
 
@@ -184,8 +187,9 @@ class Script:
 
     def _tell(self, number: int, expected: str, came: str) -> str:
         difference = "\n".join(line.rstrip("\n") for line in difflib.ndiff([expected], [came]))
+        where = "after its end" if number == len(self._steps) else f"at step {number + 1} of {len(self._steps)}"
         return (
-            f"the client did not follow the script at step {number + 1} of {len(self._steps)}:\n"
+            f"the client did not follow the script {where}:\n"
             f"{self._story(number)}\nexpected (-) and what came (+):\n{difference}"
         )
 
@@ -206,6 +210,18 @@ def _words(data: Expected) -> str:
 
 def _close_words(code: int, reason: str | None) -> str:
     return f"the client closes with {code}" + ("" if reason is None else f" {reason!r}")
+
+
+async def _while_there(act: _Act, connection: ServerConnection) -> None:
+    """Do something to a client that has not left by itself."""
+    if connection.closed:
+        connection._note_close()
+        raise trio.BrokenResourceError
+    await act(connection)
+
+
+async def _close(connection: ServerConnection, code: int, reason: str) -> None:
+    await _while_there(lambda _: connection.close(code, reason), connection)
 
 
 async def _sleep(seconds: float, connection: ServerConnection) -> None:

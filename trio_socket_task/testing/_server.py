@@ -56,6 +56,7 @@ class SocketServer:
         self._handlers: list[Handler] = []  # all that there were, the current one last
         self._failures: list[BaseException] = []
         self._ending = False
+        self._asks_for_scripts = True  # whether a script that nobody has played fails the test
         self.handler = handler
 
     @property
@@ -94,6 +95,8 @@ class SocketServer:
         Raises:
             AssertionError: It did not come within so many seconds.
         """
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise MisuseError(f"wait_connection() counts from 1, not from {number!r}")
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(within):
             while len(self.connections) < number:
@@ -215,7 +218,7 @@ class SocketServer:
             for other in self._failures[1:]:
                 self._failures[0].add_note(f"another handler raised, too: {other!r}")
             raise self._failures[0]
-        if error is None:
+        if error is None and self._asks_for_scripts:
             for connection in self.connections:
                 if connection._unfinished is not None:
                     raise connection._unfinished
@@ -238,8 +241,12 @@ class _ServerBlock:
         self._handler = handler
         self._listen = listen
         self._block = Block()
+        self._entered = False
 
     async def __aenter__(self) -> SocketServer:
+        if self._entered:
+            raise RuntimeError("a block can be entered once; open a server for each block")
+        self._entered = True
         nursery = await self._block.enter()
         self._server = SocketServer(self._handler, nursery)
         try:
