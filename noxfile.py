@@ -88,9 +88,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run fifty sockets against a hostile server, for 30 seconds unless told otherwise."""
-    install(session)
+    """Run fifty sockets against a hostile server, for 30 seconds unless told otherwise, and the dialect ten thousand."""
+    install(session, "tests")
     session.run("python", "tests/bench/soak.py", *(session.posargs or ["--seconds", "30"]))
+    session.run("pytest", "-q", "tests/miniprogram/test_task.py", "-k", "many_rounds", env={"ROUNDS": "2000"})
 
 
 @nox.session

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import socket
 import struct
 import sys
 from collections import Counter
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import attrs
 import trio
-from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_server_stream
 
 from trio_socket_task import (
     Coexist,
@@ -29,6 +27,7 @@ from trio_socket_task import (
     SocketTask,
     open_socket_manager,
 )
+from trio_socket_task.testing import ServerConnection, open_test_server
 
 SOCKETS = 50
 PAD = 2000
@@ -53,40 +52,29 @@ def message(number: int) -> bytes:
     return struct.pack(">I", number) + bytes([number % 251]) * (number * 7919 % PAD)
 
 
-async def serve(stream: trio.SocketStream, tally: Tally, dice: random.Random) -> None:
+async def serve(connection: ServerConnection, tally: Tally, dice: random.Random) -> None:
     """Serve one connection, whose fate is drawn."""
-    async with trio.open_nursery() as nursery:
-        with suppress(ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):  # the client has left
-            request = await wrap_server_stream(nursery, stream)
-            await play(request, stream, tally, dice)
-        nursery.cancel_scope.cancel()
-
-
-async def play(request: WebSocketRequest, stream: trio.SocketStream, tally: Tally, dice: random.Random) -> None:
-    """Play one fate."""
     fate = dice.choice(FATES)
     tally.fates[fate] += 1
     if fate == "refuse":
-        await request.reject(503, body=b"later")
+        await connection.reject(503, body=b"later")
         return
-    connection = await request.accept()
-    patience = dice.randrange(1, 200)
     if fate == "flood":
         for number in range(2000):
-            await connection.send_message(message(number))
-        await connection.aclose(4000, "flooded")
+            await connection.send(message(number))
+        await connection.close(4000, "flooded")
         return
+    patience = dice.randrange(1, 200)
     for number in range(patience if fate != "echo" else 10**9):
-        data = await connection.get_message()
+        data = await connection.receive()
         assert data == message(number), "a message came damaged, twice, or out of order"
-        await connection.send_message(data)
+        await connection.send(data)
     if fate == "stall":
         await trio.sleep(dice.random())
     if fate == "drop":
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await stream.aclose()
+        await connection.drop()
     else:
-        await connection.aclose(4000 + patience % 900, fate)
+        await connection.close(4000 + patience % 900, fate)
 
 
 async def talk(task: SocketTask, tally: Tally, dice: random.Random) -> None:
@@ -147,17 +135,14 @@ async def soak(seconds: float, seed: int) -> int:
     tally = Tally()
     dice = random.Random(seed)  # noqa: S311 (not for secrets)
     before = descriptors(), trio.lowlevel.current_statistics().tasks_living
-    async with trio.open_nursery() as nursery:
-        serve_one = partial(serve, tally=tally, dice=dice)
-        listeners = await nursery.start(partial(trio.serve_tcp, serve_one, 0, host="127.0.0.1"))
-        url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"
+    async with open_test_server(partial(serve, tally=tally, dice=dice)) as server:
         async with open_socket_manager(Coexist(SOCKETS)) as manager:
             with trio.move_on_after(seconds):
                 async with trio.open_nursery() as clients:
                     for _ in range(SOCKETS):
-                        clients.start_soon(client, manager, url, tally, dice)
+                        clients.start_soon(client, manager, server.url, tally, dice)
         assert manager.sockets == ()
-        nursery.cancel_scope.cancel()
+        server.connections.clear()
     after = descriptors(), trio.lowlevel.current_statistics().tasks_living
     print(f"connections {tally.connections}, fates {dict(tally.fates)}")
     print(f"sent {tally.sent}, received {tally.received}, lost {tally.lost}")
