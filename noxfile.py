@@ -88,7 +88,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run fifty sockets against a hostile server, for 30 seconds unless told otherwise, and the dialect ten thousand."""
+    """Run fifty sockets against a hostile server for 30 seconds, or as told, and ten thousand through the dialect."""
     install(session, "tests")
     session.run("python", "tests/bench/soak.py", *(session.posargs or ["--seconds", "30"]))
     session.run("pytest", "-q", "tests/miniprogram/test_task.py", "-k", "many_rounds", env={"ROUNDS": "2000"})

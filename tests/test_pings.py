@@ -27,6 +27,34 @@ async def test_a_pong_answers_the_pings_before_it_too() -> None:
     assert [ping.settled.is_set() for ping in (one, two, three)] == [True, True, False]
 
 
+async def test_a_ping_in_order_is_not_answered_by_one_that_overtook_it() -> None:
+    """But it answers those that went ahead of it: a peer may answer the latest of all only."""
+    pings = Pings()
+    ahead, in_order, later = pings.start(), pings.start(in_order=True), pings.start()
+    pings.answer(later.payload)
+    assert [ping.settled.is_set() for ping in (ahead, in_order, later)] == [True, False, True]
+    ahead, after = pings.start(), pings.start(in_order=True)
+    later = pings.start()
+    pings.answer(after.payload)
+    assert [ping.settled.is_set() for ping in (in_order, ahead, after, later)] == [True, True, True, False]
+    pings.end()
+    assert after.rtt is not None
+    assert later.rtt is None
+
+
+async def test_the_reply_to_a_heartbeats_message() -> None:
+    """The latest that was asked for; one that nobody asked for means nothing."""
+    pings = Pings()
+    pings.reply()
+    asked = pings.ask(b"frame")
+    pings.reply()
+    assert asked.rtt is not None
+    unanswered = pings.ask(b"frame")
+    pings.end()
+    assert unanswered.settled.is_set()
+    assert unanswered.rtt is None
+
+
 async def test_a_pong_nobody_asked_for_means_nothing() -> None:
     """Unsolicited pongs are allowed; so is one for a ping that was forgotten."""
     pings = Pings()

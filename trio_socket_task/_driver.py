@@ -48,6 +48,10 @@ class Driver:
         """Set when the socket is open, or has ended without."""
         self.caught_up: trio.Event = trio.Event()
         """To be set, after a violation, when the program has taken all messages that came before it."""
+        self.greeted: bool = True
+        """Whether the program has had its first words with the server, so that a heartbeat may have its own."""
+        self.silent: bool = False
+        """Whether the connection was given up because the peer showed no sign of life."""
         self.no_more: bool = False
         """Whether no message can come any more."""
         self.traffic: Traffic = Traffic()
@@ -143,7 +147,8 @@ class Driver:
         )
         waiting = self.listeners.inbox.readers
         self.reading: Reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
-        self.signs: Signs = Signs(self.options, self.outgoing, self.reading, self.pings, self.traffic, self._give_up)
+        watched = self.outgoing, self.reading, self.pings, self.traffic
+        self.signs: Signs = Signs(self.options, *watched, lambda: self.greeted, self._give_up)
         self.signs.watch(nursery)
         self.listeners.open.publish(OpenEvent(connection.header))
         self.settled.set()
@@ -276,6 +281,8 @@ class Driver:
 
     def _deliver(self, messages: list[Message]) -> None:
         messages = self.signs.without_replies(messages)
+        if not messages:
+            return
         self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full
@@ -331,5 +338,6 @@ class Driver:
 
     def _give_up(self, why: str) -> None:
         """End a connection that shows no sign of life."""
+        self.silent = True
         self._lose(why)
         self._drop()

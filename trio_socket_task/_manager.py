@@ -19,7 +19,7 @@ from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask
-from ._traffic import NO_STATISTICS, add
+from ._traffic import NO_STATISTICS, add, settle
 from ._url import Address, check_url
 
 _T = TypeVar("_T")
@@ -133,7 +133,7 @@ class SocketManager:
     def _free(self, member: Member) -> None:
         self._members.remove(member)
         self._room.unpark_all()
-        self._gone = add(self._gone, member.task.statistics())
+        self._gone = add(self._gone, settle(member.task.statistics()))
 
     def _bind(self) -> None:
         """Let the global listeners listen to the current socket; they stay with one until it has closed."""

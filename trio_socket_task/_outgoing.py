@@ -70,6 +70,14 @@ class Outgoing:
             self._granted = True
             self.room.unpark()
 
+    async def use_room(self, use: Callable[[], None]) -> None:
+        """Wait for a turn, and let `use` put as many messages as it likes, or none."""
+        if not self.has_room():
+            await self.room.park()
+            self._granted = False
+        use()
+        self._grant_room()
+
     def put_ping(self, frame: bytes) -> None:
         """Take a Ping, which goes before the messages that wait (RFC 6455 section 5.4)."""
         self._put_control(frame, self._pings)

@@ -31,6 +31,8 @@ class Pings:
 
     rtt: float | None = None
     """The latest round trip, in seconds."""
+    answered_at: float = -float("inf")
+    """When a ping was last answered (Trio's clock)."""
     _ahead: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went before the messages that waited
     _in_order: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went after them
     _asked: PendingPing | None = None  # the heartbeat's message that has no reply yet
@@ -56,12 +58,13 @@ class Pings:
     def answer(self, payload: bytes) -> None:
         """Take a pong: it answers its ping and those before, because a peer may answer the latest only.
 
-        One that nobody asked for is allowed, and means nothing.
+        A ping in order was overtaken by those that were made after it and went ahead, so these do not answer it. A pong
+        that nobody asked for is allowed, and means nothing.
         """
-        for pings in (self._ahead, self._in_order):
-            if payload in pings:
-                payloads = list(pings)
-                for answered in payloads[: payloads.index(payload) + 1]:
+        in_order = payload in self._in_order
+        if in_order or payload in self._ahead:
+            for pings in (self._ahead, self._in_order) if in_order else (self._ahead,):
+                for answered in [earlier for earlier in pings if earlier <= payload]:
                     self._settle(pings.pop(answered))
 
     def reply(self) -> None:
@@ -71,7 +74,8 @@ class Pings:
             self._asked = None
 
     def _settle(self, ping: PendingPing) -> None:
-        ping.rtt = self.rtt = trio.current_time() - ping.sent
+        self.answered_at = trio.current_time()
+        ping.rtt = self.rtt = self.answered_at - ping.sent
         ping.settled.set()
 
     def end(self) -> None:

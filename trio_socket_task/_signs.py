@@ -29,6 +29,7 @@ class Signs:
     _reading: Reading
     _pings: Pings
     _traffic: Traffic
+    _may_speak: Callable[[], bool]  # whether a heartbeat may send messages
     _on_lost: Callable[[str], None]
 
     def watch(self, nursery: trio.Nursery) -> None:
@@ -55,7 +56,7 @@ class Signs:
         return ping
 
     def _ask(self, heartbeat: Heartbeat) -> PendingPing:
-        if heartbeat.message is None:
+        if heartbeat.message is None or not self._may_speak():
             return self.ping()
         opcode = Opcode.TEXT if isinstance(heartbeat.message, str) else Opcode.BINARY
         return self._put(self._pings.ask(encode(opcode, check_data(heartbeat.message))))
@@ -80,11 +81,13 @@ class Signs:
         outgoing = self._outgoing
         while True:
             await trio.sleep(heartbeat.interval)
-            ping = self._ask(heartbeat)
+            ping, taken = self._ask(heartbeat), None
             while not ping.settled.is_set():
                 if outgoing.finished:
                     return  # a close has a deadline of its own
-                left = outgoing.progress if outgoing.holds_ping(ping.frame) else outgoing.pings_taken
+                if taken is None and not outgoing.holds_ping(ping.frame):
+                    taken = outgoing.pings_taken
+                left = outgoing.progress if taken is None else taken
                 since = max(ping.sent, left, self._reading.paused_until)
                 if trio.current_time() >= since + heartbeat.timeout:
                     answer = "pong" if heartbeat.message is None else "reply to the heartbeat's message"

@@ -45,6 +45,11 @@ class Traffic:
         self.received_at = trio.current_time()
 
 
+def settle(figures: SocketStatistics) -> SocketStatistics:
+    """Give the figures of a socket that has closed: nothing is buffered any more."""
+    return attrs.evolve(figures, send_buffered=0, receive_buffered=0)
+
+
 def add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
     """Add figures up; times of single sockets stay those of `one`."""
     return attrs.evolve(

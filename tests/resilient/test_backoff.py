@@ -12,6 +12,7 @@ def test_delays_grow_up_to_the_maximum() -> None:
     backoff = Backoff(initial=1, maximum=10)
     assert [backoff.ceiling(failures) for failures in range(6)] == [1, 2, 4, 8, 10, 10]
     assert backoff.ceiling(10**9) == 10
+    assert Backoff(factor=2.1).ceiling(1000) == 60
     assert Backoff(factor=1).ceiling(10**9) == 1
     assert Backoff(initial=60, maximum=2).ceiling(0) == 2
 
@@ -42,5 +43,8 @@ def test_delays_do_not_shrink() -> None:
     """A factor below 1 would storm the server in the end."""
     with pytest.raises(InvalidOptionsError, match="factor must be at least 1"):
         Backoff(factor=0.5)
+    for draw in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InvalidOptionsError, match="random must give numbers from 0 to 1"):
+            Backoff(random=lambda draw=draw: draw).delay(0)  # type: ignore[misc]
     with pytest.raises(InvalidOptionsError, match="random must be a function"):
         Backoff(random=3)  # type: ignore[arg-type]

@@ -81,12 +81,16 @@ def test_old_messages_expire() -> None:
 
 def test_the_oldest_that_waits_makes_room() -> None:
     """What the connection was given cannot be taken back."""
-    kept = letters(2)
+    kept = letters(4, Outbox(max_messages=4, max_bytes=45))
     kept.hand()
-    dropped = kept.drop_oldest()
-    assert dropped is not None
-    assert (dropped.data, kept.size) == ("1", 10)
-    assert kept.drop_oldest() is None
+    assert names(kept.drop_oldest(20)) == "12"
+    assert (names(kept.handed), names(kept.waiting), kept.size) == ("0", "3", 20)
+    assert names(kept.drop_oldest(1)) == ""
+    assert names(kept.drop_oldest(36)) == "", "not even all of them would be enough"
+    kept.hand()
+    full = letters(1, Outbox(max_messages=1))
+    full.hand()
+    assert names(full.drop_oldest(1)) == ""
 
 
 def test_everything_is_given_up_in_the_end() -> None:

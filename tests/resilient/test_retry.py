@@ -89,7 +89,8 @@ def test_limits() -> None:
         "3 attempts in a row have failed, the last because the server closed with 1001"
     )
     assert Retry(max_seconds=60).refusal(attempt, 1, 59) is None
-    assert "60 seconds have passed" in (Retry(max_seconds=60).refusal(attempt, 1, 60) or "")
+    assert Retry(max_seconds=60).refusal(attempt, 1, 60) is None
+    assert "max_seconds would have passed" in (Retry(max_seconds=60).refusal(attempt, 1, 61) or "")
 
 
 def test_the_decision_may_be_the_program_s() -> None:
@@ -122,6 +123,8 @@ def test_retry_after() -> None:
     assert read_retry_after(refused(503)) is None
     assert read_retry_after(refused(503, **{"Retry-After": "soon"})) is None
     assert read_retry_after(refused(503, **{"Retry-After": "-1"})) is None
+    assert read_retry_after(refused(503, **{"Retry-After": "Mon, 01 Jan 2024 00:00:00 +" + "9" * 17})) is None
+    assert read_retry_after(refused(503, **{"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"})) is None
     assert read_retry_after(RuntimeError()) is None
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 90 < (read_retry_after(refused(503, **{"Retry-After": later})) or 0) <= 100

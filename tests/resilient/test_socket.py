@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -118,7 +119,7 @@ async def test_a_policy_of_the_program_s_own_that_raises_is_the_end(autojump_clo
     async with open_memory_server(Script().drop()) as server:
         retry = Retry(decide=lambda _attempt, _failures: 1 / 0)  # type: ignore[arg-type, return-value]
         async with open_resilient_socket(server.url, dial=server.dial, retry=retry) as socket:
-            with pytest.raises(GaveUpError, match="the retry policy raised ZeroDivisionError"):
+            with pytest.raises(GaveUpError, match="the backoff or the retry policy raised ZeroDivisionError"):
                 await socket.receive()
 
 
@@ -777,3 +778,304 @@ async def test_a_fault_on_the_server_s_side_is_not_swallowed(autojump_clock: tri
         async with open_memory_server(lambda _connection: None) as server:  # type: ignore[arg-type, return-value]
             async with open_resilient_socket(server.url, dial=server.dial) as socket:
                 await socket.receive()
+
+
+@pytest.mark.parametrize("greets", [False, True])
+async def test_words_before_an_early_close_are_received(
+    autojump_clock: trio.testing.MockClock, *, greets: bool
+) -> None:
+    """Even when the close came before the program had the connection."""
+
+    async def greet(task: SocketTask) -> None:
+        await trio.sleep(1)
+
+    async with open_memory_server(Script().send("news").close(1000)) as server:
+        greeting = greet if greets else None
+        async with open_resilient_socket(server.url, dial=server.dial, on_connected=greeting) as socket:
+            assert await socket.receive() == "news"
+            with pytest.raises(trio.EndOfChannel):
+                await socket.receive()
+
+
+@pytest.mark.parametrize("where", ["target", "on_connected", "a task of on_connected"])
+async def test_it_may_be_closed_by_its_own_functions(autojump_clock: trio.testing.MockClock, where: str) -> None:
+    """They do not wait for themselves."""
+
+    async def target() -> str:
+        if where == "target":
+            await socket.aclose(4000)
+        return server.url
+
+    async def greet(task: SocketTask) -> None:
+        if where == "on_connected":
+            await socket.aclose(4000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.aclose, 4000)
+
+    with trio.fail_after(1000):
+        async with open_memory_server(echo) as server:
+            async with open_resilient_socket(target, dial=server.dial, on_connected=greet) as socket:
+                with pytest.raises(trio.EndOfChannel):
+                    await socket.receive()
+    assert socket.close_event == CloseEvent(code=4000)
+
+
+async def test_reconnect_ends_one_thing_only(autojump_clock: trio.testing.MockClock) -> None:
+    """The delay after the next failure is waited for, and what a server asks for is honoured."""
+    scripts = in_turn(Script().accept(), Script().reject(503, {"Retry-After": "30"}), hold)
+    async with open_memory_server(scripts) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket:
+            await socket.wait_connected()
+            start = trio.current_time()
+            socket.reconnect()
+            await server.wait_connection(3)
+            assert trio.current_time() - start >= 30
+
+
+async def test_reconnect_while_the_target_is_asked(autojump_clock: trio.testing.MockClock) -> None:
+    """It is asked anew; what the connection then ends with is judged as ever."""
+    asked: list[float] = []
+
+    async def target() -> str:
+        asked.append(trio.current_time())
+        if len(asked) == 1:
+            await trio.sleep_forever()
+        return "ws://a.test/"
+
+    async with open_memory_server(Script().accept().close(4001)) as server:
+        async with open_resilient_socket(target, dial=server.dial) as socket:
+            await trio.testing.wait_all_tasks_blocked()
+            socket.reconnect()
+            with pytest.raises(GaveUpError, match="4001"):
+                await socket.receive()
+    assert len(asked) == 2
+
+
+async def test_a_useful_connection_counts_though_it_was_ended_by_reconnect(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Limits and delays start over after it."""
+    scripts = in_turn(*[Script().reject(503)] * 5, hold, Script().reject(503), hold)
+    async with open_memory_server(scripts) as server:
+        async with open_resilient_socket(
+            server.url, dial=server.dial, backoff=HALF, retry=Retry(max_seconds=60)
+        ) as socket:
+            await socket.wait_connected()
+            await trio.sleep(3600)
+            socket.reconnect()
+            states = socket.on_state()
+            while (await states.receive()).delay is None:
+                pass
+            assert socket.state.delay == 0.5
+            await socket.wait_connected()
+
+
+async def test_unread_messages_of_many_connections_are_bounded(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that does not receive gets no more connections when its buffer is full, and is told."""
+
+    async def flood(connection: ServerConnection) -> None:
+        for _ in range(100):
+            await connection.send("x" * 1000)
+        await connection.drop()
+
+    async def greet(task: SocketTask) -> None:
+        await trio.sleep(1)
+
+    async with open_memory_server(flood) as server:
+        async with open_resilient_socket(
+            server.url, dial=server.dial, on_connected=greet, receive_buffer=50_000, backoff=HALF
+        ) as socket:
+            await trio.sleep(3600)
+            assert len(server.connections) < 5
+            assert socket._connection._backlog_size < 2 * 50_000 + 2**16
+            assert "go on receiving" in socket.state.why
+            assert "not connecting" in caplog.text
+            before = len(server.connections)
+            for _ in range(100):
+                await socket.receive()
+            await server.wait_connection(before + 1)
+
+
+@pytest.mark.parametrize("random", [lambda: 1 / 0, lambda: None, lambda: -1.0])
+async def test_a_backoff_that_makes_no_sense_is_the_end(
+    autojump_clock: trio.testing.MockClock, random: Callable[[], float]
+) -> None:
+    """Said by the program's own calls."""
+    async with open_memory_server(Script().drop()) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, backoff=Backoff(random=random)) as socket:
+            with pytest.raises(GaveUpError, match="the backoff or the retry policy raised"):
+                await socket.receive()
+
+
+async def test_replaced_while_it_connects(autojump_clock: trio.testing.MockClock) -> None:
+    """As when it is connected: this side has closed it."""
+    async with open_memory_server() as server, open_socket_manager(ReplacePrevious(), dial=server.dial) as manager:
+
+        async def greet(task: SocketTask) -> None:
+            await task.receive()
+
+        async with open_resilient_socket(server.url, manager=manager, on_connected=greet) as socket:
+            await server.wait_connection()
+            await trio.testing.wait_all_tasks_blocked()
+            new = manager.connect_socket(server.url)
+            with pytest.raises(trio.EndOfChannel):
+                await socket.receive()
+            with pytest.raises(SocketClosedError):
+                await socket.send("x")
+        await new.aclose()
+
+
+async def test_what_another_socket_of_the_greeting_met_is_told(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of some other channel is an error of on_connected's own."""
+
+    async def greet(task: SocketTask) -> None:
+        raise trio.EndOfChannel("of the login service")
+
+    async with open_memory_server(hold) as server:
+        retry = Retry(max_attempts=1)
+        async with open_resilient_socket(server.url, dial=server.dial, on_connected=greet, retry=retry) as socket:
+            with pytest.raises(GaveUpError, match="of the login service"):
+                await socket.receive()
+    assert "on_connected raised" in caplog.text
+
+
+async def test_waiting_until_it_is_delivered_tells_of_what_was_not(autojump_clock: trio.testing.MockClock) -> None:
+    """And of nothing else."""
+    async with open_memory_server(Script().expect("a").sleep(0.2).close(1000)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.send("a")
+            await socket.wait_delivered()
+            with pytest.raises(trio.EndOfChannel):
+                await socket.receive()
+            await socket.wait_delivered()
+    async with open_memory_server(Script().stall()) as server:
+        once = Retry(max_attempts=1)
+        async with open_resilient_socket(server.url, dial=server.dial, timeout=1, retry=once) as socket:
+            await server.wait_connection()
+            await socket.send("a")
+            with pytest.raises(GaveUpError):
+                await socket.wait_delivered()
+            with pytest.raises(GaveUpError):
+                await socket.wait_delivered()
+
+
+async def test_a_socket_that_closes_is_not_connected(autojump_clock: trio.testing.MockClock) -> None:
+    """Who waits for a connection then waits for the next."""
+
+    async def close_only(connection: ServerConnection) -> None:
+        await connection.accept()
+        if len(server.connections) == 1:
+            await connection.send_raw(b"\x88\x02\x03\xf4")  # Close 1012, and no end of the connection
+            await trio.sleep_forever()
+        await echo(connection)
+
+    async with open_memory_server(close_only) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=None, backoff=HALF) as socket:
+            await server.wait_connection()
+            await trio.sleep(1)
+            await socket.wait_connected()
+            await socket.send("x")
+            assert await socket.receive() == "x"
+
+
+async def test_the_manager_s_heartbeat_stands(autojump_clock: trio.testing.MockClock) -> None:
+    """Only where nobody says is there one of its own."""
+    async with open_memory_server() as server:
+        heartbeat = Heartbeat(interval=3)
+        async with open_socket_manager(dial=server.dial, heartbeat=heartbeat) as manager:
+            for options, expected in (({}, heartbeat), ({"heartbeat": None}, None)):
+                async with open_resilient_socket(server.url, manager=manager, **options) as socket:  # type: ignore[arg-type]
+                    await socket.wait_connected()
+                    assert socket.task is not None
+                    assert socket.task._driver.options.heartbeat == expected
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            assert socket.task is not None
+            assert socket.task._driver.options.heartbeat == Heartbeat()
+
+
+async def test_a_black_hole_is_not_useful(autojump_clock: trio.testing.MockClock) -> None:
+    """However long it takes to find out: what counts is the last sign of life."""
+    async with open_memory_server(Script().accept().stall()) as server:
+        retry = Retry(max_attempts=5)
+        async with open_resilient_socket(server.url, dial=server.dial, retry=retry) as socket:
+            with pytest.raises(GaveUpError, match="5 attempts in a row"):
+                await socket.receive()
+
+
+async def test_figures_of_connections_that_have_gone(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing is buffered in them."""
+    async with open_memory_server(in_turn(Script().accept().stall(), hold)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=None) as socket:
+            await socket.wait_connected()
+            await socket.send("x" * 100_000)
+            await socket.send("x" * 100_000)
+            socket.reconnect()
+            await server.wait_connection(2)
+            assert socket.statistics().sockets.send_buffered == 0
+
+
+async def test_a_global_listener_takes_nothing_away(autojump_clock: trio.testing.MockClock) -> None:
+    """It hears what the program receives."""
+    async with open_memory_server(Script().send("early")) as server, open_socket_manager(dial=server.dial) as manager:
+        listener = manager.on_socket_message()
+        async with open_resilient_socket(server.url, manager=manager) as socket:
+            assert await socket.receive() == "early"
+            assert (await listener.receive()).data == "early"
+        listener.close()
+
+
+async def test_an_application_s_heartbeat_waits_for_the_greeting(autojump_clock: trio.testing.MockClock) -> None:
+    """Ping frames do until then."""
+
+    async def log_in(task: SocketTask) -> None:
+        await trio.sleep(50)
+        await task.send("login")
+
+    heartbeat = Heartbeat(interval=10, message="beat", reply="beaten")
+    script = Script().expect("login").expect("beat").send("beaten")
+    async with open_memory_server(script) as server:
+        async with open_resilient_socket(
+            server.url, dial=server.dial, heartbeat=heartbeat, on_connected=log_in
+        ) as socket:
+            await socket.wait_connected()
+            await trio.sleep(15)
+
+
+async def test_replies_are_no_messages(autojump_clock: trio.testing.MockClock) -> None:
+    """For receive_timeout, as for the program."""
+
+    async def serve(connection: ServerConnection) -> None:
+        async for _ in connection:
+            await connection.send("beaten")
+
+    heartbeat = Heartbeat(interval=10, message="beat", reply="beaten")
+    async with open_memory_server(serve) as server:
+        async with connect_socket(server.url, dial=server.dial, heartbeat=heartbeat, receive_timeout=30) as task:
+            with pytest.raises(SocketLostError, match="no message within 30 seconds"):
+                await task.receive()
+
+
+async def test_the_program_s_own_pings_do_not_hide_a_dead_link(autojump_clock: trio.testing.MockClock) -> None:
+    """The heartbeat's deadline is its own."""
+    async with open_memory_server(Script().accept().stall()) as server:
+        heartbeat = Heartbeat(interval=10, timeout=5)
+        async with connect_socket(server.url, dial=server.dial, heartbeat=heartbeat) as task:
+            await task.send("x" * 200_000)
+
+            async def ping() -> None:
+                with suppress(SocketLostError):
+                    while True:
+                        with trio.move_on_after(3):
+                            await task.ping()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ping)
+                with pytest.raises(SocketLostError, match="no pong"):
+                    await task.receive()
+                nursery.cancel_scope.cancel()
+            assert trio.current_time() < 40

@@ -11,8 +11,6 @@ import attrs
 from trio_socket_task._errors import InvalidOptionsError
 from trio_socket_task._options import check_positive
 
-_MOST_DOUBLINGS = 1000  # further powers are past every cap, and past what a float holds
-
 
 @final
 @attrs.frozen(kw_only=True)
@@ -59,9 +57,10 @@ class Backoff:
 
     def ceiling(self, failures: int) -> float:
         """Give the seconds that the delay takes at most after so many failures in a row before the latest."""
-        if self.factor ** min(failures, _MOST_DOUBLINGS) >= self.maximum / self.initial:
+        try:
+            return min(self.maximum, self.initial * float(self.factor) ** failures)
+        except OverflowError:
             return self.maximum
-        return self.initial * self.factor**failures
 
     def delay(self, failures: int, retry_after: float | None = None) -> float:
         """Give the seconds to wait: from nothing to `ceiling`, and on top of what the server asked for.
@@ -69,5 +68,11 @@ class Backoff:
         Args:
             failures: How many attempts in a row had failed before the latest.
             retry_after: Seconds that the server asked to wait.
+
+        Raises:
+            InvalidOptionsError: `random` gave something else than a number from 0 to 1.
         """
-        return min(retry_after or 0.0, self.longest_retry_after) + self.random() * self.ceiling(failures)
+        draw = self.random()
+        if not 0 <= draw <= 1:
+            raise InvalidOptionsError("random", draw, "must give numbers from 0 to 1")
+        return min(retry_after or 0.0, self.longest_retry_after) + draw * self.ceiling(failures)

@@ -13,11 +13,12 @@ import trio
 from trio_socket_task._driver import Driver
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent
+from trio_socket_task._listeners import MESSAGE_OVERHEAD
 from trio_socket_task._manager import Member, SocketManager
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
-from trio_socket_task._traffic import NO_STATISTICS, add
+from trio_socket_task._traffic import NO_STATISTICS, add, settle
 
 from ._delivery import Delivery
 from ._mail import Mail
@@ -25,6 +26,9 @@ from ._plan import OnConnected, Plan
 from ._reports import ConnectionState
 from ._retry import read_retry_after
 from ._states import States
+
+_ENDS = (SocketLostError, SocketClosedError, trio.EndOfChannel)
+"""What calls raise that meet the end of their connection."""
 
 _logger = logging.getLogger("trio_socket_task")
 
@@ -57,22 +61,28 @@ class Connection:
         self._search = trio.CancelScope()  # for a URL, and for room in the manager
         self._closing: tuple[int, str] | None = None
         self._close_call = trio.Event()
+        self._backlog_size = 0
+        self._was_read = trio.lowlevel.ParkingLot()
 
     async def attempt(self, failures: int) -> Attempt:
         """Connect, serve the connection to its end, and say how it went."""
         self.hurried = self._aborted = False
         self._search = trio.CancelScope()
-        self._states.enter(ConnectionState.CONNECTING, failures=failures)
         member = None
         try:
             with self._search:
+                await self._wait_until_read(failures)
+                self._states.enter(ConnectionState.CONNECTING, failures=failures)
                 self.url, options = await self._plan.aim()
                 member = await self._join(self.url, options, failures)
         except Exception as error:
             _logger.warning("no attempt to connect could be made", exc_info=True)
             return Attempt(url=self.url, error=error)
         if member is None:
-            return Attempt(url=self.url)  # this side closes
+            return Attempt(url=self.url)  # this side closes, or begins anew
+        member.driver.greeted = False
+        member.driver.listeners.claim_inbox()
+        member.driver.listeners.inbox.limit = max(1, self._plan.receive_buffer - self._backlog_size)
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.start_soon(member.driver.run)
             self._driver = member.driver
@@ -81,6 +91,22 @@ class Connection:
             finally:
                 self._driver = None
                 member.driver.abort()
+
+    async def _wait_until_read(self, failures: int) -> None:
+        """Wait until the program has received enough, so that connection after connection does not fill the memory."""
+        if self._backlog_size >= self._plan.receive_buffer:
+            why = f"{self._backlog_size} bytes of the connections before are not received; go on receiving"
+            _logger.warning("not connecting: %s", why)
+            self._states.enter(ConnectionState.WAITING, failures=failures, why=why)
+            await self._was_read.park()
+
+    def take_old(self) -> str | bytes:
+        """Give the oldest message of connections that have ended."""
+        data, size = self.backlog.popleft()
+        self._backlog_size -= size + MESSAGE_OVERHEAD
+        if self._backlog_size <= self._plan.receive_buffer // 2:
+            self._was_read.unpark_all()
+        return data
 
     async def _join(self, url: str, options: ConnectOptions, failures: int) -> Member:
         """Join the manager, as soon as it has room."""
@@ -100,17 +126,16 @@ class Connection:
         """Let the program use a connection, and say how it went."""
         driver, connected_for = member.driver, 0.0
         error = await self._open(member)
-        if error is None and driver.life.ready_state is ReadyState.OPEN:
-            started = trio.current_time()
-            await self._serve(member)
-            connected_for = trio.current_time() - started
-        elif error is not None:
+        if error is None:
+            connected_for = await self._serve(member)
+        elif driver.life.ready_state is not ReadyState.OPEN and isinstance(error, _ENDS):
+            error = driver.life.error  # none where the server has closed: then the close event tells
+        else:
             self._abort(driver)
         self.close_event = await driver.wait_closed()
-        self.gone = add(self.gone, member.task.statistics())
+        self.gone = add(self.gone, settle(member.task.statistics()))
         self.closed_here = self.close_event if driver.life.requested is not None and not self._aborted else None
-        if error is None or isinstance(error, SocketLostError | SocketClosedError | trio.EndOfChannel):
-            error = driver.life.error  # none where the server has closed: then the close event tells
+        error = error or driver.life.error
         return Attempt(
             url=self.url,
             connected_for=connected_for,
@@ -133,25 +158,33 @@ class Connection:
             _logger.exception("on_connected raised")
             return error
 
-    async def _serve(self, member: Member) -> None:
-        """Let the program use an open connection until it has ended."""
+    async def _serve(self, member: Member) -> float:
+        """Let the program use a connection until it has ended, and give for how many seconds that was alive."""
         driver, inbox = member.driver, member.driver.listeners.inbox
         delivery = Delivery(member.task, self._mail.letters, self._mail.on_progress)
-        driver.listeners.claim_inbox()
+        driver.greeted = True
+        driver.listeners.claim_inbox()  # again, should on_connected have listened to messages
+        inbox.limit = driver.options.receive_buffer
         inbox.put_first(list(self.backlog))
         self.backlog.clear()
+        self._backlog_size = 0
         self.task = member.task
-        self._mail.begin_connection(delivery)
-        self._states.enter(ConnectionState.CONNECTED)
+        started = trio.current_time()
+        if driver.life.ready_state is ReadyState.OPEN:
+            self._mail.begin_connection(delivery)
+            self._states.enter(ConnectionState.CONNECTED)
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.start_soon(delivery.pump)
             nursery.start_soon(delivery.ask)
             nursery.start_soon(self._close_when_asked, driver, delivery)
             await driver.wait_closed()
             nursery.cancel_scope.cancel()
+        ended = max(driver.traffic.received_at, driver.pings.answered_at) if driver.silent else trio.current_time()
         self.task = None
+        self._backlog_size = inbox.size
         self.backlog.extend(inbox.clear())
         self._mail.end_connection()
+        return max(0.0, ended - started)
 
     async def _close_when_asked(self, driver: Driver, delivery: Delivery) -> None:
         await self._close_call.wait()
@@ -160,7 +193,7 @@ class Connection:
         self._close(driver)
 
     def _close(self, driver: Driver) -> None:
-        if self._closing is not None:
+        if self._closing is not None and driver.life.requested is None:
             self._aborted = True
             driver.close(*self._closing)
 
@@ -180,12 +213,14 @@ class Connection:
             self._abort(self._driver)
 
     def hurry(self) -> None:
-        """End the connection at once, so that the next attempt begins."""
+        """End the connection, or the search for one, at once, so that the next attempt begins."""
         self.hurried = True
         self.abort()
+        if self._driver is None:
+            self._search.cancel()
 
     def _abort(self, driver: Driver) -> None:
-        self._aborted = True
+        self._aborted |= driver.life.requested is None
         driver.abort()
 
 
@@ -198,7 +233,7 @@ async def _greet(on_connected: OnConnected, member: Member) -> Exception | None:
             await _begin(on_connected, member.task)
         except Exception as error:
             failure = error
-            if not isinstance(error, SocketTaskError | trio.EndOfChannel):
+            if member.driver.life.ready_state is ReadyState.OPEN or not isinstance(error, _ENDS):
                 _logger.exception("on_connected raised, so this attempt to connect has failed")
         nursery.cancel_scope.cancel()
     return failure

@@ -40,6 +40,7 @@ class Keeper:
         self._history: deque[Attempt] = deque(maxlen=_HISTORY)
         self._pause = trio.CancelScope()
         self._ended = trio.Event()
+        self._task: trio.lowlevel.Task | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -47,9 +48,15 @@ class Keeper:
 
         It is shielded, as `Driver.run` is, and never raises what the network or the program's own functions did.
         """
+        self._task = trio.lowlevel.current_task()
+        max_age = self._mail.letters.limits.max_age
         try:
             with trio.CancelScope(shield=True):
-                await self._keep()
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    if max_age is not None:
+                        nursery.start_soon(self._mail.expire_in_time, max_age)
+                    await self._keep()
+                    nursery.cancel_scope.cancel()
         finally:
             why = "this side closed it" if self.error is None else self.error.why
             self.states.enter(ConnectionState.STOPPED, why=why)
@@ -61,35 +68,33 @@ class Keeper:
         while self._requested is None:
             self.attempts += 1
             attempt = await self.connection.attempt(failures)
-            if self._requested is not None or self.connection.hurried:
-                continue
-            if self.connection.closed_here is not None:  # by the manager, or by who was given the SocketTask
-                self._requested = self.connection.closed_here
-                continue
+            if self._requested is None and self.connection.closed_here is not None:
+                self._requested = self.connection.closed_here  # by the manager, or by who was given the SocketTask
             if attempt.connected_for >= self._plan.backoff.useful_after:
                 failures, useful_at = 0, trio.current_time()
                 self._history.clear()
+            if self._requested is not None or self.connection.hurried:
+                continue
             self._history.append(attempt)
             failures += 1
-            why = self._judge(attempt, failures, trio.current_time() - useful_at)
+            delay, why = self._judge(attempt, failures, trio.current_time() - useful_at)
             if why is not None:
                 self.error = GaveUpError(why, tuple(self._history))
                 self.error.__cause__ = attempt.error
                 return
-            delay = self._plan.backoff.delay(failures - 1, attempt.retry_after)
             self.states.enter(ConnectionState.WAITING, failures=failures, delay=delay, why=describe(attempt))
-            with self._pause:
+            with trio.CancelScope() as self._pause:
                 await trio.sleep(delay)
-            self._pause = trio.CancelScope()
 
-    def _judge(self, attempt: Attempt, failures: int, seconds: float) -> str | None:
-        """Say why there is to be no other attempt."""
+    def _judge(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
+        """Give the delay before the next attempt, and why there is to be none."""
         if self._manager._ended:
-            return "its manager's block has ended"
+            return 0.0, "its manager's block has ended"
         try:
-            return self._plan.retry.refusal(attempt, failures, seconds)
-        except Exception as error:  # noqa: BLE001 (the program's own function)
-            return f"the retry policy raised {error!r} about this: {describe(attempt)}"
+            delay = self._plan.backoff.delay(failures - 1, attempt.retry_after)
+            return delay, self._plan.retry.refusal(attempt, failures, seconds + delay)
+        except Exception as error:  # noqa: BLE001 (of the program's own functions)
+            return 0.0, f"the backoff or the retry policy raised {error!r} about this: {describe(attempt)}"
 
     # What the handle needs
 
@@ -113,8 +118,14 @@ class Keeper:
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
-        """Close and wait until it has stopped; when cancelled, by force."""
+        """Close and wait until it has stopped; when cancelled, by force.
+
+        Called from the program's own target or ``on_connected``, which are waited for themselves, it does not wait.
+        """
         self.close(code, reason)
+        if self._is_waited_for():
+            await trio.lowlevel.checkpoint()
+            return
         try:
             await self._ended.wait()
         except BaseException:
@@ -122,6 +133,13 @@ class Keeper:
             with trio.CancelScope(shield=True):
                 await self._ended.wait()
             raise
+
+    def _is_waited_for(self) -> bool:
+        """Whether this is called by what the keeper's own task is running."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self._task:
+            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+        return task is not None
 
     @property
     def close_event(self) -> CloseEvent | None:

@@ -9,7 +9,7 @@ from typing import Literal, final
 import trio
 
 from trio_socket_task._errors import OutboxFullError
-from trio_socket_task._listeners import FACTS_KEPT, Listener, Mailbox, Topic
+from trio_socket_task._listeners import MESSAGE_OVERHEAD, Listener, Mailbox, Topic
 
 from ._delivery import Delivery
 from ._outbox import Letter, Letters, Outbox
@@ -28,6 +28,10 @@ class Mail:
         """The present connection's."""
         self.undelivered: int = 0
         """How many messages were given up."""
+        self.queue: trio.StrictFIFOLock = trio.StrictFIFOLock()
+        """Senders that wait for room, in order."""
+        self.abandoned: bool = False
+        """Whether something was left when the socket stopped."""
         self.moved: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         """Those who wait for the outbox to become emptier."""
         self._topic: Topic[UndeliveredEvent] = Topic(once=False)
@@ -51,20 +55,26 @@ class Mail:
         rule = self.letters.limits.when_full
         if rule == "refuse":
             raise OutboxFullError(len(self.letters), self.letters.size)
-        while rule == "drop_oldest" and (dropped := self.letters.drop_oldest()) is not None:
-            self._report([dropped], "dropped")
-            if self.letters.has_room(size):
-                return True
-        return False
+        if rule == "drop_oldest":
+            self._report(self.letters.drop_oldest(size), "dropped")
+        return self.letters.has_room(size)
 
     def expire(self) -> None:
         """Give up what has waited for too long."""
-        self._report(self.letters.expire(trio.current_time()), "expired")
+        expired = self.letters.expire(trio.current_time())
+        if expired:
+            self._report(expired, "expired")
+            self.on_progress()
+
+    async def expire_in_time(self, max_age: float) -> None:
+        """Give up what has waited for too long, as soon as it has, for ever."""
+        while True:
+            await trio.sleep_until(min(self.letters.expiry, trio.current_time() + max_age))
+            self.expire()
 
     async def wait_moved(self) -> None:
         """Wait until the outbox may have become emptier."""
-        with trio.move_on_at(self.letters.expiry):
-            await self.moved.park()
+        await self.moved.park()
 
     def begin_connection(self, delivery: Delivery) -> None:
         """Give the messages that wait to a connection."""
@@ -85,6 +95,7 @@ class Mail:
 
     def stop(self) -> None:
         """Give up what is left."""
+        self.abandoned = bool(len(self.letters))
         self._report(self.letters.clear(), "stopped")
         self._stopped = True
         self._topic.end()
@@ -92,7 +103,8 @@ class Mail:
 
     def listen(self) -> Listener[UndeliveredEvent]:
         """Make a listener of what is given up."""
-        limit = self.letters.limits.max_bytes + FACTS_KEPT
+        limits = self.letters.limits
+        limit = limits.max_bytes + (limits.max_messages + 1) * MESSAGE_OVERHEAD
         mailbox: Mailbox[UndeliveredEvent] = Mailbox(limit, drops=True)
 
         def attach() -> None:

@@ -81,6 +81,8 @@ class Letters:
     """Those that the present connection was given."""
     size: int = 0
     """Bytes of all."""
+    handed_size: int = 0
+    """Bytes of those that were handed over."""
     confirmed: int = 0
     """How many of the present connection the server has shown to have read."""
     delivered: int = 0
@@ -102,18 +104,25 @@ class Letters:
         """Give the oldest that waits, which the connection has from now on."""
         letter = self.waiting.popleft()
         self.handed.append(letter)
+        self.handed_size += letter.size
         return letter
 
     def confirm(self, count: int) -> None:
         """Note that the server has read the first so many of what the connection was given."""
         self.delivered += count - self.confirmed
         while self.confirmed < count:
-            self.size -= self.handed.popleft().size
+            size = self.handed.popleft().size
+            self.size -= size
+            self.handed_size -= size
             self.confirmed += 1
 
-    def drop_oldest(self) -> Letter | None:
-        """Take out the oldest that waits, if there is one."""
-        return self._without(self.waiting.popleft()) if self.waiting else None
+    def drop_oldest(self, size: int) -> Sequence[Letter]:
+        """Take out the oldest that wait, as many as one more needs; none if not even all of them would be enough."""
+        dropped: list[Letter] = []
+        if len(self.handed) < self.limits.max_messages and self.handed_size + size <= self.limits.max_bytes:
+            while not self.has_room(size):
+                dropped.append(self._without(self.waiting.popleft()))
+        return dropped
 
     def expire(self, now: float) -> Sequence[Letter]:
         """Take out those that have waited for too long."""
@@ -136,7 +145,7 @@ class Letters:
         """
         lost = list(self.handed)
         self.handed.clear()
-        self.confirmed = 0
+        self.handed_size = self.confirmed = 0
         if self.limits.resend:
             self.waiting.extendleft(reversed(lost))
             return []
@@ -147,7 +156,7 @@ class Letters:
         letters = [*self.handed, *self.waiting]
         self.handed.clear()
         self.waiting.clear()
-        self.size = 0
+        self.size = self.handed_size = 0
         return letters
 
     def _without(self, letter: Letter) -> Letter:

@@ -37,6 +37,7 @@ class Plan:
     on_connected: OnConnected | None
     manager: SocketManager | None
     options: ConnectOptions
+    receive_buffer: int = 0
 
     async def aim(self) -> tuple[str, ConnectOptions]:
         """Give the URL and the options of the next attempt."""
@@ -52,12 +53,8 @@ def check_plan(plan: Plan) -> Plan:
         InvalidOptionsError: An argument breaks its rule.
         TypeError: A keyword is unknown.
     """
-    options: ConnectOptions = {"heartbeat": Heartbeat(), **plan.options}
-    if isinstance(plan.target, str):
-        check_options(check_url(plan.target), options)
-    elif callable(plan.target):
-        check_options(ANY_ADDRESS, options)
-    else:
+    address = check_url(plan.target) if isinstance(plan.target, str) else ANY_ADDRESS
+    if not isinstance(plan.target, str) and not callable(plan.target):
         raise InvalidOptionsError("target", plan.target, "must be a URL or an async function that gives one")
     for argument, value, kind in (
         ("backoff", plan.backoff, Backoff),
@@ -69,4 +66,7 @@ def check_plan(plan: Plan) -> Plan:
             raise InvalidOptionsError(argument, value, f"must be of the type {getattr(kind, '__name__', kind)}")
     if plan.on_connected is not None and not callable(plan.on_connected):
         raise InvalidOptionsError("on_connected", plan.on_connected, "must be an async function of a SocketTask")
-    return attrs.evolve(plan, options=options)
+    given = plan.options if plan.manager is None else plan.manager._complete(address, plan.options)
+    options = plan.options if "heartbeat" in given else ConnectOptions(heartbeat=Heartbeat(), **plan.options)
+    checked = check_options(address, given)
+    return attrs.evolve(plan, options=options, receive_buffer=checked.receive_buffer)

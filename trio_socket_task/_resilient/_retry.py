@@ -92,14 +92,14 @@ class Retry:
         Args:
             attempt: The latest.
             failures: How many have failed in a row, with it.
-            seconds: How long it is since the last useful connection, or the beginning.
+            seconds: How long the last useful connection, or the beginning, will be past when the next would begin.
         """
         if not self.decide(attempt, failures):
             return f"{describe(attempt)}, after which the retry policy stops"
         if self.max_attempts is not None and failures >= self.max_attempts:
             return f"{failures} attempts in a row have failed, the last because {describe(attempt)}"
-        if self.max_seconds is not None and seconds >= self.max_seconds:
-            return f"{seconds:g} seconds have passed without a useful connection; at last {describe(attempt)}"
+        if self.max_seconds is not None and seconds > self.max_seconds:
+            return f"max_seconds would have passed without a useful connection; at last {describe(attempt)}"
         return None
 
 
@@ -120,5 +120,5 @@ def read_retry_after(error: Exception | None) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, OSError):  # what a date may be, and what this machine can reckon with
         return None

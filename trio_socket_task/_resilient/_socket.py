@@ -15,6 +15,7 @@ from trio_socket_task._events import CloseEvent
 from trio_socket_task._listeners import Listener
 from trio_socket_task._manager import SocketManager
 from trio_socket_task._options import ConnectOptions, check_data
+from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
 from trio_socket_task._traffic import add
 
@@ -98,10 +99,15 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             return
         await trio.lowlevel.checkpoint()
         self._keeper.require_running()
-        while not self._mail.make_room(size):
-            await self._mail.wait_moved()
-            self._keeper.require_running()
-        self._mail.post(data, size)
+        if self._mail.queue.locked() or not self._mail.make_room(size):
+            async with self._mail.queue:
+                self._keeper.require_running()
+                while not self._mail.make_room(size):
+                    await self._mail.wait_moved()
+                    self._keeper.require_running()
+                self._mail.post(data, size)
+        else:
+            self._mail.post(data, size)
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -116,7 +122,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         self._keeper.require_running()
         if self._outbox is None:
             self._require_task().send_nowait(data)
-        elif self._mail.make_room(size):
+        elif not self._mail.queue.locked() and self._mail.make_room(size):
             self._mail.post(data, size)
         else:
             raise trio.WouldBlock
@@ -156,7 +162,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
                 continue
             await trio.lowlevel.checkpoint()
             if connection.task is None and connection.backlog:
-                return connection.backlog.popleft()[0]
+                return connection.take_old()
             if states.stopped:
                 if self._keeper.ended_quietly:
                     raise trio.EndOfChannel
@@ -172,9 +178,10 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             GaveUpError: It connects no more.
         """
         await trio.lowlevel.checkpoint()
-        while self.task is None:
-            self._keeper.require_running()
+        self._keeper.require_running()
+        while self.task is None or self.task.ready_state is not ReadyState.OPEN:
             await self._states.changed.wait()
+            self._keeper.require_running()
 
     async def wait_delivered(self) -> None:
         """Wait until the outbox is empty: the server has read everything, or it was given up.
@@ -188,7 +195,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         await trio.lowlevel.checkpoint()
         while len(self._mail.letters):
             await self._mail.wait_moved()
-            self._mail.expire()
+        if self._mail.abandoned:
             self._keeper.require_running()
 
     @trio.lowlevel.enable_ki_protection

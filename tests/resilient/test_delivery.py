@@ -1,0 +1,213 @@
+"""What counts as delivered, and what becomes of the rest: peers that speak raw frames."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+import trio
+from conftest import Serve
+from peer import CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, frame
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_socket_task import Backoff, ConnectionState, Heartbeat, Outbox, UndeliveredEvent, open_resilient_socket
+from trio_socket_task.testing import collect
+
+SOON = Backoff(random=lambda: 0.01)
+
+
+class Told:
+    """A peer that notes messages and answers the rest, as `answer` says."""
+
+    def __init__(self, answer: Callable[[Peer, int, bytes], Awaitable[None]] | None = None) -> None:
+        self.messages: list[str] = []
+        self._answer = answer
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.accept()
+        while True:
+            opcode, payload = await peer.read_frame()
+            if opcode == TEXT:
+                self.messages.append(payload.decode())
+            elif self._answer is not None:
+                await self._answer(peer, opcode, payload)
+            else:
+                await peer.send(frame(PONG if opcode == PING else opcode, payload))
+            if opcode == CLOSE:
+                await peer.stream.aclose()
+                return
+
+
+async def crossing(peer: Peer) -> None:
+    """Read nothing, and close when told to by time."""
+    await peer.accept()
+    await trio.sleep(1)
+    with suppress(trio.BrokenResourceError):
+        await peer.send(close_frame(1012))
+    await trio.sleep(100)
+
+
+async def test_a_close_that_crosses_ours_proves_nothing(autojump_clock: MockClock, serve: Serve) -> None:
+    """What this side was closing behind is given up and reported, or sent again where it reconnects."""
+    async with open_resilient_socket(URL, dial=serve(crossing)) as socket:
+        undelivered = socket.on_undelivered()
+        await socket.send("unread")
+        await trio.sleep(0.9)
+        await socket.aclose()
+        assert [event async for event in undelivered] == [UndeliveredEvent(data="unread", why="lost")]
+    told = Told()
+    async with open_resilient_socket(
+        URL, dial=serve(crossing, told), outbox=Outbox(resend=True), backoff=SOON
+    ) as socket:
+        await socket.send("unread")
+        await trio.sleep(0.95)
+        socket.reconnect()
+        await socket.send("later")
+        await socket.wait_delivered()
+    assert told.messages == ["unread", "later"]
+
+
+async def test_a_close_that_answers_ours_proves_it(autojump_clock: MockClock, serve: Serve) -> None:
+    """For a peer that answers no pings."""
+
+    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
+        if opcode == CLOSE:
+            await peer.send(frame(CLOSE, payload))
+
+    told = Told(answer)
+    async with open_resilient_socket(URL, dial=serve(told), heartbeat=None) as socket:
+        undelivered = socket.on_undelivered()
+        await socket.wait_connected()
+        await socket.send("read")
+        await socket.aclose()
+        assert [event async for event in undelivered] == []
+        assert socket.statistics().delivered == 1
+
+
+async def test_a_slow_link_is_waited_for(autojump_clock: MockClock, serve: Serve) -> None:
+    """A round trip may take longer than the time after which another ping is sent."""
+
+    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
+        pong = frame(PONG if opcode == PING else opcode, payload)
+        nursery.start_soon(send_later, peer, 25.0 if opcode == PING else 0.0, pong)
+        if opcode == CLOSE:
+            await trio.sleep(1)
+
+    async def send_later(peer: Peer, seconds: float, data: bytes) -> None:
+        await trio.sleep(seconds)
+        async with turn:
+            await peer.send(data)
+
+    turn = trio.Lock()
+
+    async with trio.open_nursery() as nursery:
+        async with open_resilient_socket(URL, dial=serve(Told(answer)), heartbeat=Heartbeat(timeout=60)) as socket:
+            for number in range(30):
+                await socket.send(str(number))
+            await socket.wait_delivered()
+            assert socket.statistics().generation == 1
+            assert trio.current_time() < 120
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_answers_the_latest_ping_only_is_alive(autojump_clock: MockClock, serve: Serve) -> None:
+    """Whichever of heartbeat and proof that is (RFC 6455 section 5.5.3)."""
+    latest: list[bytes] = []
+
+    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            latest[:] = [payload]
+        else:
+            await peer.send(frame(opcode, payload))
+
+    async def answer_each_second(peer: Peer) -> None:
+        while True:
+            await trio.sleep(1)
+            if latest:
+                await peer.send(frame(PONG, latest.pop()))
+
+    async def both(peer: Peer) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_each_second, peer)
+            await told(peer)
+            nursery.cancel_scope.cancel()
+
+    told = Told(answer)
+    async with open_resilient_socket(URL, dial=serve(both), heartbeat=Heartbeat(interval=2, timeout=3)) as socket:
+        for number in range(200):
+            await socket.send(str(number))
+            await trio.sleep(0.5)
+        await socket.wait_delivered()
+        assert socket.statistics().generation == 1
+    assert len(told.messages) == 200
+
+
+async def test_what_no_connection_has_taken_is_not_lost_with_it(autojump_clock: MockClock, serve: Serve) -> None:
+    """A full connection that dies leaves what waits in front of it to the next."""
+
+    async def read_little(peer: Peer) -> None:
+        await peer.accept()
+        first.extend([(await peer.read_frame())[1].split()[0].decode() for _ in range(3)])
+        await trio.sleep(1)
+        await peer.stream.aclose()
+
+    first: list[str] = []
+    told = Told()
+    dial = serve(read_little, told, lockstep=True)
+    async with open_resilient_socket(URL, dial=dial, send_buffer=1000, backoff=SOON) as socket:
+        undelivered = socket.on_undelivered()
+        for number in range(20):
+            await socket.send(f"{number} " + "x" * 600)
+        await socket.wait_delivered()
+        figures = socket.statistics()
+        lost = [str(event.data).split()[0] for event in await collect(undelivered, figures.undelivered)]
+    second = [message.split()[0] for message in told.messages]
+    assert [*lost, *second] == [str(number) for number in range(20)]
+    assert first == lost[:3]
+    assert len(lost) < 10
+
+
+async def test_waiting_senders_keep_their_order(autojump_clock: MockClock, serve: Serve) -> None:
+    """First come, first served; a newcomer is not served before them."""
+    told = Told()
+
+    async def slow_dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.sleep(5)
+        return await serve(told)(host, port)
+
+    async with open_resilient_socket(URL, dial=slow_dial, outbox=Outbox(max_messages=1)) as socket:
+        await socket.send("0")
+        async with trio.open_nursery() as nursery:
+            for number in range(1, 6):
+                nursery.start_soon(socket.send, str(number))
+                await wait_all_tasks_blocked()
+            with pytest.raises(trio.WouldBlock):
+                socket.send_nowait("too early")
+        await socket.wait_delivered()
+    assert told.messages == list("012345")
+
+
+async def test_every_report_reaches_a_reader(autojump_clock: MockClock, serve: Serve) -> None:
+    """However many small messages are given up at once."""
+    async with open_resilient_socket(URL, dial=serve(Told()), outbox=Outbox(max_bytes=10_000)) as socket:
+        undelivered = socket.on_undelivered()
+        for _ in range(10_000):
+            socket.send_nowait("x")
+        socket._keeper.abort()
+        assert len([event async for event in undelivered]) == socket.statistics().undelivered > 9000
+
+
+async def test_old_messages_expire_in_time(autojump_clock: MockClock) -> None:
+    """Though nobody calls anything."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        raise ConnectionRefusedError("down")
+
+    async with open_resilient_socket(URL, dial=dial, outbox=Outbox(max_age=10)) as socket:
+        undelivered = socket.on_undelivered()
+        await trio.sleep(3)
+        await socket.send("old")
+        assert (await undelivered.receive()).why == "expired"
+        assert trio.current_time() == 13
+        assert socket.state.state in {ConnectionState.WAITING, ConnectionState.CONNECTING}
