@@ -8,7 +8,7 @@ import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 from trio_socket_task import CloseCode
-from trio_socket_task._frames import Close, Decoder, Item, Opcode, Ping, Pong, encode, encode_close
+from trio_socket_task._frames import Close, Decoder, Item, Opcode, Ping, Pong, encode, encode_close, encode_message
 
 LIMIT = 2**20
 SIZES = [0, 1, 2, 124, 125, 126, 127, 4095, 4096, 65535, 65536, 65537]
@@ -44,7 +44,11 @@ def unmask(data: bytes) -> tuple[int, bytes]:
 def test_encode(opcode: Opcode, size: int) -> None:
     """A client's frame is final and masked, its length in the shortest form."""
     payload = bytes(97 + index % 26 for index in range(size))
-    assert unmask(encode(opcode, payload)) == (0x80 | opcode, payload)
+    frame = encode_message(opcode, payload)
+    whole = frame if isinstance(frame, bytes) else b"".join(frame)
+    assert len(frame) == len(whole)
+    assert unmask(whole) == (0x80 | opcode, payload)
+    assert isinstance(frame, bytes) or b"".join(frame) == whole, "it is masked in the same way each time"
 
 
 def test_keys_change() -> None:

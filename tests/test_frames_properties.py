@@ -155,7 +155,8 @@ def close_code_is_beyond(items: list[Seen]) -> bool:
 def test_what_is_encoded_is_read_by_both(data: str | bytes) -> None:
     """Wsproto and websockets, as servers, find the message whole, final and masked."""
     opcode, payload = (Opcode.TEXT, data.encode()) if isinstance(data, str) else (Opcode.BINARY, data)
-    encoded = encode(opcode, payload)
+    frame = encode_message(opcode, payload)
+    encoded = frame if isinstance(frame, bytes) else b"".join(frame)
     assert by_websockets(encoded) == [Frame(TheirOpcode(opcode), payload)]
     protocol = FrameProtocol(client=False, extensions=[])
     protocol.receive_bytes(encoded)

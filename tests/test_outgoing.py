@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_socket_task._frames import LARGE, LargeFrame, Opcode
 from trio_socket_task._outgoing import Outgoing
 from trio_socket_task._wire import _PlainWire
 
@@ -203,8 +204,6 @@ async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
 class TalkingWire(ScriptedWire):
     """A wire that encrypts by turning small letters into capitals, and has something to say by itself."""
 
-    piece = 4
-
     def __init__(self, at_once: int = 10**9) -> None:
         super().__init__(at_once)
         self.to_say = b""
@@ -255,12 +254,38 @@ async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nurse
     wire.on_words()  # after the Close frame nothing matters any more
 
 
-async def test_a_large_frame_is_sealed_in_pieces(nursery: trio.Nursery) -> None:
-    """By the writer, so that no task waits for it."""
-    wire = TalkingWire()
-    setup = Setup(nursery, wire)
-    setup.out.put(b"abcdefghij")
-    assert wire.writes == []
+@pytest.mark.parametrize("at_once", [0, 1, LARGE, LARGE + 20, 2 * LARGE, 10**9])
+@pytest.mark.parametrize("kind", [ScriptedWire, TalkingWire])
+async def test_a_large_frame_is_written_in_pieces(
+    nursery: trio.Nursery, kind: type[ScriptedWire], at_once: int
+) -> None:
+    """Whole, however much is taken at once, and nothing comes between its pieces."""
+    wire = kind()
+    setup = Setup(nursery, wire, limit=10**6)
+    frame = LargeFrame(Opcode.BINARY, bytes(3 * LARGE + 5))
+    wire.at_once = at_once
+    wire.open = trio.Event()
+    setup.out.put(frame)
+    assert setup.out.size >= 0
+    setup.out.put(b"next")
+    setup.out.put(frame)
+    setup.out.put(b"last")
+    wire.open.set()
     await wait_all_tasks_blocked()
-    assert wire.writes == [b"ABCD", b"EFGH", b"IJ"]
+    expected = b"".join((*frame, b"next", *frame, b"last"))
+    assert b"".join(wire.writes) == (expected.upper() if kind is TalkingWire else expected)
     assert setup.out.size == 0
+    assert len(wire.writes) >= 6 or at_once < LARGE or at_once > 2 * LARGE
+
+
+async def test_a_large_frame_that_breaks_in_the_middle_ends_writing(nursery: trio.Nursery) -> None:
+    """What was begun cannot be understood any more."""
+    wire = ScriptedWire(at_once=LARGE)
+    setup = Setup(nursery, wire)
+    wire.open = trio.Event()
+    setup.out.put(LargeFrame(Opcode.BINARY, bytes(3 * LARGE)))
+    await wait_all_tasks_blocked()
+    wire.error = trio.BrokenResourceError("gone")
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    assert (setup.broken, setup.out.size, setup.out.finished) == ([wire.error], 0, True)

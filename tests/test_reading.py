@@ -19,6 +19,8 @@ class ScriptedWire(_PlainWire):
     def __init__(self) -> None:
         self.give, self._bytes = trio.open_memory_channel[bytes | Exception](100)
         self.readers: list[str] = []
+        self.there: deque[bytes] = deque()
+        self.at_once = 0
 
     def send_now(self, data: bytes | memoryview) -> int:
         return len(data)
@@ -28,12 +30,17 @@ class ScriptedWire(_PlainWire):
         await trio.lowlevel.checkpoint()
 
     async def receive(self, max_bytes: int) -> bytes:
-        assert max_bytes == 10
+        self.max_bytes = max_bytes
         self.readers.append(trio.lowlevel.current_task().name.rpartition(".")[2])
         got = await self._bytes.receive()
         if isinstance(got, Exception):
             raise got
         return got
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        assert max_bytes == self.max_bytes
+        self.at_once += 1
+        return self.there.popleft() if self.there else b""
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -44,9 +51,10 @@ class Setup:
 
     def __init__(self, *, full: Callable[[], bool] = lambda: False) -> None:
         self.inbox: deque[bytes] = deque()
+        self.wanted = 0
         self.waiting = trio.lowlevel.ParkingLot()
         self.wire = ScriptedWire()
-        self.reading = Reading(self.wire, self.take, lambda: 10, full, self.waiting)
+        self.reading = Reading(self.wire, self.take, lambda: self.wanted, full, self.waiting)
 
     def take(self, data: bytes) -> None:
         self.inbox.append(data)
@@ -177,3 +185,28 @@ async def test_the_end(nursery: trio.Nursery, end: bytes | Exception) -> None:
     assert setup.reading.error is (end or None)
     setup.reading.end(ValueError())
     assert setup.reading.error is (end or None)
+
+
+async def test_more_of_a_large_message_is_read_without_waiting(nursery: trio.Nursery) -> None:
+    """As long as whole pieces come and it is not complete, for a turn of a mebibyte."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run)
+    await wait_all_tasks_blocked()
+    piece = bytes(setup.wire.max_bytes)
+    setup.wire.there.extend([piece, b"rest", b"of the next message"])
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert (list(setup.inbox), setup.wire.at_once) == ([piece], 0), "nothing is wanted"
+    setup.wanted = 1
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox) == [piece, piece, piece, b"rest"]
+    setup.wire.there.clear()
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox)[4:] == [piece]
+    setup.wire.at_once = 0
+    setup.wire.there.extend([piece] * 100)
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert setup.wire.at_once == 2**20 // len(piece)

@@ -26,7 +26,6 @@ _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
 _ANSWER_GRACE = 0.1
 """Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
-_MIN_READ, _MAX_READ = 64 * 1024, 1024 * 1024
 
 
 @final
@@ -60,6 +59,7 @@ class Driver:
         self._lifetime = trio.CancelScope(shield=True)
         self._closing = trio.CancelScope(shield=True)  # of the stream, after the lifetime of the connection
         self._closed = trio.Event()
+        self._filters = options.heartbeat is not None and options.heartbeat.message is not None
         self._decoder = Decoder(options.max_message_size)
         self._discards = False  # whether messages that find no room are dropped: after a close of this side
         self._write_error: Exception | None = None
@@ -146,7 +146,7 @@ class Driver:
             on_broken=self._on_write_error,
         )
         waiting = self.listeners.inbox.readers
-        self.reading: Reading = Reading(connection.wire, self._take, self._read_size, self._is_full, waiting)
+        self.reading: Reading = Reading(connection.wire, self._take, self._wanted, self._is_full, waiting)
         watched = self.outgoing, self.reading, self.pings, self.traffic
         self.signs: Signs = Signs(self.options, *watched, lambda: self.greeted, self._give_up)
         self.signs.watch(nursery)
@@ -261,7 +261,7 @@ class Driver:
         if self._decoder.done:
             return
         items = self._decoder.receive(data)
-        messages = [item for item in items if isinstance(item, tuple)]
+        messages = [item for item in items if type(item) is tuple]
         if messages:
             self._deliver(messages)
         if len(messages) < len(items):
@@ -280,9 +280,10 @@ class Driver:
                 self._on_peer_close(item)
 
     def _deliver(self, messages: list[Message]) -> None:
-        messages = self.signs.without_replies(messages)
-        if not messages:
-            return
+        if self._filters:
+            messages = self.signs.without_replies(messages)
+            if not messages:
+                return
         self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full
@@ -306,8 +307,8 @@ class Driver:
         self._finish(encode_close(violation.code))
         self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
 
-    def _read_size(self) -> int:
-        return min(max(self._decoder.wanted, _MIN_READ), _MAX_READ)
+    def _wanted(self) -> int:
+        return self._decoder.wanted
 
     def _is_full(self) -> bool:
         return self.life.ready_state is ReadyState.OPEN and self._write_error is None and self.listeners.full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import final
@@ -65,6 +66,8 @@ Message = tuple[str | bytes, int]
 """A message and the bytes it had on the wire."""
 Item = Message | Ping | Pong | Close
 
+LARGE = 2**16
+"""Bytes from which on a message's length takes 64 bits, and it is masked in pieces of so many."""
 _FIN = 0x80
 _RESERVED = 0x70
 _MASKED = 0x80
@@ -74,6 +77,10 @@ _LENGTH_16, _LENGTH_64 = 126, 127  # section 5.2, "Payload length"
 _MAX_LENGTH_64 = 2**63 - 1
 _UINT16, _UINT64 = Struct(">H"), Struct(">Q")
 _TEXT_BYTE, _BINARY_BYTE = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY
+_SPARE = 2**20
+_spares: list[bytearray] = []
+"""A buffer that large messages take turns to be gathered in. To allocate one for each, beside the message itself, lets the
+system take the memory back and give it anew each time, which costs more than all else."""
 _COALESCED = 4096  # parts below it share one buffer, so a million of them do not cost a million objects
 _NEW_UTF8 = codecs.getincrementaldecoder("utf-8")
 
@@ -82,14 +89,44 @@ _CODES_ON_WIRE = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000,
 
 
 def encode(opcode: Opcode, payload: bytes) -> bytes:
-    """Give a whole client frame: final, masked with a new key (sections 5.2 and 5.3)."""
+    """Give a whole client frame of less than 64 KiB: final, masked with a new key (sections 5.2 and 5.3)."""
     size = len(payload)
     key = next_key()
     if size < _LENGTH_16:
         return bytes((_FIN | opcode, _MASKED | size)) + key + mask(payload, key)
-    if size < 2**16:
-        return bytes((_FIN | opcode, _MASKED | _LENGTH_16)) + _UINT16.pack(size) + key + mask(payload, key)
-    return b"".join((bytes((_FIN | opcode, _MASKED | _LENGTH_64)), _UINT64.pack(size), key, mask(payload, key)))
+    return bytes((_FIN | opcode, _MASKED | _LENGTH_16)) + _UINT16.pack(size) + key + mask(payload, key)
+
+
+@final
+class LargeFrame:
+    """A client frame of 64 KiB or more, masked piece by piece as it is iterated: each time in the same way.
+
+    A whole copy of a large message costs more time, for memory that the system has to give anew, than its masking.
+    """
+
+    __slots__ = ("_header", "_key", "_payload")
+
+    def __init__(self, opcode: Opcode, payload: bytes) -> None:
+        self._key = next_key()
+        self._header = bytes((_FIN | opcode, _MASKED | _LENGTH_64)) + _UINT64.pack(len(payload)) + self._key
+        self._payload = payload
+
+    def __len__(self) -> int:
+        return len(self._header) + len(self._payload)
+
+    def __iter__(self) -> Iterator[bytes]:
+        view, key = memoryview(self._payload), self._key
+        yield self._header + mask(view[:LARGE], key)
+        for start in range(LARGE, len(view), LARGE):
+            yield mask(view[start : start + LARGE], key)
+
+
+Frame = bytes | LargeFrame
+
+
+def encode_message(opcode: Opcode, payload: bytes) -> Frame:
+    """Give the frame of a message."""
+    return encode(opcode, payload) if len(payload) < LARGE else LargeFrame(opcode, payload)
 
 
 def encode_close(code: int | None, reason: bytes = b"") -> bytes:
@@ -106,13 +143,26 @@ class Decoder:
     After a Close frame or a violation the rest is ignored.
     """
 
-    __slots__ = ("_fin", "_left", "_max_size", "_opcode", "_parts", "_rest", "_size", "_text", "done", "violation")
+    __slots__ = (
+        "_buffer",
+        "_fin",
+        "_left",
+        "_max_size",
+        "_opcode",
+        "_parts",
+        "_rest",
+        "_size",
+        "_text",
+        "done",
+        "violation",
+    )
 
     def __init__(self, max_message_size: int) -> None:
         self._max_size = max_message_size
         self._rest = b""  # the beginning of a header, a control frame or a small frame
         self._opcode = 0  # of the message that is coming in; 0 between messages
         self._parts: list[bytes | bytearray] = []
+        self._buffer: bytearray | None = None  # instead of parts, for a large message in one frame
         self._size = 0
         self._left = 0  # bytes of the present data frame that have not come yet
         self._fin = False  # whether the present data frame ends its message
@@ -194,6 +244,8 @@ class Decoder:
         if opcode:
             self._opcode = opcode
             self._text = _NEW_UTF8() if opcode == Opcode.TEXT else None
+            if fin and LARGE <= size <= _SPARE:
+                self._buffer = _spares.pop() if _spares else bytearray(_SPARE)
         self._size += size
         self._left, self._fin = size, fin
         return self._continue_frame(data, start, items)
@@ -239,21 +291,31 @@ class Decoder:
         """Take what there is of the present data frame's payload; give where it ends in `data`."""
         stop = min(start + self._left, len(data))
         part = data[start:stop]
-        self._left -= len(part)
-        ends = self._fin and not self._left
+        ends = self._fin and stop - start == self._left
         self._gather(part, ends=ends)
+        self._left -= len(part)
         if ends:
-            parts = self._parts
-            payload = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts, buffer = self._parts, self._buffer
+            payload: bytes | bytearray | memoryview
+            if buffer is not None:
+                payload = memoryview(buffer)[: self._size]
+            else:
+                payload = parts[0] if len(parts) == 1 else b"".join(parts)
             items.append((str(payload, "utf-8") if self._text is not None else bytes(payload), self._size))
             self._opcode = self._size = 0
-            self._parts = []
+            self._parts, self._buffer = [], None
+            if buffer is not None and not _spares:
+                _spares.append(buffer)
         return stop
 
     def _gather(self, part: bytes, *, ends: bool) -> None:
         """Keep a part of a message; text fails here as soon as it cannot be UTF-8 any more."""
         if self._text is not None:
             self._text.decode(part, ends)
+        if self._buffer is not None:
+            start = self._size - self._left
+            self._buffer[start : start + len(part)] = part
+            return
         parts = self._parts
         if len(part) >= _COALESCED:
             parts.append(part)

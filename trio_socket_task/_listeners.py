@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from operator import itemgetter
 from typing import Generic, TypeVar, final
 
 import attrs
@@ -15,7 +14,6 @@ import trio
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 
 _T = TypeVar("_T")
-_SIZE = itemgetter(1)
 _logger = logging.getLogger("trio_socket_task")
 
 MESSAGE_OVERHEAD = 128
@@ -54,7 +52,8 @@ class Mailbox(Generic[_T]):
     def put_all(self, items: list[tuple[_T, int]]) -> None:
         """Keep items, each with its size, for the readers."""
         self.items.extend(items)
-        self.size += sum(map(_SIZE, items)) + MESSAGE_OVERHEAD * len(items)
+        for _, size in items:
+            self.size += size + MESSAGE_OVERHEAD
         if self.size >= self.limit:
             self.full = True
         if self.readers:
@@ -225,18 +224,19 @@ class Listeners:
         self.message: Topic[MessageEvent] = Topic(once=False)
         self.error: Topic[ErrorEvent] = Topic(once=True)
         self.close: Topic[CloseEvent] = Topic(once=True)
-        self._claimed = False
+        self.claimed: bool = False
+        """Whether somebody receives, so that messages are kept for the next call."""
         self._ended = False
         self._warned = False
 
     def claim_inbox(self) -> None:
         """Let messages go to the inbox from now on."""
-        self.keeps_inbox = self._claimed = True
+        self.keeps_inbox = self.claimed = True
 
     def attach_messages(self, mailbox: Mailbox[MessageEvent]) -> None:
         """Let a mailbox have the messages; the first one also gets those that came before."""
         mailbox.on_room = self._on_room
-        if not self._claimed and self.keeps_inbox:
+        if not self.claimed and self.keeps_inbox:
             self.keeps_inbox = False
             for data, size in self.inbox.clear():
                 mailbox.put(MessageEvent(data), size)

@@ -18,7 +18,7 @@ def _table(key_byte: int) -> bytes:
 _TABLES = tuple(_table(key_byte) for key_byte in range(_ROTATIONS))
 
 
-def mask_in_python(data: bytes | bytearray, key: bytes) -> bytes:
+def mask_in_python(data: bytes | memoryview, key: bytes) -> bytes:
     """Exclusive-or `data` with `key`, four bytes repeated."""
     size = len(data)
     if size <= _SMALL:
@@ -31,7 +31,7 @@ def mask_in_python(data: bytes | bytearray, key: bytes) -> bytes:
     return bytes(masked)
 
 
-Mask = Callable[[bytes | bytearray, bytes], bytes]
+Mask = Callable[[bytes | memoryview, bytes], bytes]
 mask: Mask
 """The fastest way of masking at hand."""
 try:

@@ -20,6 +20,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
 _OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"})
 _OWN_PREFIX = "sec-websocket-"
 _MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
+_MAX_BEAT = 2**15  # more than a heartbeat needs, and a small frame
 _NORMAL = 1000
 _PRIVATE = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private use
 
@@ -71,7 +72,8 @@ class Heartbeat:
         if value is not None:
             if not isinstance(value, str | bytes):
                 raise InvalidOptionsError("message", value, "must be str or bytes, or None for Ping frames")
-            check_data(value)
+            if len(check_data(value)) > _MAX_BEAT:
+                raise InvalidOptionsError("message", value, f"must have at most {_MAX_BEAT} bytes")
         if (value is None) != (self.reply is None):
             raise InvalidOptionsError("reply", self.reply, "must be given together with message, and not without it")
 

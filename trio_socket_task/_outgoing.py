@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Iterator
+from typing import TypeVar, final
 
 import trio
 
+from ._frames import Frame
 from ._wire import Wire
 
-_BATCH = 64 * 1024  # bytes joined into one write; a control frame never waits behind more
+_BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
 _PONGS = 32  # unsent pongs kept for a peer that pings and does not read: the latest matter (RFC 6455 section 5.5.3)
+_F = TypeVar("_F", bound=Frame)
 
 
 @final
@@ -30,10 +32,11 @@ class Outgoing:
         self._limit = limit
         self._start_writer = start_writer
         self._on_broken = on_broken
-        self._begun: bytes | memoryview = b""  # the rest of a frame of which some bytes are written
+        self._begun: bytes | memoryview = b""  # sealed bytes that are the next to be written
+        self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: deque[bytes] = deque()
         self._pongs: deque[bytes] = deque()
-        self._data: deque[bytes] = deque()
+        self._data: deque[Frame] = deque()
         self._writer: trio.lowlevel.Task | None = None
         self._writer_started = False
         self._writer_sleeps = False
@@ -57,7 +60,7 @@ class Outgoing:
         """Whether a message may be taken now, with nobody waiting before it."""
         return self.size < self._limit and not self.room and not self._granted
 
-    def put(self, frame: bytes) -> None:
+    def put(self, frame: Frame) -> None:
         """Take a message's frame."""
         self._granted = False
         self._accept(frame, self._data, at_once=self.eager)
@@ -92,7 +95,7 @@ class Outgoing:
             self.size -= len(self._pongs.popleft())
         self._put_control(frame, self._pongs)
 
-    def _put_control(self, frame: bytes, queue: deque[bytes]) -> None:
+    def _put_control(self, frame: _F, queue: deque[_F]) -> None:
         if not self.finished:
             self._accept(frame, queue, at_once=True)
 
@@ -108,38 +111,43 @@ class Outgoing:
         self.room.unpark_all()
         self._accept(frame, self._data, at_once=True)
 
-    def _accept(self, frame: bytes, queue: deque[bytes], *, at_once: bool) -> None:
+    def _accept(self, frame: _F, queue: deque[_F], *, at_once: bool) -> None:
         """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
-        if at_once and not self.size and len(frame) <= self._wire.piece:
-            self._write_now(frame, queue)
-        else:
+        if not at_once or self.size or not self._write_now(frame):
             queue.append(frame)
             self.size += len(frame)
             self._wake_writer()
 
-    def _write_now(self, frame: bytes, queue: deque[bytes]) -> None:
-        """Write a frame when nothing waits before it; what the stream does not take at once is the writer's."""
+    def _write_now(self, frame: Frame) -> bool:
+        """Write what the stream takes at once, of a frame before which nothing waits; False where that is nothing.
+
+        The rest is the writer's.
+        """
+        left = len(frame)
+        pieces = iter((frame,) if isinstance(frame, bytes) else frame)
         try:
-            sealed = self._wire.seal(frame)
-            sent = self._wire.send_now(sealed)
+            for piece in pieces:
+                sealed = self._wire.seal(piece)
+                sent = self._wire.send_now(sealed)
+                if not sent and sealed is piece and left == len(frame):
+                    return False
+                left -= len(piece)
+                if sent < len(sealed):
+                    self._pieces = pieces
+                    self._begin(sealed, sent, left)
+                    break
         except trio.BrokenResourceError as error:
             self._break(error)
-            return
-        if sealed is frame and not sent:
-            queue.append(frame)
-            self.size = len(frame)
-            self._wake_writer()
-        else:
-            self._begin(sealed, sent)
+        return True
 
     def _let_speak(self) -> None:
         """Write what the wire has to say by itself, unless the writer is at work, which does so when it has done."""
         if not self.size and not self.finished:
             self._begin(self._wire.words(), 0)
 
-    def _begin(self, data: bytes | memoryview, sent: int) -> None:
-        """Leave the rest of what was begun to the writer."""
-        self.size = len(data) - sent
+    def _begin(self, data: bytes | memoryview, sent: int, left: int = 0) -> None:
+        """Leave the rest of what was begun to the writer: of `data`, and `left` bytes of pieces that follow it."""
+        self.size = len(data) - sent + left
         if self.size:
             self._begun = memoryview(data)[sent:]
             self._wake_writer()
@@ -151,14 +159,13 @@ class Outgoing:
         while True:
             while self.size:
                 begun, self._begun = self._begun, b""
-                batch = b"" if begun else self._take()
+                piece = b"" if begun else next(self._pieces, b"") or self._take()
                 try:
-                    await self._write(memoryview(begun))
-                    await self._seal_and_write(memoryview(batch))
+                    await self._write(memoryview(begun or self._wire.seal(piece)))
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
                     self._break(error)
                     return
-                self.size -= len(begun) + len(batch)
+                self.size -= len(begun) or len(piece)
                 if not self.size:
                     self._begin(self._wire.words(), 0)
                 self._grant_room()
@@ -166,11 +173,6 @@ class Outgoing:
                 self.on_drained()
             self._writer_sleeps = True
             await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
-
-    async def _seal_and_write(self, view: memoryview) -> None:
-        piece = self._wire.piece
-        for start in range(0, len(view), piece):
-            await self._write(memoryview(self._wire.seal(view[start : start + piece])))
 
     async def _write(self, view: memoryview) -> None:
         """Write everything, in pieces, so that progress shows."""
@@ -195,8 +197,12 @@ class Outgoing:
         self._pongs.clear()
         size = sum(map(len, batch))
         while self._data and (not batch or size + len(self._data[0]) <= _BATCH):
-            batch.append(self._data.popleft())
-            size += len(batch[-1])
+            frame = self._data.popleft()
+            if not isinstance(frame, bytes):
+                self._pieces = iter(frame)
+                frame = next(self._pieces)
+            size += len(frame)
+            batch.append(frame)
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
     def _wake_writer(self) -> None:
@@ -212,6 +218,7 @@ class Outgoing:
         self.finished = True
         self.size = 0
         self._begun = b""
+        self._pieces = iter(())
         self._pings.clear()
         self._pongs.clear()
         self._data.clear()

@@ -9,7 +9,7 @@ import trio
 
 from ._driver import Driver
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
-from ._frames import Opcode, encode
+from ._frames import Opcode, encode_message
 from ._listeners import Listener
 from ._options import check_data
 from ._state import ReadyState
@@ -77,7 +77,12 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         payload = check_data(data)
         driver = self._driver
         driver.require_open()
-        if await self._take_turn(len(payload)):
+        self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
+        if self._credit > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._credit = _TURN
+            await trio.lowlevel.checkpoint()
             driver.require_open()
         if not driver.outgoing.has_room():
             await driver.outgoing.room.park()
@@ -109,21 +114,11 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes) -> None:
         driver = self._driver
-        driver.outgoing.put(encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))
+        driver.outgoing.put(encode_message(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))
         if driver.outgoing.finished:  # it was written at once, and that failed
             driver.require_open()
         driver.traffic.messages_sent += 1
         driver.traffic.bytes_sent += len(payload)
-
-    async def _take_turn(self, size: int) -> bool:
-        """Be a cancel point, and let other tasks run from time to time; True when they have."""
-        self._credit -= 1 + (size >> _TURN_SHIFT)
-        if self._credit > 0:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return False
-        self._credit = _TURN
-        await trio.lowlevel.checkpoint()
-        return True
 
     @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
@@ -139,9 +134,15 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketLostError: It closed in any other way. What came before was received first.
         """
         driver, inbox = self._driver, self._inbox
-        driver.listeners.claim_inbox()
+        if not driver.listeners.claimed:
+            driver.listeners.claim_inbox()
         if inbox.items:
-            await self._take_turn(inbox.items[0][1])
+            self._credit -= 1 + (inbox.items[0][1] >> _TURN_SHIFT)
+            if self._credit > 0:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._credit = _TURN
+                await trio.lowlevel.checkpoint()
         elif driver.no_more:
             await trio.lowlevel.checkpoint()
         elif not driver.settled.is_set():

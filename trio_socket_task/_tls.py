@@ -23,8 +23,6 @@ class TlsWire:
     does not renegotiate, which TLS 1.3 has abolished.
     """
 
-    piece: int = 256 * 1024  # a millisecond's work
-
     def __init__(self, lower: Wire, context: ssl.SSLContext, host: str) -> None:
         self._lower = lower
         self._incoming = ssl.MemoryBIO()
@@ -99,6 +97,14 @@ class TlsWire:
             else:
                 self._incoming.write_eof()
         return data
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """Give what is there; the end of the connection is for `receive` to tell."""
+        if not self._incoming.pending and not self._tls.pending():
+            self._incoming.write(self._lower.receive_now(max_bytes))
+        with suppress(trio.BrokenResourceError):
+            return self._open(max_bytes) or b""
+        return b""
 
     async def _speak(self) -> None:
         """Say what TLS has to say: by whoever writes, once there is somebody."""

@@ -41,7 +41,8 @@ class Traffic:
     def count_received(self, messages: Sequence[Message]) -> None:
         """Count messages that came in."""
         self.messages_received += len(messages)
-        self.bytes_received += sum(size for _, size in messages)
+        for _, size in messages:
+            self.bytes_received += size
         self.received_at = trio.current_time()
 
 

@@ -15,9 +15,6 @@ class Wire(Protocol):
     One task reads and one writes at a time. Errors are `trio.BrokenResourceError` and `trio.ClosedResourceError`.
     """
 
-    piece: int
-    """Bytes to be sealed at once, at most."""
-
     def seal(self, data: bytes | memoryview) -> bytes | memoryview:
         """Give the bytes that go out for these, all of them and in the order of the calls: where TLS encrypts."""
 
@@ -36,14 +33,15 @@ class Wire(Protocol):
     async def receive(self, max_bytes: int) -> bytes:
         """Wait for bytes; none means that the peer ended its side. If it is cancelled, nothing is lost."""
 
+    def receive_now(self, max_bytes: int) -> bytes:
+        """Give bytes that are there without waiting; none where there are none, or that cannot be told."""
+
     async def aclose(self) -> None:
         """Close the connection."""
 
 
 class _PlainWire:
     """A wire that sends what it is given, and nothing else."""
-
-    piece: int = 2**62
 
     def seal(self, data: bytes | memoryview) -> bytes | memoryview:
         """Give them as they are."""
@@ -54,6 +52,10 @@ class _PlainWire:
 
     def words(self) -> bytes:
         """Say nothing."""
+        return b""
+
+    def receive_now(self, max_bytes: int) -> bytes:  # noqa: ARG002 (a Trio stream can only wait)
+        """Give nothing."""
         return b""
 
 
@@ -119,6 +121,13 @@ class SocketWire(_PlainWire):
             except OSError as error:
                 if not isinstance(error, BlockingIOError):
                     raise _broken(error) from error
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """Give what the kernel has; an error will be there for `receive`, too."""
+        try:
+            return os.read(self._socket.fileno(), max_bytes)
+        except OSError:
+            return b""
 
     async def aclose(self) -> None:
         """Close the socket."""
