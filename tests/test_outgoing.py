@@ -284,6 +284,7 @@ async def test_a_large_frame_that_breaks_in_the_middle_ends_writing(nursery: tri
     setup = Setup(nursery, wire)
     wire.open = trio.Event()
     setup.out.put(LargeFrame(Opcode.BINARY, bytes(3 * LARGE)))
+    wire.at_once = 0
     await wait_all_tasks_blocked()
     wire.error = trio.BrokenResourceError("gone")
     wire.open.set()

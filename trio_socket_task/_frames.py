@@ -79,8 +79,8 @@ _UINT16, _UINT64 = Struct(">H"), Struct(">Q")
 _TEXT_BYTE, _BINARY_BYTE = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY
 _SPARE = 2**20
 _spares: list[bytearray] = []
-"""A buffer that large messages take turns to be gathered in. To allocate one for each, beside the message itself, lets the
-system take the memory back and give it anew each time, which costs more than all else."""
+"""A buffer that large messages take turns to be gathered in. To allocate one for each, beside the message itself, lets
+the system take the memory back and give it anew each time, which costs more than all else."""
 _COALESCED = 4096  # parts below it share one buffer, so a million of them do not cost a million objects
 _NEW_UTF8 = codecs.getincrementaldecoder("utf-8")
 
