@@ -16,7 +16,7 @@ FLOORS = [
     {"_errors", "_frames"},
     {"_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_pings", "_traffic"},
     {"_options", "_outgoing", "_reading", "_tls"},
-    {"_transport", "_signs"},
+    {"_transport", "_signs", "_upgrade"},
     {"_handshake"},
     {"_opening"},
     {"_driver", "_block"},
@@ -46,7 +46,7 @@ FLOORS = [
     {"testing._plugin", "_demo"},
     {"__init__", "__main__"},
 ]
-PURE = {"_version", "_events", "_mask", "_url", "_options", "_state", "_admission", "_frames"}
+PURE = {"_version", "_events", "_upgrade", "_mask", "_url", "_options", "_state", "_admission", "_frames"}
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent

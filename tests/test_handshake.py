@@ -10,8 +10,6 @@ from conftest import Serve
 from peer import TEXT, URL, Peer, Script, frame
 
 from trio_socket_task import ConnectError, ConnectTimeoutError, HandshakeError, connect_socket
-from trio_socket_task._handshake import _HeadOnly
-from trio_socket_task._wire import StreamWire
 
 
 async def refuse(peer: Peer, *parts: bytes, end: bool = True) -> None:
@@ -168,15 +166,15 @@ HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: U
 @pytest.mark.parametrize(
     ("response", "why"),
     [
-        (HEAD + b"Sec-WebSocket-Accept: wrong\r\n\r\n", "Bad accept token"),
-        (HEAD + b"\r\n", "Bad accept token"),
-        (b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\n\r\n", "Upgrade"),
-        (b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n", "Connection"),
+        (HEAD + b"Sec-WebSocket-Accept: wrong\r\n\r\n", "has a wrong Sec-WebSocket-Accept"),
+        (HEAD + b"\r\n", "has a wrong Sec-WebSocket-Accept"),
+        (b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\n\r\n", "has no Upgrade: websocket"),
+        (b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n", "has no Connection: Upgrade"),
     ],
 )
 async def test_o5_a_wrong_101_is_refused_at_once(serve: Serve, response: bytes, why: str) -> None:
-    """The words say what trio-websocket found."""
-    with pytest.raises(HandshakeError, match=f"the server's response is not valid: .*{why}") as caught:
+    """The words say what is wrong with it."""
+    with pytest.raises(HandshakeError, match=f"the server's response {why}") as caught:
         async with connect_socket(URL, dial=serve(refusal(response, end=False))):
             pass
     assert caught.value.status_code == 101
@@ -212,7 +210,7 @@ def test_o5_without_strict_exception_groups() -> None:
             await trio.lowlevel.checkpoint()
             return Broken(HEAD + b"Sec-WebSocket-Accept: wrong\r\n\r\n")
 
-        with pytest.raises(HandshakeError, match="Bad accept token"):
+        with pytest.raises(HandshakeError, match="has a wrong Sec-WebSocket-Accept"):
             async with connect_socket(URL, dial=dial):
                 pass
 
@@ -229,7 +227,7 @@ async def test_o5_what_was_not_asked_for_is_refused(serve: Serve, field: str) ->
         await peer.accept(field)
         await peer.read_end()
 
-    with pytest.raises(HandshakeError, match="unrecognized"):
+    with pytest.raises(HandshakeError, match="was not offered"):
         async with connect_socket(URL, dial=serve(script)):
             pass
 
@@ -281,13 +279,6 @@ async def test_a_reset_during_the_handshake() -> None:
             async with connect_socket(URL, dial=dial):
                 pass
         assert isinstance(caught.value.__cause__, cause)
-
-
-async def test_trio_websocket_sees_a_whole_stream() -> None:
-    """Whatever of a stream it may come to use."""
-    head = _HeadOnly(StreamWire(Broken()), URL)
-    await head.wait_send_all_might_not_block()
-    await head.aclose()
 
 
 async def test_a_reset_inside_a_refusal() -> None:

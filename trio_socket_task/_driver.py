@@ -32,6 +32,13 @@ _ANSWER_GRACE = 0.1
 class Driver:
     """One socket, from its first byte to its last. `run` is its task; the rest may be called by any."""
 
+    __slots__ = (
+        *("_closed", "_closing", "_decoder", "_discards", "_filters", "_lifetime", "_nursery", "_opening"),
+        *("_predecessors", "_write_error", "caught_up", "connection", "greeted", "life", "listeners"),
+        *("no_more", "on_closed", "on_freed", "options", "outgoing", "pings", "reading", "settled", "signs"),
+        *("silent", "traffic"),
+    )
+
     def __init__(self, options: Options, predecessors: Sequence[Self] = ()) -> None:
         self.options = options
         self.life: Life = Life()
@@ -45,7 +52,7 @@ class Driver:
         """The connection, once it is open."""
         self.settled: trio.Event = trio.Event()
         """Set when the socket is open, or has ended without."""
-        self.caught_up: trio.Event = trio.Event()
+        self.caught_up: trio.Event | None = None
         """To be set, after a violation, when the program has taken all messages that came before it."""
         self.greeted: bool = True
         """Whether the program has had its first words with the server, so that a heartbeat may have its own."""
@@ -55,7 +62,7 @@ class Driver:
         """Whether no message can come any more."""
         self.traffic: Traffic = Traffic()
         self._predecessors = predecessors
-        self._opening = trio.CancelScope()
+        self._opening = trio.CancelScope(shield=True)
         self._lifetime = trio.CancelScope(shield=True)
         self._closing = trio.CancelScope(shield=True)  # of the stream, after the lifetime of the connection
         self._closed = trio.Event()
@@ -80,23 +87,22 @@ class Driver:
     async def run(self) -> None:
         """Open, serve and close the connection.
 
-        It is shielded, because a block that is cancelled lets its body end before its sockets, and it never raises
-        what the network did.
+        Each is shielded, because a block that is cancelled lets its body end before its sockets, and none raises what
+        the network did.
         """
-        with trio.CancelScope(shield=True):
-            try:
-                await self._open()
-                if self.connection is not None:
-                    await self._serve(self.connection)
-            finally:  # whatever happened: the slot is freed, and everyone who waits is told
-                event = self.life.end()
-                self.no_more = True
-                self.on_freed()
-                self.listeners.close.publish(event)
-                self.listeners.end()
-                self.settled.set()
-                self._closed.set()
-                self.on_closed()
+        try:
+            await self._open()
+            if self.connection is not None:
+                await self._serve(self.connection)
+        finally:  # whatever happened: the slot is freed, and everyone who waits is told
+            event = self.life.end()
+            self.no_more = True
+            self.on_freed()
+            self.listeners.close.publish(event)
+            self.listeners.end()
+            self.settled.set()
+            self._closed.set()
+            self.on_closed()
 
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
@@ -145,8 +151,8 @@ class Driver:
             start_writer=lambda: nursery.start_soon(self.outgoing.run),
             on_broken=self._on_write_error,
         )
-        waiting = self.listeners.inbox.readers
-        self.reading: Reading = Reading(connection.wire, self._take, self._wanted, self._is_full, waiting)
+        waiting, decoder = self.listeners.inbox.readers, self._decoder
+        self.reading: Reading = Reading(connection.wire, self._take, lambda: decoder.wanted, self._is_full, waiting)
         watched = self.outgoing, self.reading, self.pings, self.traffic
         self.signs: Signs = Signs(self.options, *watched, lambda: self.greeted, self._give_up)
         self.signs.watch(nursery)
@@ -268,7 +274,8 @@ class Driver:
             self._obey([item for item in items if not isinstance(item, tuple)])
         self.outgoing.eager = True
         if self.violation is not None:
-            self._nursery.start_soon(self._let_answer, self.violation)
+            self.caught_up = trio.Event()
+            self._nursery.start_soon(self._let_answer, self.violation, self.caught_up)
 
     def _obey(self, controls: Sequence[Ping | Pong | Close]) -> None:
         for item in controls:
@@ -296,19 +303,16 @@ class Driver:
         self._end_messages()
 
     @trio.lowlevel.enable_ki_protection
-    async def _let_answer(self, violation: Violation) -> None:
+    async def _let_answer(self, violation: Violation, caught_up: trio.Event) -> None:
         """Let the program answer what came before the violation; then close."""
         with trio.move_on_after(_ANSWER_GRACE):
-            await self.caught_up.wait()
+            await caught_up.wait()
         self._close_after_violation(violation)
 
     def _close_after_violation(self, violation: Violation) -> None:
         self._lose(violation.why)
         self._finish(encode_close(violation.code))
         self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
-
-    def _wanted(self) -> int:
-        return self._decoder.wanted
 
     def _is_full(self) -> bool:
         return self.life.ready_state is ReadyState.OPEN and self._write_error is None and self.listeners.full

@@ -22,6 +22,10 @@ FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
 """The limit of a mailbox of openings, errors or closes of socket after socket."""
 
 
+_NOTHING: deque[object] = deque()
+"""What is in a mailbox that never had anything: an empty deque of its own would be most of an idle socket's mailbox."""
+
+
 def nothing() -> None:
     """Stand in for a hook that nobody set."""
 
@@ -37,7 +41,7 @@ class Mailbox(Generic[_T]):
     """Whether it goes on from socket to socket, and ignores `end`."""
     drops: bool = False
     """Whether, when it is full, the oldest event makes room for the latest: of those that cannot stop anyone."""
-    items: deque[tuple[_T, int]] = attrs.field(factory=deque)
+    items: deque[tuple[_T, int]] = attrs.field(default=_NOTHING)
     size: int = 0
     full: bool = False
     ended: bool = False
@@ -51,6 +55,8 @@ class Mailbox(Generic[_T]):
 
     def put_all(self, items: list[tuple[_T, int]]) -> None:
         """Keep items, each with its size, for the readers."""
+        if self.items is _NOTHING:
+            self.items = deque()
         self.items.extend(items)
         for _, size in items:
             self.size += size + MESSAGE_OVERHEAD
@@ -213,6 +219,11 @@ class Listeners:
     Messages that come before anyone listens are kept in the inbox and go to the first who does: a call of
     `claim_inbox` (by `receive` and iteration), or a message listener.
     """
+
+    __slots__ = (
+        *("_ended", "_limit", "_on_room", "_warned", "claimed", "close", "error", "inbox", "keeps_inbox"),
+        *("message", "open"),
+    )
 
     def __init__(self, limit: int, on_room: Callable[[], None]) -> None:
         self._on_room = on_room

@@ -13,6 +13,8 @@ from ._wire import Wire
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
 _PONGS = 32  # unsent pongs kept for a peer that pings and does not read: the latest matter (RFC 6455 section 5.5.3)
+_NO_MESSAGES: deque[Frame] = deque()
+"""What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
 _F = TypeVar("_F", bound=Frame)
 
 
@@ -24,6 +26,12 @@ class Outgoing:
     a task, which starts with the first burst.
     """
 
+    __slots__ = (
+        *("_begun", "_data", "_granted", "_limit", "_on_broken", "_pieces", "_pings", "_pongs"),
+        *("_start_writer", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager", "finished"),
+        *("on_drained", "pings_taken", "progress", "room", "size"),
+    )
+
     def __init__(
         self, wire: Wire, limit: int, start_writer: Callable[[], None], on_broken: Callable[[Exception], None]
     ) -> None:
@@ -34,9 +42,9 @@ class Outgoing:
         self._on_broken = on_broken
         self._begun: bytes | memoryview = b""  # sealed bytes that are the next to be written
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
-        self._pings: deque[bytes] = deque()
-        self._pongs: deque[bytes] = deque()
-        self._data: deque[Frame] = deque()
+        self._pings: list[bytes] = []
+        self._pongs: list[bytes] = []
+        self._data: deque[Frame] = _NO_MESSAGES
         self._writer: trio.lowlevel.Task | None = None
         self._writer_started = False
         self._writer_sleeps = False
@@ -63,9 +71,14 @@ class Outgoing:
     def put(self, frame: Frame) -> None:
         """Take a message's frame."""
         self._granted = False
-        self._accept(frame, self._data, at_once=self.eager)
+        self._accept(frame, self._own_data(), at_once=self.eager)
         self.eager = False
         self._grant_room()
+
+    def _own_data(self) -> deque[Frame]:
+        if self._data is _NO_MESSAGES:
+            self._data = deque()
+        return self._data
 
     def _grant_room(self) -> None:
         """Let the next sender go on, one at a time, so that they keep their order."""
@@ -87,15 +100,15 @@ class Outgoing:
 
     def put_in_order(self, frame: bytes) -> None:
         """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
-        self._put_control(frame, self._data)
+        self._put_control(frame, self._own_data())
 
     def put_pong(self, frame: bytes) -> None:
         """Take a Pong, which goes before the messages that wait; of very many that wait the oldest are dropped."""
         if len(self._pongs) == _PONGS:
-            self.size -= len(self._pongs.popleft())
+            self.size -= len(self._pongs.pop(0))
         self._put_control(frame, self._pongs)
 
-    def _put_control(self, frame: _F, queue: deque[_F]) -> None:
+    def _put_control(self, frame: _F, queue: deque[_F] | list[_F]) -> None:
         if not self.finished:
             self._accept(frame, queue, at_once=True)
 
@@ -109,9 +122,9 @@ class Outgoing:
             return
         self.finished = True
         self.room.unpark_all()
-        self._accept(frame, self._data, at_once=True)
+        self._accept(frame, self._own_data(), at_once=True)
 
-    def _accept(self, frame: _F, queue: deque[_F], *, at_once: bool) -> None:
+    def _accept(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
         """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
         if not at_once or self.size or not self._write_now(frame):
             queue.append(frame)

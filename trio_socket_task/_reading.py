@@ -28,6 +28,11 @@ class Reading:
     piece in order.
     """
 
+    __slots__ = (
+        *("_call", "_is_full", "_leading", "_led", "_reading", "_patience", "_take", "_waiting", "_wanted"),
+        *("_wire", "error", "over", "paused_until"),
+    )
+
     def __init__(
         self,
         wire: Wire,
@@ -44,7 +49,7 @@ class Reading:
         self._leading = False  # a program reads
         self._led = False  # a program has read since the background task last looked
         self._reading = False  # the background task reads
-        self._sleeps = False  # the background task waits, without a deadline, for the leader to leave
+        self._patience: trio.CancelScope | None = None  # of the background task, for a leader that waits for long
         self._call = trio.Event()
         self.over: bool = False
         """Whether there is no more to read."""
@@ -82,13 +87,15 @@ class Reading:
             await self._waiting.park()
             return
         self._leading = True
+        if self._patience is not None:
+            self._patience.deadline = float("inf")
         try:
             await self._read()
         finally:
             self._leading = False
             self._led = True
-            if self._sleeps:
-                self.call()
+            if self._patience is not None:
+                self._patience.deadline = trio.current_time() + GRACE
             if self._waiting:
                 self._waiting.unpark()
 
@@ -124,11 +131,12 @@ class Reading:
             await self._doze()
             return
         if self._leading and not self._led:
-            self._sleeps = True
-            try:
+            # It has waited for longer than the grace, and may do so each time: its comings and goings move a deadline,
+            # which costs less than to be woken up by them.
+            with trio.CancelScope() as self._patience:
                 await self._doze()
-            finally:
-                self._sleeps = False
+            self._patience = None
+            self._led = False
 
     async def _doze(self) -> None:
         await self._call.wait()

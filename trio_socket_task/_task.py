@@ -156,7 +156,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         driver = self._driver
         if driver.no_more:
             raise trio.EndOfChannel if driver.life.ended_quietly() else driver.life.ended_error()
-        if driver.violation is None:
+        if driver.caught_up is None:
             await driver.reading.more()
         else:
             driver.caught_up.set()

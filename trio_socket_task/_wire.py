@@ -91,6 +91,8 @@ class SocketWire(_PlainWire):
     more than a small message itself. Waiting and closing stay Trio's.
     """
 
+    __slots__ = ("_socket", "_stream")
+
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._socket = stream.socket
@@ -107,7 +109,8 @@ class SocketWire(_PlainWire):
     async def send(self, data: bytes | memoryview) -> None:
         """Write everything."""
         with memoryview(data) as view:
-            sent = 0
+            await trio.lowlevel.checkpoint_if_cancelled()
+            sent = self.send_now(view)
             while sent < len(view):
                 await trio.lowlevel.wait_writable(self._socket)
                 sent += self.send_now(view[sent:])

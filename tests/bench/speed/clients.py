@@ -17,7 +17,9 @@ LARGEST = 64 * 2**20
 
 Send = Callable[[bytes], Awaitable[object]]
 Receive = Callable[[], Awaitable[object]]
-Connect = Callable[[str, ssl.SSLContext | None], AbstractAsyncContextManager[tuple[Send, Receive]]]
+Connect = Callable[[str], AbstractAsyncContextManager[tuple[Send, Receive]]]
+Session = Callable[[ssl.SSLContext], AbstractAsyncContextManager[Connect]]
+"""What a program keeps for all its connections, and how it makes one with it."""
 Job = Callable[[], Coroutine[None, None, None]]
 
 
@@ -61,69 +63,104 @@ ON_ASYNCIO = Runner(run_asyncio, asyncio_together, asyncio.sleep)
 ON_UVLOOP = Runner(run_uvloop, asyncio_together, asyncio.sleep)
 
 
+def context_for(url: str, context: ssl.SSLContext) -> ssl.SSLContext | None:
+    """Give the TLS settings where there is TLS."""
+    return context if url.startswith("wss") else None
+
+
 @asynccontextmanager
-async def trio_socket_task(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def trio_socket_task(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by this package."""
-    from trio_socket_task import Coexist, connect_socket, open_socket_manager
+    from trio_socket_task import Coexist, open_socket_manager
 
-    async with (
-        open_socket_manager(Coexist(None)) as manager,
-        connect_socket(url, manager=manager, ssl_context=context, max_message_size=LARGEST, tcp_no_delay=True) as task,
-    ):
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        task = manager.connect_socket(url)
+        await task.wait_open()
         yield task.send, task.receive
+        await task.aclose()
+
+    options = {"ssl_context": context, "max_message_size": LARGEST, "tcp_no_delay": True}
+    async with open_socket_manager(Coexist(None), **options) as manager:
+        yield connect
 
 
 @asynccontextmanager
-async def trio_websocket(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def trio_websocket(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by trio-websocket."""
     from trio_websocket import open_websocket_url
 
-    async with open_websocket_url(url, ssl_context=context, max_message_size=LARGEST) as connection:
-        yield connection.send_message, connection.get_message
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        tls = context_for(url, context)
+        async with open_websocket_url(url, ssl_context=tls, max_message_size=LARGEST) as connection:
+            yield connection.send_message, connection.get_message
+
+    yield connect
 
 
 @asynccontextmanager
-async def websockets_trio(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def websockets_trio(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by websockets on Trio."""
-    from websockets.trio.client import connect
+    from websockets.trio.client import connect as connect_websocket
 
-    async with connect(url, ssl=context, compression=None, max_size=LARGEST) as connection:
-        yield connection.send, connection.recv
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        tls = context_for(url, context)
+        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST) as connection:
+            yield connection.send, connection.recv
+
+    yield connect
 
 
 @asynccontextmanager
-async def httpx_ws(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def httpx_ws(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by httpx-ws on Trio."""
     import httpx
     from httpx_ws import aconnect_ws
 
-    async with (
-        httpx.AsyncClient(verify=context or True) as client,
-        aconnect_ws(url, client, max_message_size_bytes=LARGEST, keepalive_ping_interval_seconds=None) as connection,
-    ):
-        yield connection.send_bytes, connection.receive_bytes
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        async with aconnect_ws(
+            url, client, max_message_size_bytes=LARGEST, keepalive_ping_interval_seconds=None
+        ) as connection:
+            yield connection.send_bytes, connection.receive_bytes
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(verify=context, limits=limits) as client:
+        yield connect
 
 
 @asynccontextmanager
-async def websockets_asyncio(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def websockets_asyncio(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by websockets on asyncio."""
-    from websockets.asyncio.client import connect
+    from websockets.asyncio.client import connect as connect_websocket
 
-    async with connect(url, ssl=context, compression=None, max_size=LARGEST) as connection:
-        yield connection.send, connection.recv
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        tls = context_for(url, context)
+        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST) as connection:
+            yield connection.send, connection.recv
+
+    yield connect
 
 
 @asynccontextmanager
-async def aiohttp(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def aiohttp(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by aiohttp."""
-    from aiohttp import ClientSession
+    from aiohttp import ClientSession, TCPConnector
 
-    async with ClientSession() as session, session.ws_connect(url, ssl=context or True, max_msg_size=LARGEST) as socket:
-        yield socket.send_bytes, socket.receive_bytes
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        async with session.ws_connect(url, ssl=context, max_msg_size=LARGEST) as socket:
+            yield socket.send_bytes, socket.receive_bytes
+
+    async with ClientSession(connector=TCPConnector(limit=0)) as session:
+        yield connect
 
 
 @asynccontextmanager
-async def picows(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def picows(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by picows, whose frames come by callback; a future for each is the least that lets a program wait."""
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -139,38 +176,48 @@ async def picows(url: str, context: ssl.SSLContext | None) -> AsyncIterator[tupl
                 self.waiting.set_result(None)
                 self.waiting = None
 
-    transport, listener = await ws_connect(Listener, url, ssl_context=context, max_frame_size=LARGEST)
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        tls = context_for(url, context)
+        transport, listener = await ws_connect(Listener, url, ssl_context=tls, max_frame_size=LARGEST)
 
-    async def send(data: bytes) -> None:
-        transport.send(WSMsgType.BINARY, data)
+        async def send(data: bytes) -> None:
+            transport.send(WSMsgType.BINARY, data)
 
-    async def receive() -> bytes:
-        if listener.taken == len(listener.kept):
-            listener.kept.clear()
-            listener.taken = 0
-            listener.waiting = asyncio.get_running_loop().create_future()
-            await listener.waiting
-        listener.taken += 1
-        data: bytes = listener.kept[listener.taken - 1]
-        return data
+        async def receive() -> bytes:
+            if listener.taken == len(listener.kept):
+                listener.kept.clear()
+                listener.taken = 0
+                listener.waiting = asyncio.get_running_loop().create_future()
+                await listener.waiting
+            listener.taken += 1
+            data: bytes = listener.kept[listener.taken - 1]
+            return data
 
-    try:
-        yield send, receive
-    finally:
-        transport.send_close()
-        transport.disconnect()
-        await transport.wait_disconnected()
+        try:
+            yield send, receive
+        finally:
+            transport.send_close()
+            transport.disconnect()
+            await transport.wait_disconnected()
+
+    yield connect
 
 
 @asynccontextmanager
-async def raw_trio(url: str, _context: ssl.SSLContext | None) -> AsyncIterator[tuple[Send, Receive]]:
+async def raw_trio(_context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by Trio's TCP alone: the limit of a WebSocket in one task."""
-    stream = await trio.open_tcp_stream("127.0.0.1", int(url.split(":")[2].split("/", maxsplit=1)[0]))
-    async with stream:
-        yield stream.send_all, partial(stream.receive_some, 2**16)
+
+    @asynccontextmanager
+    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+        stream = await trio.open_tcp_stream("127.0.0.1", int(url.split(":")[2].split("/", maxsplit=1)[0]))
+        async with stream:
+            yield stream.send_all, partial(stream.receive_some, 2**16)
+
+    yield connect
 
 
-CLIENTS: Final[dict[str, tuple[Connect, Runner, str]]] = {
+CLIENTS: Final[dict[str, tuple[Session, Runner, str]]] = {
     "trio-socket-task": (trio_socket_task, ON_TRIO, "trio-socket-task"),
     "trio-websocket": (trio_websocket, ON_TRIO, "trio-websocket"),
     "websockets.trio": (websockets_trio, ON_TRIO, "websockets"),

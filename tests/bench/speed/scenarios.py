@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import ssl
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -31,13 +30,12 @@ class Bench:
     connect: Connect
     runner: Runner
     ports: dict[str, int]
-    context: ssl.SSLContext
 
     @asynccontextmanager
     async def open(self, path: str, server: str = "plain") -> AsyncIterator[tuple[Send, Receive]]:
         """Connect; only for the benchmarks, which are not cancelled inside it."""
-        scheme, context = ("wss", self.context) if server == "tls" else ("ws", None)
-        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}", context) as connection:
+        scheme = "wss" if server == "tls" else "ws"
+        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}") as connection:
             yield connection
 
 
@@ -233,6 +231,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "idle sockets": idle,
     "latency under a flood": fairness,
 }
+"""What is measured. Each has a name that the goals, the charts and the command line know it by."""
+BULK: Final = {name for name in SCENARIOS if "1 MB" in name}
+"""Those whose server has a processor of its own; see `run`."""
+FRESH: Final = {"idle sockets"}
+"""Those that want a new process each round: memory that was freed is not counted again."""
 
 
 async def raw_echo(bench: Bench) -> Figures:

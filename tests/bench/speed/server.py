@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import sys
 from typing import cast
@@ -102,8 +103,9 @@ def choose(request: WSUpgradeRequest) -> Session:
     return Session(request.path.decode())
 
 
-async def main(certificate: str) -> None:
+async def main(certificate: str, processor: str) -> None:
     """Listen on three free ports until the standard input ends."""
+    os.sched_setaffinity(0, {int(processor)})
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     loop = asyncio.get_running_loop()
@@ -117,4 +119,4 @@ async def main(certificate: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    uvloop.run(main(*sys.argv[1:]))

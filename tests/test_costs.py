@@ -1,0 +1,160 @@
+"""What a message costs, counted and not timed: task steps, waits for I/O, system calls, frames, memory blocks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+import pytest
+import trio
+
+from trio_socket_task import SocketTask, connect_socket
+from trio_socket_task.testing import ServerConnection, SocketServer, open_test_server
+
+MESSAGES = 1000
+SMALL = bytes(64)
+
+
+class Counter(trio.abc.Instrument):
+    """Counts the steps of this task and of the socket's, and how often the loop waits for I/O."""
+
+    def __init__(self) -> None:
+        self._program = trio.lowlevel.current_task()
+        self.program = self.socket = self.waits = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.program += task is self._program
+        self.socket += "_driver" in task.name or "_outgoing" in task.name
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.waits += timeout > 0
+
+
+class Calls:
+    """The system calls that move bytes."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+        self.writes: list[int] = []
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Count the reads and writes of plain sockets: the kit's server uses others."""
+    counted, read, write = Calls(), os.read, os.write
+
+    def counting_read(descriptor: int, size: int) -> bytes:
+        data = read(descriptor, size)
+        counted.reads.append(len(data))
+        return data
+
+    def counting_write(descriptor: int, data: bytes) -> int:
+        size = write(descriptor, data)
+        counted.writes.append(size)
+        return size
+
+    monkeypatch.setattr(os, "read", counting_read)
+    monkeypatch.setattr(os, "write", counting_write)
+    return counted
+
+
+async def echoes(task: SocketTask, count: int) -> None:
+    """Send and receive, one in flight."""
+    for _ in range(count):
+        await task.send(SMALL)
+        assert await task.receive() == SMALL
+
+
+async def test_an_echo_is_one_write_one_read_and_one_step(socket_server: SocketServer, calls: Calls) -> None:
+    """The sender writes, and the receiver reads, in the program's own task: nobody else takes a step for it."""
+    async with connect_socket(socket_server.url) as task:
+        await echoes(task, 10)
+        counter = Counter()
+        trio.lowlevel.add_instrument(counter)
+        calls.reads.clear()
+        calls.writes.clear()
+        await echoes(task, MESSAGES)
+        trio.lowlevel.remove_instrument(counter)
+        assert calls.writes == [64 + 6] * MESSAGES
+        assert calls.reads == [64 + 2] * MESSAGES
+        assert counter.program <= MESSAGES * 1.05
+        assert counter.socket <= MESSAGES * 0.05
+
+
+async def test_a_burst_is_joined_into_few_writes(socket_server: SocketServer, calls: Calls) -> None:
+    """A frame for each message, and a write for each 64 KiB of them."""
+    seen: list[ServerConnection] = []
+
+    async def count(connection: ServerConnection) -> None:
+        seen.append(connection)
+        async for data in connection:
+            assert data == SMALL
+            if len(connection.received) == MESSAGES:
+                await connection.send("all")
+
+    socket_server.handler = count
+    async with connect_socket(socket_server.url) as task:
+        calls.writes.clear()
+        counter = Counter()
+        trio.lowlevel.add_instrument(counter)
+        for _ in range(MESSAGES):
+            await task.send(SMALL)
+        trio.lowlevel.remove_instrument(counter)
+        assert counter.program <= MESSAGES / 32 + 2
+        assert await task.receive() == "all"
+        assert sum(calls.writes) == 70 * MESSAGES
+        assert len(calls.writes) <= 1 + MESSAGES / 32 + 2
+    assert len(seen[0].received) == MESSAGES
+
+
+async def test_buffered_messages_cost_a_step_for_32(calls: Calls) -> None:
+    """And a read for 64 KiB of them."""
+
+    async def flood(connection: ServerConnection) -> None:
+        await connection.accept()
+        await connection.send_raw((b"\x82\x40" + SMALL) * MESSAGES)
+        await connection.wait_closed()
+
+    async with open_test_server(flood) as server, connect_socket(server.url) as task:
+        while task.statistics().messages_received < MESSAGES:
+            await trio.lowlevel.checkpoint()
+        counter = Counter()
+        trio.lowlevel.add_instrument(counter)
+        for _ in range(MESSAGES):
+            assert await task.receive() == SMALL
+        trio.lowlevel.remove_instrument(counter)
+        assert counter.program <= MESSAGES / 32 + 2
+        assert counter.socket <= 2
+        assert len(calls.reads) <= 20
+
+
+async def test_a_large_message_is_moved_in_large_pieces(socket_server: SocketServer, calls: Calls) -> None:
+    """Of 64 KiB, most of them without a wait between."""
+    message = os.urandom(2**20)
+    async with connect_socket(socket_server.url) as task:
+        await task.send(message)
+        assert await task.receive() == message
+        calls.reads.clear()
+        calls.writes.clear()
+        await task.send(message)
+        assert await task.receive() == message
+        assert sum(calls.writes) == len(message) + 14
+        assert sum(calls.reads) == len(message) + 10
+        assert max(calls.reads) == 2**16
+        assert len(calls.writes) <= 40
+
+
+async def test_echoes_leave_nothing_behind(socket_server: SocketServer) -> None:
+    """Not a block of memory for each."""
+    async with connect_socket(socket_server.url) as task:
+        await echoes(task, 100)
+        for connection in socket_server.connections:
+            connection.received = []
+        gc.collect()
+        before = sys.getallocatedblocks()
+        await echoes(task, MESSAGES)
+        for connection in socket_server.connections:
+            connection.received = []
+        gc.collect()
+        assert sys.getallocatedblocks() - before < MESSAGES / 10
