@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from trio_socket_task import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))  # diagrams.py is beside this file
 
 project = "trio-socket-task"
 author = "The trio-socket-task authors"
 release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "diagrams"]
 exclude_patterns = ["_build", "changelog.d", "examples"]
 html_theme = "furo"
 myst_enable_extensions = ["colon_fence"]

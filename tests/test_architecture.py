@@ -14,8 +14,8 @@ import trio_socket_task
 FLOORS = [
     {"_version", "_events", "_mask"},
     {"_errors", "_frames"},
-    {"_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_pings", "_traffic"},
-    {"_options", "_outgoing", "_reading", "_tls"},
+    {"_encoding", "_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},
+    {"_pings", "_options", "_outgoing", "_reading", "_tls"},
     {"_transport", "_signs", "_upgrade"},
     {"_handshake"},
     {"_opening"},
@@ -29,7 +29,7 @@ FLOORS = [
     {"_resilient._connection"},
     {"_resilient._keeper"},
     {"_resilient._socket", "_resilient"},
-    {"_terminal", "miniprogram._arguments", "miniprogram._values"},
+    {"miniprogram._arguments", "miniprogram._values"},
     {"miniprogram._outcome"},
     {"miniprogram._turns"},
     {"miniprogram._calls"},
@@ -43,10 +43,13 @@ FLOORS = [
     {"testing._script", "testing._handlers"},
     {"testing._server"},
     {"testing._fixtures", "testing"},
-    {"testing._plugin", "_demo"},
+    {"testing._plugin", "_cli._demo", "_cli._paper"},
+    {"_cli._stats", "_cli._serve", "_cli._probe"},
+    {"_cli._connect"},
+    {"_cli._parser", "_cli"},
     {"__init__", "__main__"},
 ]
-PURE = {"_version", "_events", "_upgrade", "_mask", "_url", "_options", "_state", "_admission", "_frames"}
+PURE = {"_version", "_events", "_upgrade", "_mask", "_url", "_options", "_state", "_admission", "_frames", "_encoding"}
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent

@@ -14,7 +14,8 @@ from websockets.protocol import OPEN, Protocol, Side
 from wsproto.frame_protocol import FrameProtocol, ParseFailed
 from wsproto.frame_protocol import Opcode as WsprotoOpcode
 
-from trio_socket_task._frames import Close, Decoder, Item, Opcode, encode, encode_close, encode_message
+from trio_socket_task._encoding import encode, encode_close, encode_message
+from trio_socket_task._frames import Close, Decoder, Item, Opcode
 
 LIMIT = 2**20
 Seen = tuple[str, object]

@@ -94,10 +94,10 @@ def test_a_header_name_is_a_token(name: object) -> None:
         check(header={name: "x"})
 
 
-@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\0", 5, b"x"])
+@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\0", "a\x0bb", "a\x7f", 5, b"x"])
 def test_a_header_value_stays_on_its_line(value: object) -> None:
     """A value cannot smuggle in another field."""
-    with pytest.raises(InvalidOptionsError, match="without CR, LF and NUL as the value of X-A"):
+    with pytest.raises(InvalidOptionsError, match="without control characters as value of X-A"):
         check(header={"X-A": value})
 
 

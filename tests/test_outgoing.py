@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_socket_task._frames import LARGE, LargeFrame, Opcode
+from trio_socket_task._encoding import LargeFrame
+from trio_socket_task._frames import LARGE, Opcode
 from trio_socket_task._outgoing import Outgoing
 from trio_socket_task._wire import _PlainWire
 

@@ -8,9 +8,10 @@ from typing import Self, final
 
 import trio
 
+from ._encoding import encode, encode_close
 from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
-from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation, encode, encode_close
+from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation
 from ._listeners import Listeners, nothing
 from ._opening import Connection, open_connection
 from ._options import Options, check_close

@@ -1,9 +1,8 @@
-"""RFC 6455 frames: bytes in, messages out, and back; knows nothing of Trio."""
+"""RFC 6455 frames as they come: bytes in, messages out; knows nothing of Trio."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import final
@@ -11,7 +10,6 @@ from typing import final
 import attrs
 
 from ._events import CloseCode
-from ._mask import mask, next_key
 
 
 @final
@@ -67,7 +65,7 @@ Message = tuple[str | bytes, int]
 Item = Message | Ping | Pong | Close
 
 LARGE = 2**16
-"""Bytes from which on a message's length takes 64 bits, and it is masked in pieces of so many."""
+"""Bytes from which on a message's length takes 64 bits (section 5.2)."""
 _FIN = 0x80
 _RESERVED = 0x70
 _MASKED = 0x80
@@ -86,54 +84,6 @@ _NEW_UTF8 = codecs.getincrementaldecoder("utf-8")
 
 # Section 7.4.1 and the IANA registry: what may stand in a Close frame.
 _CODES_ON_WIRE = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
-
-
-def encode(opcode: Opcode, payload: bytes) -> bytes:
-    """Give a whole client frame of less than 64 KiB: final, masked with a new key (sections 5.2 and 5.3)."""
-    size = len(payload)
-    key = next_key()
-    if size < _LENGTH_16:
-        return bytes((_FIN | opcode, _MASKED | size)) + key + mask(payload, key)
-    return bytes((_FIN | opcode, _MASKED | _LENGTH_16)) + _UINT16.pack(size) + key + mask(payload, key)
-
-
-@final
-class LargeFrame:
-    """A client frame of 64 KiB or more, masked piece by piece as it is iterated: each time in the same way.
-
-    A whole copy of a large message costs more time, for memory that the system has to give anew, than its masking.
-    """
-
-    __slots__ = ("_header", "_key", "_payload")
-
-    def __init__(self, opcode: Opcode, payload: bytes) -> None:
-        self._key = next_key()
-        self._header = bytes((_FIN | opcode, _MASKED | _LENGTH_64)) + _UINT64.pack(len(payload)) + self._key
-        self._payload = payload
-
-    def __len__(self) -> int:
-        return len(self._header) + len(self._payload)
-
-    def __iter__(self) -> Iterator[bytes]:
-        view, key = memoryview(self._payload), self._key
-        yield self._header + mask(view[:LARGE], key)
-        for start in range(LARGE, len(view), LARGE):
-            yield mask(view[start : start + LARGE], key)
-
-
-Frame = bytes | LargeFrame
-
-
-def encode_message(opcode: Opcode, payload: bytes) -> Frame:
-    """Give the frame of a message."""
-    return encode(opcode, payload) if len(payload) < LARGE else LargeFrame(opcode, payload)
-
-
-def encode_close(code: int | None, reason: bytes = b"") -> bytes:
-    """Give a Close frame (section 5.5.1); a code of None or 1005 leaves it empty."""
-    if code is None or code == CloseCode.NO_STATUS_RCVD:
-        return encode(Opcode.CLOSE, b"")
-    return encode(Opcode.CLOSE, _UINT16.pack(code) + reason)
 
 
 @final

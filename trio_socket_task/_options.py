@@ -17,6 +17,7 @@ from ._url import Address
 _MIB = 2**20
 _LARGEST = sys.float_info.max  # whole numbers go further, and cannot be times
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 7230 section 3.2: all but the tab
 _OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"})
 _OWN_PREFIX = "sec-websocket-"
 _MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
@@ -194,8 +195,8 @@ def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
             raise InvalidOptionsError("header", name, "must have tokens for names (RFC 7230 section 3.2.6)")
         if is_own_field(name):
             raise InvalidOptionsError("header", name, "must leave the handshake's own fields and Referer alone")
-        if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
-            raise InvalidOptionsError("header", value, f"must have a str without CR, LF and NUL as the value of {name}")
+        if not isinstance(value, str) or _CONTROL.search(value):
+            raise InvalidOptionsError("header", value, f"must have a str without control characters as value of {name}")
         _encode("header", value)
         checked[name] = value.strip(" \t")
     return checked

@@ -8,7 +8,7 @@ from typing import TypeVar, final
 
 import trio
 
-from ._frames import Frame
+from ._encoding import Frame
 from ._wire import Wire
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun

@@ -8,7 +8,8 @@ from typing import final
 import attrs
 import trio
 
-from ._frames import Opcode, encode
+from ._encoding import encode
+from ._frames import Opcode
 
 
 @final

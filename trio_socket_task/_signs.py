@@ -9,7 +9,8 @@ from typing import final
 import attrs
 import trio
 
-from ._frames import Message, Opcode, encode
+from ._encoding import encode
+from ._frames import Message, Opcode
 from ._options import Heartbeat, Options, check_data
 from ._outgoing import Outgoing
 from ._pings import PendingPing, Pings

@@ -8,8 +8,9 @@ from typing import final
 import trio
 
 from ._driver import Driver
+from ._encoding import encode_message
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
-from ._frames import Opcode, encode_message
+from ._frames import Opcode
 from ._listeners import Listener
 from ._options import check_data
 from ._state import ReadyState

@@ -145,6 +145,11 @@ class TlsWire:
             return b""
         raise trio.BrokenResourceError(str(error)) from error
 
+    def describe(self) -> str:
+        """Say what was agreed on."""
+        cipher = self._tls.cipher()
+        return f"{self._tls.version()} {'' if cipher is None else cipher[0]}".rstrip()
+
     async def aclose(self) -> None:
         """Close the connection."""
         await self._lower.aclose()

@@ -107,14 +107,20 @@ class SocketServer:
             "let the program connect"
         )
 
+    async def serve_forever(self) -> None:
+        """Wait until this is cancelled, or a handler fails, and keep no record of connections meanwhile."""
+        while True:
+            await self._arrivals.park()
+            self.connections.clear()
+
     async def _rest(self) -> None:
         """Be found in memory only."""
 
-    async def _listen(self, *, tls: bool) -> None:
-        """Be found on a free port of the loopback interface."""
+    async def _listen(self, *, tls: bool, port: int) -> None:
+        """Be found on a port of the loopback interface."""
         if tls:
             self._context, self.ssl_context = contexts()
-        (listener,) = await trio.open_tcp_listeners(0, host=_HOST)
+        (listener,) = await trio.open_tcp_listeners(port, host=_HOST)
         self._address = listener.socket.getsockname()
         self.url = f"{'wss' if tls else 'ws'}://{_HOST}:{self._address[1]}/"
         self._nursery.start_soon(partial(trio.serve_listeners, self._serve, [listener], handler_nursery=self._nursery))
@@ -294,16 +300,20 @@ def open_memory_server(handler: Handler = echo) -> AbstractAsyncContextManager[S
     return _ServerBlock(check_handler(handler), SocketServer._rest)
 
 
-def open_test_server(handler: Handler = echo, *, tls: bool = False) -> AbstractAsyncContextManager[SocketServer]:
-    """Open a WebSocket server on a free port of the loopback interface; otherwise as `open_memory_server`.
+def open_test_server(
+    handler: Handler = echo, *, tls: bool = False, port: int = 0
+) -> AbstractAsyncContextManager[SocketServer]:
+    """Open a WebSocket server on a port of the loopback interface; otherwise as `open_memory_server`.
 
     Args:
         handler: What each connection meets.
         tls: Whether it speaks TLS, with a throw-away certificate that the server's ``ssl_context`` trusts; this needs
             the package trustme, which the extra ``testing`` brings.
+        port: The port; 0 for any that is free.
 
     Raises:
         MisuseError: `handler` cannot be called.
+        OSError: The port is taken.
         ModuleNotFoundError: trustme is not installed.
     """
-    return _ServerBlock(check_handler(handler), partial(SocketServer._listen, tls=tls))
+    return _ServerBlock(check_handler(handler), partial(SocketServer._listen, tls=tls, port=port))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from ._admission import ReplacePrevious
-from ._connect import connect_socket
-from ._errors import InvalidOptionsError, SocketLimitError
-from ._manager import open_socket_manager
-from .testing import ServerConnection, open_test_server
+from trio_socket_task._admission import ReplacePrevious
+from trio_socket_task._connect import connect_socket
+from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
+from trio_socket_task._manager import open_socket_manager
+from trio_socket_task.testing import ServerConnection, open_test_server
 
 _PROTOCOL = "demo.v1"
 _REASON_OF_123_BYTES = "汉" * 41
@@ -25,12 +25,13 @@ async def _serve(connection: ServerConnection) -> None:
             await connection.send(message)
 
 
-async def run_demo() -> None:
+async def run_demo() -> int:
     """Start a server on a free loopback port and talk to it."""
     async with open_test_server(_serve) as server:
         await _show_messages(server.url)
         await _show_limit(server.url)
         await _show_replacement(server.url)
+    return 0
 
 
 async def _show_messages(url: str) -> None:

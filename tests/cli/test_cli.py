@@ -1,0 +1,371 @@
+"""The command line, as a person runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_socket_task import CloseEvent, SocketStatistics, SocketTaskError, connect_socket
+from trio_socket_task._cli._parser import main
+from trio_socket_task._cli._stats import describe
+from trio_socket_task._traffic import NO_STATISTICS
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, in_turn, open_test_server
+
+COMMAND = [sys.executable, "-P", "-m", "trio_socket_task"]
+ENVIRONMENT = {**os.environ, "PYTHONUTF8": "1", "TERM": "dumb"}
+
+
+async def run(*arguments: str, lines: str = "") -> subprocess.CompletedProcess[bytes]:
+    """Run the command line to its end, with lines on its standard input."""
+    with trio.fail_after(60):
+        return await trio.run_process(
+            [*COMMAND, *arguments],
+            stdin=lines.encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=ENVIRONMENT,
+        )
+
+
+async def test_the_demo() -> None:
+    """Some twenty lines that show the library at work."""
+    done = await run("demo")
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert 15 <= len(lines) <= 25
+    for words in (
+        "x-served-by = demo, protocol = demo.v1",
+        "received '你好, text'",
+        "received b'\\x00\\xffbinary'",
+        "refused: reason must not exceed 123 bytes of UTF-8 (it has 126)",
+        "closed by this side: code 4001, reason of 123 bytes",
+        "closed by the server: code 4000, reason 'as you asked'",
+        "refused: 5 sockets exist and the policy admits no more",
+        "at once: old CLOSING, new CONNECTING",
+        "later:   old CLOSED, new OPEN",
+    ):
+        assert words in done.stdout.decode()
+
+
+@pytest.mark.parametrize("command", [(), ("connect",), ("probe",), ("serve",), ("demo",)])
+def test_help_fits_a_screen(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 80 columns and 24 lines."""
+    with pytest.raises(SystemExit) as done:
+        main([*command, "--help"])
+    assert done.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """The installed one."""
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+async def test_lines_go_out_and_messages_come_in(socket_server: SocketServer) -> None:
+    """Text as it is, binary in hexadecimal; at the end of the input it closes."""
+
+    async def answer(connection: ServerConnection) -> None:
+        async for data in connection:
+            assert isinstance(data, str)
+            await connection.send(data)
+            await connection.send(data.encode()[:2])
+
+    socket_server.handler = answer
+    done = await run("connect", socket_server.url, lines="hello\nwörld\n")
+    assert done.stdout.decode() == "hello\n68 65\nwörld\n77 c3\n"
+    assert done.stderr.decode() == f"open: {socket_server.url}\nclosed: 1000\n"
+    assert done.returncode == 0
+
+
+async def test_json(socket_server: SocketServer) -> None:
+    """A line for each message and event."""
+    socket_server.handler = Script().expect("x").send("text").send(b"\x00\xff").close(1000, "done")
+    done = await run("connect", "--json", socket_server.url, lines="x\n")
+    assert [json.loads(line) for line in done.stdout.decode().splitlines()] == [
+        {"event": "open", "words": socket_server.url},
+        {"event": "message", "text": "text"},
+        {"event": "message", "binary": "AP8="},
+        {"event": "closed", "words": "1000 done"},
+    ]
+    assert done.stderr == b""
+
+
+async def test_binary(socket_server: SocketServer) -> None:
+    """Lines are hexadecimal; what is not is refused, and the rest goes on."""
+    done = await run("connect", "--binary", "--count", "1", socket_server.url, lines="xyz\n00 ff\n")
+    assert done.stdout == b"00 ff\n"
+    assert "refused: line must be hexadecimal with --binary, not 'xyz'" in done.stderr.decode()
+    assert done.returncode == 0
+
+
+async def test_count_waits_though_the_input_has_ended(socket_server: SocketServer) -> None:
+    """And ends when enough has come."""
+    socket_server.handler = Script().sleep(0.1).send("a").send("b").send("c")
+    done = await run("connect", "--count", "2", socket_server.url)
+    assert done.stdout == b"a\nb\n"
+    assert done.returncode == 0
+
+
+async def test_the_request(socket_server: SocketServer) -> None:
+    """Header and subprotocol."""
+    arguments = ("--header", "X-Id: 7", "--header", "Token:t", "--protocol", "chat")
+    await run("connect", *arguments, socket_server.url)
+    (connection,) = socket_server.connections
+    assert (connection.header["x-id"], connection.header["token"], connection.protocols) == ("7", "t", ("chat",))
+
+
+@pytest.mark.parametrize("end", ["drop", "close"])
+async def test_a_lost_connection(socket_server: SocketServer, end: str) -> None:
+    """The exit code is 1, the code and reason are printed, and input that cannot be sent is no traceback."""
+    script = Script().expect("x")
+    socket_server.handler = script.close(4001, "go away") if end == "close" else script.drop()
+    done = await run("connect", socket_server.url, lines="x\n" * 1000)
+    words = done.stderr.decode().splitlines()
+    assert words[1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
+    assert len(words) == (2 if end == "close" else 3)
+    assert done.returncode == 1
+
+
+async def test_keep_connects_again(socket_server: SocketServer) -> None:
+    """And tells what it is doing, until the server says that it is done."""
+    socket_server.handler = in_turn(
+        Script().send("a").sleep(0.1).close(1012), Script().send("b").sleep(0.1).close(1000, "done")
+    )
+    done = await run("connect", "--keep", "--count", "3", socket_server.url)
+    assert done.stdout == b"a\nb\n"
+    words = done.stderr.decode()
+    assert re.search(r"waiting: the server closed with 1012, again in \d\.\d s\n", words)
+    assert "connected: connection 2\n" in words
+    assert words.endswith("closed: 1000 done\n")
+    assert done.returncode == 0
+
+
+async def test_keep_gives_up(socket_server: SocketServer) -> None:
+    """With the reason."""
+    socket_server.handler = Script().reject(403)
+    done = await run("connect", "--keep", "--count", "1", socket_server.url)
+    assert "error: gave up connecting: cannot connect" in done.stderr.decode()
+    assert done.returncode == 1
+
+
+async def test_statistics(socket_server: SocketServer) -> None:
+    """A line a second where there is no terminal."""
+    socket_server.handler = Script().sleep(1.5).send("a")
+    done = await run("connect", "--stats", "--count", "1", socket_server.url)
+    assert re.search(r"sent 0/s 0\.0 kB/s, received 0/s 0\.0 kB/s, round trip \d+\.\d ms", done.stderr.decode())
+
+
+def test_the_words_of_the_statistics() -> None:
+    """Differences of a second."""
+    now = SocketStatistics(
+        messages_sent=3,
+        messages_received=5,
+        bytes_sent=4000,
+        bytes_received=6500,
+        send_buffered=7,
+        receive_buffered=8,
+        rtt=None,
+        dial_seconds=None,
+        tls_seconds=None,
+        handshake_seconds=None,
+    )
+    assert describe(NO_STATISTICS, now, None) == (
+        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, round trip -, buffered 7 B out, 8 B in"
+    )
+
+
+async def test_insecure() -> None:
+    """A certificate that nobody knows is refused, unless told otherwise."""
+    async with open_test_server(tls=True) as server:
+        refused = await run("connect", server.url)
+        assert refused.returncode == 1
+        assert "certificate verify failed" in refused.stderr.decode()
+        done = await run("connect", "--insecure", "--count", "1", server.url, lines="hello\n")
+        assert (done.returncode, done.stdout) == (0, b"hello\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["connect", "http://a/"], 2, "url must be absolute"),
+        (["probe", "ws://a b/"], 2, "url must not contain white space"),
+        (["connect", "ws://127.0.0.1:1/"], 1, "cannot connect"),
+        (["connect", "--header", "nonsense", "ws://a/"], 2, "--header must be 'NAME: VALUE', not 'nonsense'"),
+        (["connect", "--count", "0", "ws://a/"], 2, "--count must be a positive number"),
+        (["connect", "--timeout", "-1", "ws://a/"], 2, "timeout must be a positive"),
+    ],
+)
+def test_errors_are_sentences(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """2 for a wrong argument, 1 for a connection that failed; no traceback."""
+    assert main(arguments) == code
+    assert words in capsys.readouterr().err
+
+
+async def test_ctrl_c_tells_the_server(socket_server: SocketServer) -> None:
+    """Close 1001, a status line, and the exit code that shells expect."""
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            job = partial(
+                trio.run_process,
+                [*COMMAND, "connect", "--count", "9", socket_server.url],
+                capture_stderr=True,
+                check=False,
+                stdin=b"",
+            )
+            process = await nursery.start(job)
+            connection = await socket_server.wait_connection()
+            await connection.send("x")
+            await trio.sleep(0.2)  # of a person
+            process.send_signal(signal.SIGINT)
+            await connection.wait_closed()
+            assert connection.close_code == 1001
+            assert await process.wait() == 130
+
+
+async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
+    """As ``trio-socket-task connect ... | head -1``."""
+
+    async def flood(connection: ServerConnection) -> None:
+        while True:
+            await connection.send("line")
+
+    socket_server.handler = flood
+    command = f"{' '.join(COMMAND)} connect --count 100000 {socket_server.url} | head -1; echo ${{PIPESTATUS[0]}}"
+    with trio.fail_after(60):
+        done = await trio.run_process(["bash", "-c", command], capture_stdout=True, capture_stderr=True, stdin=b"")
+    assert done.stdout.decode().split() == ["line", "141"]
+    assert done.stderr.decode().splitlines()[1:] in ([], ["closed: 1001"])
+
+
+async def test_at_a_terminal(socket_server: SocketServer) -> None:
+    """A prompt, and time stamps; the terminal is left as it was."""
+    with trio.fail_after(60):
+        master, slave = pty.openpty()
+        process = await trio.lowlevel.open_process(
+            [*COMMAND, "connect", socket_server.url], stdin=slave, stdout=slave, stderr=slave, env=ENVIRONMENT
+        )
+        os.close(slave)
+        seen = ""
+
+        async def until(words: str) -> None:
+            nonlocal seen
+            while not re.search(words, seen):
+                await trio.lowlevel.wait_readable(master)
+                try:
+                    seen += os.read(master, 10_000).decode()
+                except OSError:  # the other end is closed
+                    break
+            assert re.search(words, seen), seen
+
+        await until("open: ws")
+        await until("> ")
+        os.write(master, b"hello\n")
+        await until(r"\d\d:\d\d:\d\d < hello")
+        os.write(master, b"\x04")
+        await until("closed: 1000")
+        assert await process.wait() == 0
+        os.close(master)
+
+
+async def serving(*arguments: str, use: Callable[[str], Awaitable[object]]) -> tuple[int, str]:
+    """Run `serve`, use it, and interrupt it; give its exit code and what it said."""
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process(
+            [*COMMAND, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        words = b""
+        while not words.endswith(b"\n"):
+            words += await process.stdout.receive_some()
+        found = re.match(r"serving on (\S+)", words.decode())
+        assert found is not None
+        await use(found[1])
+        process.send_signal(signal.SIGINT)
+        said = b""
+        while data := await process.stderr.receive_some():
+            said += data
+        return await process.wait(), said.decode()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_serve_echoes(*, tls: bool) -> None:
+    """To whoever connects, one after another."""
+
+    async def use(url: str) -> None:
+        for _ in range(3):
+            done = await run("connect", "--insecure", "--count", "1", url, lines="hello\n")
+            assert done.stdout == b"hello\n"
+
+    code, said = await serving(*(["--tls"] if tls else []), use=use)
+    assert (code, said) == (130, "/ connected\n" * 3)
+
+
+async def test_serve_with_chaos() -> None:
+    """It refuses, or says what it will do; at some time a message gets through."""
+
+    async def use(url: str) -> None:
+        answers = 0
+        while not answers:
+            with suppress(SocketTaskError, trio.EndOfChannel), trio.move_on_after(5):
+                async with connect_socket(url, close_timeout=1) as task:
+                    await task.send("hello")
+                    answers += await task.receive() == "hello"
+
+    code, said = await serving("--chaos", use=use)
+    assert code == 130
+    assert re.search(r"/ (is refused with 503|connected; after \d+ messages it )", said)
+
+
+async def test_a_port_that_is_taken() -> None:
+    """Is told in a sentence."""
+    async with open_test_server(echo) as server:
+        done = await run("serve", "--port", server.url.rstrip("/").rpartition(":")[2])
+    assert done.returncode == 1
+    assert "trio-socket-task: " in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_probe(*, tls: bool) -> None:
+    """Each part of a connection, and how long it took."""
+    async with open_test_server(tls=tls) as server:
+        arguments = ("--insecure", "--protocol", "chat")
+        done = await run("probe", *arguments, server.url.replace("127.0.0.1", "localhost"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    words = done.stdout.decode()
+    for part in (
+        r"resolution +\d+\.\d\d ms  .*127\.0\.0\.1",
+        r"TCP +-?\d+\.\d\d ms",
+        *([r"TLS +\d+\.\d\d ms  TLSv1\.3 TLS_"] if tls else []),
+        r"handshake +\d+\.\d\d ms  protocol chat",
+        r"(?i)sec-websocket-accept: ",
+        r"round trip +\d+\.\d\d ms  median of 10 pings",
+        r"close +\d+\.\d\d ms  answered with 1000",
+    ):
+        assert re.search(part, words), (part, words)
+
+
+def test_the_package_is_typed() -> None:
+    """The marker of PEP 561 is installed with it."""
+    import trio_socket_task  # noqa: PLC0415
+
+    assert (Path(trio_socket_task.__file__).parent / "py.typed").exists()
+    assert CloseEvent.__module__ == "trio_socket_task"
