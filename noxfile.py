@@ -8,6 +8,8 @@ from pathlib import Path
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+SHARED = ["-n", "auto", "--dist", "worksteal"]
+"""How tests share the processors."""
 PYTHONS = nox.project.python_versions(PROJECT)
 
 nox.needs_version = ">=2025.2.9"
@@ -48,7 +50,15 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel."""
     install(session, "tests")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SHARED, *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions of the dependencies that the package admits."""
+    lowest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
+    session.install(".", *lowest, *nox.project.dependency_groups(PROJECT, "tests"))
+    session.run("pytest", *SHARED, *session.posargs)
 
 
 @nox.session
@@ -56,7 +66,7 @@ def coverage(session: nox.Session) -> None:
     """Run the tests and require every line and branch."""
     install(session, "tests")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *SHARED, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -98,7 +108,30 @@ def soak(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the WebSocket clients against one another; ``-- --check`` fails where a goal is missed."""
     install(session, "bench")
-    session.run("python", "tests/bench/speed/run.py", *session.posargs)
+    output = () if "--only" in session.posargs else ("--output", "docs/benchmarks/results.json")
+    session.run("python", "tests/bench/speed/run.py", *output, *session.posargs)
+
+
+@nox.session
+def curves(session: nox.Session) -> None:
+    """Measure what a message and a socket cost as there are more of them."""
+    install(session, "bench")
+    session.run("python", "tests/bench/speed/curves.py", "--output", "docs/benchmarks/curves.json")
+
+
+@nox.session
+def charts(session: nox.Session) -> None:
+    """Draw the charts and write the tables of the documentation, from what `bench` and `curves` have measured."""
+    install(session, "bench")
+    session.run("python", "tests/bench/speed/charts.py", "docs/benchmarks")
+    session.run("python", "tests/bench/herd.py", "docs/benchmarks/herd.svg")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Make the changelog of a version of the fragments: ``-- --version 0.2.0``."""
+    session.install(*nox.project.dependency_groups(PROJECT, "changelog"))
+    session.run("towncrier", "build", "--yes", *session.posargs)
 
 
 @nox.session
@@ -123,7 +156,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
 
 
-@nox.session
+@nox.session(python=PYTHONS)
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, check them, and run the demo from each."""
     session.install(*nox.project.dependency_groups(PROJECT, "package"))

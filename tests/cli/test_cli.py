@@ -14,10 +14,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
-from trio_socket_task import CloseEvent, SocketStatistics, SocketTaskError, connect_socket
+from trio_socket_task import CloseEvent, SocketTaskError, connect_socket
 from trio_socket_task._cli._parser import main
 from trio_socket_task._cli._stats import describe
 from trio_socket_task._traffic import NO_STATISTICS
@@ -174,20 +175,11 @@ async def test_statistics(socket_server: SocketServer) -> None:
 
 def test_the_words_of_the_statistics() -> None:
     """Differences of a second."""
-    now = SocketStatistics(
-        messages_sent=3,
-        messages_received=5,
-        bytes_sent=4000,
-        bytes_received=6500,
-        send_buffered=7,
-        receive_buffered=8,
-        rtt=None,
-        dial_seconds=None,
-        tls_seconds=None,
-        handshake_seconds=None,
+    now = attrs.evolve(
+        NO_STATISTICS, messages_sent=3, messages_received=5, bytes_sent=4000, bytes_received=6500, send_buffered=7
     )
     assert describe(NO_STATISTICS, now, None) == (
-        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, round trip -, buffered 7 B out, 8 B in"
+        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, round trip -, buffered 7 B out, 0 B in"
     )
 
 
@@ -278,8 +270,10 @@ async def test_at_a_terminal(socket_server: SocketServer) -> None:
         await until("> ")
         os.write(master, b"hello\n")
         await until(r"\d\d:\d\d:\d\d < hello")
-        os.write(master, b"\x04")
-        await until("closed: 1000")
+        while "closed: 1000" not in seen:  # a terminal that changes its mode in this moment may swallow the key
+            os.write(master, b"\x04")
+            with trio.move_on_after(1):
+                await until("closed: 1000")
         assert await process.wait() == 0
         os.close(master)
 

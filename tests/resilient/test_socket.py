@@ -526,7 +526,7 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await full_outbox(socket)
             socket.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "2 messages were given up (stopped) and nobody listens to on_undelivered()"
+        "given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
 
 

@@ -119,4 +119,4 @@ class Mail:
         for letter in letters:
             self._topic.publish(UndeliveredEvent(data=letter.data, why=why), letter.size)
         if letters and not self._topic.mailboxes:
-            _logger.warning("%d messages were given up (%s) and nobody listens to on_undelivered()", len(letters), why)
+            _logger.warning("given up and not listened to by on_undelivered(): %d (%s)", len(letters), why)

@@ -1,4 +1,4 @@
-"""Charts of the results, one for each question: ``python charts.py docs/benchmarks``."""
+"""Charts and tables of the results, one chart for each question: ``python charts.py docs/benchmarks``."""
 
 from __future__ import annotations
 
@@ -82,12 +82,35 @@ def draw_curves(curves: dict[str, dict[str, object]], folder: Path) -> None:
     canvas.savefig(folder / "curves.svg", metadata={"Date": None})
 
 
+def write_tables(results: dict[str, dict[str, dict[str, object]]], folder: Path) -> None:
+    """Write the goals, the ratios and the versions as pages to include."""
+    goals = [f"| {words} | {'met' if met else '**missed**'} |" for met, words in results["goals"]]
+    ratios = results["ratios"]
+    clients = list(dict.fromkeys(client for scenario in ratios.values() for client in scenario))[1:]
+    rows = [
+        f"| {scenario} | " + " | ".join(f"{of[client]:.2f}" if client in of else "" for client in clients) + " |"
+        for scenario, of in ratios.items()
+    ]
+    about = results["about"]
+    versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+    (folder / "goals.md").write_text("\n".join(["| goal | |", "|---|---|", *goals, ""]), encoding="utf-8")
+    (folder / "ratios.md").write_text(
+        "\n".join([f"| | {' | '.join(clients)} |", "|---|" + "---|" * len(clients), *rows, ""]), encoding="utf-8"
+    )
+    (folder / "about.md").write_text(
+        f"{about['date']}, {about['processors']} processors, {about['machine']}, Python {about['python']}, "
+        f"{about['rounds']} rounds; {versions}.\n",
+        encoding="utf-8",
+    )
+
+
 def main(folder: Path) -> None:
-    """Draw everything that there is data for."""
+    """Draw and write everything that there is data for."""
     plt.rcParams["svg.hashsalt"] = "trio-socket-task"  # the same picture from the same data
-    medians = json.loads((folder / "results.json").read_text(encoding="utf-8"))["medians"]
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     for name in QUESTIONS:
-        draw_question(name, medians, folder)
+        draw_question(name, results["medians"], folder)
+    write_tables(results, folder)
     draw_curves(json.loads((folder / "curves.json").read_text(encoding="utf-8")), folder)
 
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -166,17 +167,33 @@ def show(results: Results) -> None:
     print(f"\n(n x): the {OURS} figure divided by that client's")
 
 
-def check(results: Results) -> bool:
-    """Print how the goals stand, and say whether all are met."""
-    good = True
+def judge(results: Results) -> list[tuple[bool, str]]:
+    """Give how the goals stand: whether each is met, and the words for it."""
+    verdicts = []
     for goal in (goal for goal in GOALS if goal.scenario in results):
         reached = ratio(results, goal.scenario, goal.peer, goal.figure)
-        met = goal.is_met(reached)
-        good &= met
         sign = "<=" if goal.figure in LOWER_IS_BETTER else ">="
         words = f"{goal.scenario}, {goal.figure}: {reached:.2f} x {goal.peer}, wanted {sign} {goal.ratio}"
-        print(f"{'met   ' if met else 'MISSED'} {words}")
-    return good
+        verdicts.append((goal.is_met(reached), words))
+    return verdicts
+
+
+def as_json(results: Results, rounds: int) -> str:
+    """Give all that the documentation shows."""
+    ratios = {
+        scenario: {name: ratio(results, scenario, name, next(iter(figures[0]))) for name, figures in clients.items()}
+        for scenario, clients in results.items()
+    }
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": platform.platform(),
+        "processors": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "rounds": rounds,
+        "versions": versions(),
+    }
+    found = {"about": about, "goals": judge(results), "ratios": ratios, "medians": medians(results)}
+    return json.dumps(found, indent=1) + "\n"
 
 
 def main() -> int:
@@ -189,11 +206,13 @@ def main() -> int:
     arguments = parser.parse_args()
     results = measure(arguments.rounds, arguments.only)
     show(results)
+    verdicts = judge(results)
+    if arguments.check:
+        for met, words in verdicts:
+            print(f"{'met   ' if met else 'MISSED'} {words}")
     if arguments.output is not None:
-        about = {"machine": platform.platform(), "python": platform.python_version(), "versions": versions()}
-        text = json.dumps({"about": about, "rounds": arguments.rounds, "medians": medians(results)}, indent=1)
-        arguments.output.write_text(text + "\n", encoding="utf-8")
-    return int(arguments.check and not check(results))
+        arguments.output.write_text(as_json(results, arguments.rounds), encoding="utf-8")
+    return int(arguments.check and not all(met for met, _ in verdicts))
 
 
 if __name__ == "__main__":
