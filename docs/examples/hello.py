@@ -3,6 +3,7 @@
 import sys
 
 import trio
+
 from trio_socket_task import connect_socket
 
 
