@@ -173,10 +173,13 @@ def test_a_large_message_is_refused_by_its_header() -> None:
     assert decode(frame(BINARY, b"x" * 5, fin=False) + frame(CONTINUATION, b"x" * 6), limit=10)[1] == B
 
 
-def test_wanted_tells_what_a_frame_still_needs() -> None:
-    """The reader sizes its reads by it."""
+def test_when_it_is_worth_to_look_for_more() -> None:
+    """In the middle of a large message, and when only the end can come."""
     decoder = Decoder(LIMIT)
     decoder.receive(frame(BINARY, b"x" * 1000)[:104])
-    assert decoder.wanted == 900
+    assert decoder.goes_on(whole=True)
+    assert not decoder.goes_on(whole=False)
     decoder.receive(b"x" * 900)
-    assert decoder.wanted == 0
+    assert not decoder.goes_on(whole=True)
+    decoder.receive(frame(CLOSE))
+    assert decoder.goes_on(whole=False)

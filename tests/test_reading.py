@@ -37,10 +37,10 @@ class ScriptedWire(_PlainWire):
             raise got
         return got
 
-    def receive_now(self, max_bytes: int) -> bytes:
+    def receive_now(self, max_bytes: int) -> bytes | None:
         assert max_bytes == self.max_bytes
         self.at_once += 1
-        return self.there.popleft() if self.there else b""
+        return self.there.popleft() if self.there else None
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -54,7 +54,7 @@ class Setup:
         self.wanted = 0
         self.waiting = trio.lowlevel.ParkingLot()
         self.wire = ScriptedWire()
-        self.reading = Reading(self.wire, self.take, lambda: self.wanted, full, self.waiting)
+        self.reading = Reading(self.wire, self.take, lambda whole: whole and self.wanted > 0, full, self.waiting)
 
     def take(self, data: bytes) -> None:
         self.inbox.append(data)
@@ -210,3 +210,16 @@ async def test_more_of_a_large_message_is_read_without_waiting(nursery: trio.Nur
     setup.wire.give.send_nowait(piece)
     await wait_all_tasks_blocked()
     assert setup.wire.at_once == 2**20 // len(piece)
+
+
+async def test_the_end_is_seen_without_waiting(nursery: trio.Nursery) -> None:
+    """Where it is there already."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run)
+    await wait_all_tasks_blocked()
+    setup.wanted = 1
+    setup.wire.there.append(b"")
+    setup.wire.give.send_nowait(bytes(setup.wire.max_bytes))
+    await wait_all_tasks_blocked()
+    assert setup.reading.over
+    assert setup.reading.error is None

@@ -153,7 +153,7 @@ class Driver:
             on_broken=self._on_write_error,
         )
         waiting, decoder = self.listeners.inbox.readers, self._decoder
-        self.reading: Reading = Reading(connection.wire, self._take, lambda: decoder.wanted, self._is_full, waiting)
+        self.reading: Reading = Reading(connection.wire, self._take, decoder.goes_on, self._is_full, waiting)
         watched = self.outgoing, self.reading, self.pings, self.traffic
         self.signs: Signs = Signs(self.options, *watched, lambda: self.greeted, self._give_up)
         self.signs.watch(nursery)

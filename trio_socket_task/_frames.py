@@ -122,10 +122,12 @@ class Decoder:
         self.violation: Violation | None = None
         """How the peer broke the protocol, once it did."""
 
-    @property
-    def wanted(self) -> int:
-        """How many bytes the present frame still needs, as far as is known."""
-        return self._left
+    def goes_on(self, whole: bool) -> bool:  # noqa: FBT001 (it is handed on)
+        """Whether it is worth to look for more at once, after a piece that was as large as it could be, or was not.
+
+        It is in the middle of a large message, and when nothing but the end of the connection can come.
+        """
+        return self.done or (whole and self._left > 0)
 
     def receive(self, data: bytes) -> list[Item]:
         """Take the next bytes and give what is complete."""

@@ -29,7 +29,7 @@ class Reading:
     """
 
     __slots__ = (
-        *("_call", "_is_full", "_leading", "_led", "_reading", "_patience", "_take", "_waiting", "_wanted"),
+        *("_call", "_is_full", "_leading", "_led", "_reading", "_patience", "_take", "_waiting", "_goes_on"),
         *("_wire", "error", "over", "paused_until"),
     )
 
@@ -37,13 +37,13 @@ class Reading:
         self,
         wire: Wire,
         take: Callable[[bytes], None],
-        wanted: Callable[[], int],
+        goes_on: Callable[[bool], bool],
         is_full: Callable[[], bool],
         waiting: trio.lowlevel.ParkingLot,
     ) -> None:
         self._wire = wire
         self._take = take
-        self._wanted = wanted  # how many bytes a message that has begun still needs
+        self._goes_on = goes_on  # whether more is wanted at once, after a piece that was whole, or not
         self._is_full = is_full
         self._waiting = waiting  # programs that wait for a message while somebody else reads
         self._leading = False  # a program reads
@@ -115,14 +115,18 @@ class Reading:
             self.end(None)
 
     def _read_on(self, size: int) -> None:
-        """Read more of a large message, as far as it is there: to wait for each piece costs more than the piece."""
+        """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
         left = _TURN
-        while size == _READ and left > 0 and self._wanted() and not self.over:
+        while left > 0 and not self.over and self._goes_on(size == _READ):
             data = self._wire.receive_now(_READ)
+            if data is None:
+                return
+            if not data:
+                self.end(None)
+                return
             size = len(data)
             left -= size
-            if data:
-                self._take(data)
+            self._take(data)
 
     async def _stand_by(self) -> None:
         """Let a program read until it is away for longer than the grace."""

@@ -91,20 +91,25 @@ class TlsWire:
         while (data := self._open(max_bytes)) is None:
             if self._outgoing.pending:
                 await self._speak()
-            encrypted = await self._lower.receive(max_bytes)
-            if encrypted:
-                self._incoming.write(encrypted)
-            else:
-                self._incoming.write_eof()
+            self._take(await self._lower.receive(max_bytes))
         return data
 
-    def receive_now(self, max_bytes: int) -> bytes:
-        """Give what is there; the end of the connection is for `receive` to tell."""
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        """Give what is there; an error will be there for `receive`, too."""
         if not self._incoming.pending and not self._tls.pending():
-            self._incoming.write(self._lower.receive_now(max_bytes))
+            encrypted = self._lower.receive_now(max_bytes)
+            if encrypted is None:
+                return None
+            self._take(encrypted)
         with suppress(trio.BrokenResourceError):
-            return self._open(max_bytes) or b""
-        return b""
+            return self._open(max_bytes)
+        return None
+
+    def _take(self, encrypted: bytes) -> None:
+        if encrypted:
+            self._incoming.write(encrypted)
+        else:
+            self._incoming.write_eof()
 
     async def _speak(self) -> None:
         """Say what TLS has to say: by whoever writes, once there is somebody."""

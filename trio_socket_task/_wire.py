@@ -33,8 +33,8 @@ class Wire(Protocol):
     async def receive(self, max_bytes: int) -> bytes:
         """Wait for bytes; none means that the peer ended its side. If it is cancelled, nothing is lost."""
 
-    def receive_now(self, max_bytes: int) -> bytes:
-        """Give bytes that are there without waiting; none where there are none, or that cannot be told."""
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        """Give bytes that are there without waiting, none at the end; None where there is nothing, or nobody knows."""
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -54,9 +54,9 @@ class _PlainWire:
         """Say nothing."""
         return b""
 
-    def receive_now(self, max_bytes: int) -> bytes:  # noqa: ARG002 (a Trio stream can only wait)
-        """Give nothing."""
-        return b""
+    def receive_now(self, max_bytes: int) -> bytes | None:  # noqa: ARG002 (a Trio stream can only wait)
+        """Know nothing."""
+        return None
 
 
 @final
@@ -125,12 +125,12 @@ class SocketWire(_PlainWire):
                 if not isinstance(error, BlockingIOError):
                     raise _broken(error) from error
 
-    def receive_now(self, max_bytes: int) -> bytes:
+    def receive_now(self, max_bytes: int) -> bytes | None:
         """Give what the kernel has; an error will be there for `receive`, too."""
         try:
             return os.read(self._socket.fileno(), max_bytes)
         except OSError:
-            return b""
+            return None
 
     async def aclose(self) -> None:
         """Close the socket."""

@@ -82,8 +82,8 @@ sendSocketMessage:fail data must be string or ArrayBuffer
 sendSocketMessage:fail data must be string or ArrayBuffer
 closeSocket:fail invalid code
 {"errMsg":"sendSocketMessage:ok"}
-rejected {"errMsg":"closeSocket:fail invalid code"}
 awaited
+rejected {"errMsg":"closeSocket:fail invalid code"}
 {"code":1000,"reason":""}
 """,
     "mistakes": """\

@@ -21,9 +21,10 @@ task.onOpen(async () => {
   task.send({ data: ['binary', 'abc'], fail: show })
   task.send({ data: { $binary: '汉' }, fail: show })
   task.close(Object.defineProperty({ fail: show }, 'code', { get() { throw new Error('hostile') } }))
+  const answer = new Promise(resolve => task.onMessage(({ data }) => resolve(data)))
   console.log(await wx.sendSocketMessage({ data: 'awaited' }))
+  console.log(await answer)
   try { await wx.closeSocket({ code: 1001 }) } catch (error) { console.log('rejected', error) }
   await wx.closeSocket()
 })
-task.onMessage(({ data }) => console.log(data))
 task.onClose(res => console.log(res))
