@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_socket_task.testing import ServerConnection, open_test_server
+from trio_socket_task.testing import Script, ServerConnection, open_test_server
 
 pytest_plugins = ["pytester"]
 
@@ -74,3 +74,13 @@ async def test_a_program_runs(path: Path, kind: str, how: str, source: str) -> N
                 [sys.executable, "-c", program], capture_stdout=True
             )
     assert how in done.stdout.decode()
+
+
+async def test_the_first_program_runs() -> None:
+    """The one that the front page shows."""
+    async with open_test_server(Script().expect("hello").send("hi there").close()) as server:
+        with trio.fail_after(60):
+            done: subprocess.CompletedProcess[bytes] = await trio.run_process(
+                [sys.executable, str(DOCS / "examples" / "hello.py"), server.url], capture_stdout=True
+            )
+    assert done.stdout.decode() == "hi there\n"
