@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, echo, frame, silent
+from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, frame, silent
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -412,9 +412,9 @@ async def test_a_send_that_cannot_be_written_raises(serve_tcp: ServeTcp) -> None
         assert task.statistics().messages_sent == 1
 
 
-async def test_a_program_that_reads_for_itself_over_tcp(serve_tcp: ServeTcp) -> None:
+async def test_a_program_that_reads_for_itself_over_tcp(socket_server: SocketServer) -> None:
     """Many round trips, one at a time, and the background reader in between."""
-    async with connect_socket(await serve_tcp(echo)) as task:
+    async with connect_socket(socket_server.url) as task:
         for number in range(200):
             await task.send(str(number))
             assert await task.receive() == str(number)

@@ -9,9 +9,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from conftest import Serve
 from heard import Heard
-from peer import echo
 
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn
@@ -393,7 +391,9 @@ async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
     assert heard[0] == ("fail", NOT_OPEN)
 
 
-async def test_many_rounds_leak_nothing(autojump_clock: trio.testing.MockClock, serve: Serve) -> None:
+async def test_many_rounds_leak_nothing(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer
+) -> None:
     """Neither a slot nor a listener nor a task. One in five is closed before it is open; each sixth is refused."""
     closed = 0
 
@@ -401,9 +401,10 @@ async def test_many_rounds_leak_nothing(autojump_clock: trio.testing.MockClock, 
         nonlocal closed
         closed += 1
 
-    async with open_mini_program("qq", dial=serve(echo)) as qq:
+    async with open_mini_program("qq", dial=memory_socket_server.dial) as qq:
         qq.onSocketOpen(lambda _res: qq.closeSocket())
         for _ in range(ROUNDS):
+            memory_socket_server.connections.clear()
             tasks = [qq.connectSocket(url=URL) for _ in range(5)]
             for task in tasks:
                 task.onOpen(partial(close, task))
