@@ -12,7 +12,7 @@ import trio
 
 from trio_socket_task._driver import Driver
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
-from trio_socket_task._events import Attempt, CloseEvent
+from trio_socket_task._events import Attempt, CloseEvent, SocketStatistics
 from trio_socket_task._listeners import MESSAGE_OVERHEAD
 from trio_socket_task._manager import Member, SocketManager
 from trio_socket_task._options import ConnectOptions
@@ -50,7 +50,7 @@ class Connection:
         """Whether the program wants the next attempt at once."""
         self.url: str = plan.target if isinstance(plan.target, str) else "what its target gives"
         """Where the latest attempt goes."""
-        self.gone = NO_STATISTICS
+        self.gone: SocketStatistics = NO_STATISTICS
         """The figures of connections that have ended."""
         self._plan = plan
         self._manager = manager

@@ -42,8 +42,7 @@ def _surrounded(item: pytest.Function) -> Callable[..., Awaitable[None]]:
 
     @functools.wraps(function)
     async def surrounded(*arguments: object, **fixtures: object) -> None:
-        watches = "no_socket_leaks" in item.fixturenames and trio.lowlevel.in_trio_run()
-        watch = LeakWatch() if watches else None
+        watch = LeakWatch() if "no_socket_leaks" in item.fixturenames and _is_on_trio() else None
         try:
             await function(*arguments, **fixtures)
         except BaseException:
@@ -53,6 +52,14 @@ def _surrounded(item: pytest.Function) -> Callable[..., Awaitable[None]]:
             await watch.check()
 
     return surrounded
+
+
+def _is_on_trio() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager
