@@ -50,7 +50,8 @@ class Delivery:
                 self._letters.hand()
                 self._sent += 1
                 self._asker.unpark()
-        self._pump.unpark()
+        if self._may_hand():
+            self._pump.unpark()
 
     def _may_hand(self) -> bool:
         return bool(self._letters.waiting) and self._under_way < self._window
