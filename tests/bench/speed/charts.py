@@ -36,10 +36,13 @@ def colour(client: str) -> str:
 def draw_question(name: str, medians: dict[str, dict[str, dict[str, float]]], folder: Path) -> None:
     """Draw one chart: bars of every client, a panel for each scenario."""
     title, scenarios, figure, factor = QUESTIONS[name]
-    canvas, panels = plt.subplots(
-        1, len(scenarios), figsize=(3.1 * len(scenarios) + 1.2, 3.0), layout="constrained", squeeze=False
-    )
-    for panel, scenario in zip(panels[0], scenarios, strict=True):
+    columns = min(2, len(scenarios))  # more would be too small to read on a phone
+    rows = -(-len(scenarios) // columns)
+    size = (3.6 * columns + 1.2, 2.6 * rows + 0.3)
+    canvas, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for panel in list(panels.flat)[len(scenarios) :]:
+        panel.set_visible(False)
+    for number, (panel, scenario) in enumerate(zip(panels.flat, scenarios, strict=False)):
         scale = 1.0 if "MB" in scenario else factor
         clients = list(reversed(medians[scenario]))
         values = [medians[scenario][client][figure] * scale for client in clients]
@@ -51,7 +54,7 @@ def draw_question(name: str, medians: dict[str, dict[str, dict[str, float]]], fo
         panel.margins(x=0.22)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
-        if panel is not panels[0][0]:
+        if number % columns:
             panel.set_yticklabels([])
     canvas.suptitle(title, fontsize=11, x=0.01, ha="left")
     canvas.savefig(folder / f"{name}.svg", metadata={"Date": None})
