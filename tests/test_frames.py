@@ -8,11 +8,11 @@ import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 from trio_socket_task import CloseCode
-from trio_socket_task._encoding import encode, encode_close, encode_message
+from trio_socket_task._encoding import PIECE, encode, encode_close, encode_message
 from trio_socket_task._frames import Close, Decoder, Item, Opcode, Ping, Pong
 
 LIMIT = 2**20
-SIZES = [0, 1, 2, 124, 125, 126, 127, 4095, 4096, 65535, 65536, 65537]
+SIZES = [0, 1, 2, 124, 125, 126, 127, 4095, 4096, 65535, 65536, 65537, PIECE, PIECE + 1, 2 * PIECE + 3]
 
 
 def decode(data: bytes, step: int = 0, limit: int = LIMIT) -> tuple[list[Item], CloseCode | None]:
