@@ -27,6 +27,7 @@ from trio_socket_task import (
 )
 from trio_socket_task._opening import Connection, open_connection
 from trio_socket_task._options import Options
+from trio_socket_task.testing import Script, SocketServer
 
 
 async def events(task: SocketTask) -> tuple[list[str], list[CloseEvent]]:
@@ -50,9 +51,9 @@ def then(*frames: bytes, finish: bool = True, seen: list[object] | None = None) 
     return script
 
 
-async def test_text_and_binary_go_and_come(serve: Serve) -> None:
+async def test_text_and_binary_go_and_come(memory_socket_server: SocketServer) -> None:
     """Text stays str, binary stays bytes."""
-    async with connect_socket(URL, dial=serve(echo)) as task:
+    async with connect_socket(URL, dial=memory_socket_server.dial) as task:
         for data in ("汉", b"\x00\xff", "", b"", bytearray(b"a"), memoryview(b"b")):
             await task.send(data)
             received = await task.receive()
@@ -274,17 +275,10 @@ async def test_c8_a_lost_connection_raises_nothing_by_itself(serve: Serve) -> No
     )
 
 
-async def test_r8_a_reset(serve_tcp: ServeTcp) -> None:
+async def test_r8_a_reset(socket_server: SocketServer) -> None:
     """SocketLostError with the OS error as its cause, close 1006; what came before is received first."""
-
-    async def script(peer: Peer) -> None:
-        await peer.accept(then=frame(TEXT, b"last"))
-        await peer.read_frame()
-        assert isinstance(peer.stream, trio.SocketStream)
-        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await peer.stream.aclose()
-
-    async with connect_socket(await serve_tcp(script)) as task:
+    socket_server.handler = Script().send("last").expect("go").drop()
+    async with connect_socket(socket_server.url) as task:
         await task.send("go")
         assert await task.receive() == "last"
         with pytest.raises(SocketLostError, match="Connection reset by peer") as caught:
