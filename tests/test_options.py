@@ -137,6 +137,7 @@ def test_a_heartbeat_has_positive_times(argument: str) -> None:
         ("ping", None, "reply must be given together with message"),
         (None, "pong", "reply must be given together with message"),
         (3, "pong", "message must be str or bytes"),
+        ("x" * 40_000, "pong", "message must have at most 32768 bytes"),
         ("\ud800", "pong", "data must not contain lone surrogates"),
         ("ping", 3, "reply must be str, bytes or a function"),
     ],

@@ -199,3 +199,13 @@ async def test_an_end_in_the_handshake(client_context: ssl.SSLContext) -> None:
     await other.send_eof()
     with pytest.raises(trio.BrokenResourceError, match="during the TLS handshake"):
         await TlsWire(StreamWire(one), client_context, "localhost").shake_hands()
+
+
+async def test_an_error_is_left_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be had at once tells of none."""
+    lower = StreamWire(memory_stream_pair()[0])
+    monkeypatch.setattr(lower, "receive_now", lambda _max_bytes: b"this is no TLS at all " * 5)
+    wire = TlsWire(lower, ssl.create_default_context(), "a.test")
+    assert wire.receive_now(1000) is None
+    with pytest.raises(trio.BrokenResourceError):
+        await wire.receive(1000)

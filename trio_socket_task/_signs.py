@@ -65,9 +65,7 @@ class Signs:
     def without_replies(self, messages: list[Message]) -> list[Message]:
         """Take from messages that came what answers the heartbeat's own."""
         heartbeat = self._options.heartbeat
-        if heartbeat is None or heartbeat.message is None:
-            return messages
-        others = [message for message in messages if not _is_reply(heartbeat, message[0])]
+        others = [message for message in messages if heartbeat is None or not _is_reply(heartbeat, message[0])]
         if len(others) < len(messages):
             self._pings.reply()
         return others

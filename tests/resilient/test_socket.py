@@ -1079,3 +1079,46 @@ async def test_the_program_s_own_pings_do_not_hide_a_dead_link(autojump_clock: t
                     await task.receive()
                 nursery.cancel_scope.cancel()
             assert trio.current_time() < 40
+
+
+async def test_a_greeting_that_fails_in_several_ways_while_it_is_cancelled(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no cancellation is told, and the attempt has failed."""
+
+    async def object_to_it() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("on the way out")
+
+    async def greet(task: SocketTask) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(object_to_it)
+            await trio.sleep_forever()
+
+    async with open_memory_server(Script().accept().drop()) as server:
+        retry = Retry(max_attempts=1)
+        async with open_resilient_socket(server.url, dial=server.dial, on_connected=greet, retry=retry) as socket:
+            with pytest.raises(GaveUpError, match="1 attempts in a row"):
+                await socket.receive()
+    assert "on the way out" in caplog.text
+
+
+async def test_listeners_that_come_too_late_end_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """There is nothing more to tell."""
+    async with open_memory_server() as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            pass
+    assert [event async for event in socket.on_undelivered()] == []
+
+
+async def test_a_close_ends_the_wait_for_words(autojump_clock: trio.testing.MockClock) -> None:
+    """It has a deadline of its own."""
+    async with open_memory_server(Script().accept().never_answer_close()) as server:
+        async with connect_socket(server.url, dial=server.dial, receive_timeout=5, close_timeout=60) as task:
+            await trio.sleep(1)
+            start = trio.current_time()
+            await task.aclose(4000)
+            assert trio.current_time() - start == pytest.approx(60)
+            assert [event async for event in task.on_error()] == []

@@ -8,6 +8,7 @@ import trio.testing
 
 from trio_socket_task import SocketManager, connect_socket
 from trio_socket_task.testing import (
+    Script,
     ServerConnection,
     SocketServer,
     assert_closed,
@@ -120,3 +121,15 @@ async def test_a_task_that_never_waits_is_told_of(socket_manager: SocketManager)
         with pytest.raises(AssertionError, match="some task that never waits"):
             await wait_all_delivered(socket_manager, within=0.01)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_not_read_is_not_delivered(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, socket_manager: SocketManager
+) -> None:
+    """And it is the program that does not read, not the server that does not answer."""
+    memory_socket_server.handler = Script().send("x" * 1000).send("more")
+    task = socket_manager.connect_socket("ws://a.test/", receive_buffer=100)
+    await task.wait_open()
+    await trio.sleep(1)
+    with pytest.raises(AssertionError, match="because nobody reads"):
+        await wait_all_delivered(socket_manager)

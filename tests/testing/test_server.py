@@ -555,3 +555,18 @@ async def test_two_ways_of_losing(autojump_clock: trio.testing.MockClock) -> Non
                 await task.send("go")
                 with pytest.raises(SocketLostError):
                     await task.receive()
+
+
+async def test_connections_count_from_one(autojump_clock: trio.testing.MockClock) -> None:
+    """Said before anything is waited for."""
+    async with open_memory_server() as server:
+        with pytest.raises(MisuseError, match="counts from 1, not from 0"):
+            await server.wait_connection(0)
+
+
+async def test_a_block_is_entered_once() -> None:
+    """As every block."""
+    block = open_memory_server()
+    async with block:
+        with pytest.raises(RuntimeError, match="entered once"):
+            await block.__aenter__()

@@ -70,15 +70,15 @@ async def talk(wanted: Talk) -> int:
                 error = await _converse(channel, wanted)
     finally:
         event = None if channel is None else channel.close_event
-        if event is not None:
-            wanted.paper.event("closed", f"{int(event.code)} {event.reason}".rstrip())
+        _tell_end(event, wanted.paper)
     if error is not None:
         wanted.paper.event("error", str(error))
-    return 0 if error is None and _is_quiet(event) else 1
+    return 0 if error is None and event is not None and event.code in _QUIET else 1
 
 
-def _is_quiet(event: CloseEvent | None) -> bool:
-    return event is not None and event.code in _QUIET
+def _tell_end(event: CloseEvent | None, paper: Paper) -> None:
+    if event is not None:
+        paper.event("closed", f"{int(event.code)} {event.reason}".rstrip())
 
 
 async def _converse(channel: Channel, wanted: Talk) -> Exception | None:

@@ -156,9 +156,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
                 try:
                     return await task.receive()
                 except (trio.EndOfChannel, SocketLostError):
-                    pass  # that connection is over
-                if connection.task is task:
-                    await changed.wait()
+                    await changed.wait()  # that connection is over, and another state is coming
                 continue
             await trio.lowlevel.checkpoint()
             if connection.task is None and connection.backlog:

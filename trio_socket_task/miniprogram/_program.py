@@ -134,7 +134,7 @@ class MiniProgram:
     def _flush(self) -> None:
         """Let what waits for room go out before a close that no call of the program's made."""
         for task in self._sockets:
-            task._flush()
+            task._sending.flush()
 
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.

@@ -82,13 +82,9 @@ class SocketTask:
             return call.fail(f"closeSocket:fail {refused}")
         if self._native is None or self.readyState not in from_states:
             return call.fail("closeSocket:fail WebSocket is not connected")
-        self._flush()
+        self._sending.flush()
         self._native.close(code, reason)
         return call.ok()
-
-    def _flush(self) -> None:
-        if self._native is not None:
-            self._sending.flush()
 
     def onOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening; a listener that comes later hears of it all the same."""
