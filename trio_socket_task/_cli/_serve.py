@@ -71,4 +71,4 @@ async def serve(port: int, *, tls: bool, chaos: bool) -> int:
         insecure = " (its certificate is its own: connect with --insecure)" if tls else ""
         print(f"serving on {server.url}{insecure}", flush=True)
         await server.serve_forever()
-    return 0
+    return 0  # pragma: no cover (only an interrupt ends it, and that raises)
