@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from trio_socket_task import HandshakeError, SocketTaskError, connect_socket
-from trio_socket_task._cli._serve import FAULTS, _echo, _serve_badly, _serve_well
+from trio_socket_task._cli._serve import FAULTS, _echo, _misbehave, _serve_badly, _serve_well
 from trio_socket_task.testing import ServerConnection, open_memory_server
 
 
@@ -78,3 +78,17 @@ async def test_good_days(autojump_clock: trio.testing.MockClock, capsys: pytest.
                 await task.send("hello")
                 assert await task.receive() == "hello"
     assert capsys.readouterr().err == "/ connected\n"
+
+
+@pytest.mark.parametrize("words", FAULTS)
+async def test_a_client_that_has_left_is_spared(autojump_clock: trio.testing.MockClock, words: str) -> None:
+    """And the server goes on."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+        await _misbehave(connection, FAULTS[words])
+
+    async with open_memory_server(handler) as server:
+        async with connect_socket(server.url, dial=server.dial):
+            pass
+        await trio.sleep(1)

@@ -62,7 +62,13 @@ async def _serve_badly(connection: ServerConnection) -> None:
     words, fault = dice.choice(list(FAULTS.items()))
     _note(connection, f"connected; after {count} messages it {words}")
     await _echo(connection, count)
-    await fault(connection)
+    await _misbehave(connection, fault)
+
+
+async def _misbehave(connection: ServerConnection, fault: Callable[[ServerConnection], Awaitable[object]]) -> None:
+    """Do something bad to a client that has not left meanwhile: the kit takes a fault for nobody for a mistake."""
+    if not connection.closed:
+        await fault(connection)
 
 
 async def serve(port: int, *, tls: bool, chaos: bool) -> int:
