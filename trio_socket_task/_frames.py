@@ -149,30 +149,46 @@ class Decoder:
             self._rest = b""
         end = len(data)
         while end - position >= _MIN_HEADER and not self.done:
-            first, second = data[position], data[position + 1]
-            start, stop = position + _MIN_HEADER, position + _MIN_HEADER + second
-            # The common cases first: a whole, small frame that is a message, or a fragment in the middle of one.
-            if second < _LENGTH_16 and stop <= end and self._size + second <= self._max_size:
-                if not self._opcode:
-                    if first == _BINARY_BYTE:
-                        items.append((data[start:stop], second))
-                        position = stop
-                        continue
-                    if first == _TEXT_BYTE:
-                        items.append((data[start:stop].decode(), second))
-                        position = stop
-                        continue
-                elif first == Opcode.CONTINUATION:
-                    self._size += second
-                    self._gather(data[start:stop], ends=False)
-                    position = stop
-                    continue
-            stop = self._frame(data, position, items)
+            stop = self._fragments(data, position) if self._opcode else self._small_messages(data, position, items)
             if stop == position:
-                break
+                stop = self._frame(data, position, items)
+                if stop == position:
+                    break
             position = stop
         if position < end and not self.done:
             self._rest = data[position:]
+
+    def _small_messages(self, data: bytes, position: int, items: list[Item]) -> int:
+        """Read the messages that have one small frame each, of which a flood is made; give where they end."""
+        end, too_large = len(data), min(_LENGTH_16, self._max_size + 1)
+        while end - position >= _MIN_HEADER:
+            first, size = data[position], data[position + 1]
+            start = position + _MIN_HEADER
+            stop = start + size
+            if stop > end or size >= too_large:
+                break
+            if first == _BINARY_BYTE:
+                items.append((data[start:stop], size))
+            elif first == _TEXT_BYTE:
+                items.append((data[start:stop].decode(), size))
+            else:
+                break
+            position = stop
+        return position
+
+    def _fragments(self, data: bytes, position: int) -> int:
+        """Read the small frames in the middle of a message; give where they end."""
+        end = len(data)
+        while end - position >= _MIN_HEADER:
+            first, size = data[position], data[position + 1]
+            start = position + _MIN_HEADER
+            stop = start + size
+            if first != Opcode.CONTINUATION or stop > end or size >= _LENGTH_16 or self._size + size > self._max_size:
+                break
+            self._size += size
+            self._gather(data[start:stop], ends=False)
+            position = stop
+        return position
 
     def _frame(self, data: bytes, position: int, items: list[Item]) -> int:
         """Read a frame's header, and its payload as far as it is there; give where it ends, or `position`."""

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from operator import itemgetter
 from typing import Generic, TypeVar, final
 
 import attrs
@@ -15,6 +16,7 @@ from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("trio_socket_task")
+_size_of = itemgetter(1)
 
 MESSAGE_OVERHEAD = 128
 """Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
@@ -58,8 +60,7 @@ class Mailbox(Generic[_T]):
         if self.items is _NOTHING:
             self.items = deque()
         self.items.extend(items)
-        for _, size in items:
-            self.size += size + MESSAGE_OVERHEAD
+        self.size += sum(map(_size_of, items)) + len(items) * MESSAGE_OVERHEAD
         if self.size >= self.limit:
             self.full = True
         if self.readers:
@@ -70,13 +71,13 @@ class Mailbox(Generic[_T]):
         newer = self.clear()
         self.put_all([*items, *newer])
 
-    def pop(self) -> _T:
-        """Take the oldest item."""
-        item, size = self.items.popleft()
-        self.size -= size + MESSAGE_OVERHEAD
+    def pop(self) -> tuple[_T, int]:
+        """Take the oldest item, and give it with its size."""
+        taken = self.items.popleft()
+        self.size -= taken[1] + MESSAGE_OVERHEAD
         if self.full and self.size <= self.limit // 2:
             self._make_room()
-        return item
+        return taken
 
     def clear(self) -> list[tuple[_T, int]]:
         """Take everything, as `put` was given it."""
@@ -136,7 +137,8 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             await self._mailbox.readers.park()
         if self._closed:
             raise trio.ClosedResourceError("this listener was closed; ask the socket for a new one")
-        return self._mailbox.pop()
+        event, _ = self._mailbox.pop()
+        return event
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:

@@ -138,7 +138,6 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         if not driver.listeners.claimed:
             driver.listeners.claim_inbox()
         if inbox.items:
-            self._credit -= 1 + (inbox.items[0][1] >> _TURN_SHIFT)
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
@@ -151,7 +150,9 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         while not inbox.items:
             self._credit = _TURN
             await self._wait_for_message()
-        return inbox.pop()
+        data, size = inbox.pop()
+        self._credit -= 1 + (size >> _TURN_SHIFT)
+        return data
 
     async def _wait_for_message(self) -> None:
         driver = self._driver

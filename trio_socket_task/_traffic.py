@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import final
 
 import attrs
@@ -24,6 +25,7 @@ NO_STATISTICS = SocketStatistics(
     handshake_seconds=None,
 )
 """The figures of no sockets."""
+_size_of = itemgetter(1)
 
 
 @final
@@ -41,8 +43,7 @@ class Traffic:
     def count_received(self, messages: Sequence[Message]) -> None:
         """Count messages that came in."""
         self.messages_received += len(messages)
-        for _, size in messages:
-            self.bytes_received += size
+        self.bytes_received += sum(map(_size_of, messages))
         self.received_at = trio.current_time()
 
 

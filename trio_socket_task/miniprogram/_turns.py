@@ -170,7 +170,7 @@ class Turns:
             if self._late:
                 await self._take([self._late.pop(0)[1]])
             elif self.mailbox.items:
-                await self._take(self.mailbox.pop())
+                await self._take(self.mailbox.pop()[0])
             else:
                 await self.mailbox.readers.park()
             await trio.lowlevel.checkpoint()
