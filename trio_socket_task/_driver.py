@@ -34,7 +34,7 @@ class Driver:
     """One socket, from its first byte to its last. `run` is its task; the rest may be called by any."""
 
     __slots__ = (
-        *("_closed", "_closing", "_decoder", "_discards", "_filters", "_lifetime", "_nursery", "_opening"),
+        *("_closed", "_decoder", "_discards", "_filters", "_nursery", "_phase"),
         *("_predecessors", "_write_error", "caught_up", "connection", "greeted", "life", "listeners"),
         *("no_more", "on_closed", "on_freed", "options", "outgoing", "pings", "reading", "settled", "signs"),
         *("silent", "traffic"),
@@ -63,9 +63,7 @@ class Driver:
         """Whether no message can come any more."""
         self.traffic: Traffic = Traffic()
         self._predecessors = predecessors
-        self._opening = trio.CancelScope(shield=True)
-        self._lifetime = trio.CancelScope(shield=True)
-        self._closing = trio.CancelScope(shield=True)  # of the stream, after the lifetime of the connection
+        self._phase = trio.CancelScope(shield=True)  # what can be called off: opening, then the life, then its end
         self._closed = trio.Event()
         self._filters = options.heartbeat is not None and options.heartbeat.message is not None
         self._decoder = Decoder(options.max_message_size)
@@ -108,7 +106,7 @@ class Driver:
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
         predecessors, self._predecessors = self._predecessors, ()
-        with self._opening:
+        with self._phase:
             await trio.lowlevel.checkpoint_if_cancelled()
             for predecessor in predecessors:
                 await predecessor.wait_closed()
@@ -125,20 +123,21 @@ class Driver:
     async def _serve(self, connection: Connection) -> None:
         """Move messages until the connection is over, then close the stream."""
         try:
-            with self._lifetime:
-                async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    try:
-                        self._start(connection, nursery)
-                        await self.reading.run()
-                        if self.violation is not None:
-                            self._close_after_violation(self.violation)
-                        await self._drain()
-                    finally:
-                        self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
-                        nursery.cancel_scope.cancel()
-            self._limit_lifetime(self.options.close_timeout)
-            self._closing.deadline = self._lifetime.deadline
-            with suppress(Exception), self._closing:  # a connection that is over need not close well
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                self._phase = nursery.cancel_scope
+                self._phase.shield = True
+                try:
+                    self._start(connection, nursery)
+                    await self.reading.run()
+                    if self.violation is not None:
+                        self._close_after_violation(self.violation)
+                    await self._drain()
+                finally:
+                    self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
+                    nursery.cancel_scope.cancel()
+            self._limit(self.options.close_timeout)
+            self._phase = trio.CancelScope(deadline=self._phase.deadline, shield=True)
+            with suppress(Exception), self._phase:  # a connection that is over need not close well
                 await connection.wire.aclose()
         except BaseException:
             await discard(connection.wire)
@@ -210,31 +209,32 @@ class Driver:
             self._finish(encode_close(code, encoded))
             self.reading.take_over()  # though it may have been paused: the peer's Close frame must be seen
         else:
-            self._opening.cancel()
+            self._phase.cancel()
 
     def _finish(self, frame: bytes) -> None:
         """Send the Close frame, and give the peer `close_timeout` to end the connection."""
         self.outgoing.finish(frame)
-        self._limit_lifetime(self.options.close_timeout)
+        self._limit(self.options.close_timeout)
 
-    def _limit_lifetime(self, seconds: float) -> None:
-        self._lifetime.deadline = min(self._lifetime.deadline, trio.current_time() + seconds)
+    def _limit(self, seconds: float) -> None:
+        """Give what is left of the connection's life, its end included, so many seconds at most."""
+        self._phase.deadline = min(self._phase.deadline, trio.current_time() + seconds)
 
     def abort(self) -> None:
         """End the connection without waiting for the peer; Close 1001 goes out if it can."""
         self._close(CloseCode.GOING_AWAY, "", b"")
         if self.connection is None:
-            self._opening.cancel()
+            self._phase.cancel()
         elif self.outgoing.size:
             self.outgoing.on_drained = self._drop
-            self._limit_lifetime(_ABORT_GRACE)
+            self._limit(_ABORT_GRACE)
         else:
             self._drop()
 
     def _drop(self) -> None:
         """End the connection at once."""
-        self._lifetime.cancel()
-        self._closing.cancel()
+        self._phase.deadline = -float("inf")  # for its end as well
+        self._phase.cancel()
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
@@ -325,7 +325,7 @@ class Driver:
     def _on_write_error(self, error: Exception) -> None:
         """Let reading find out more: what the peer said before it went away is often still there."""
         self._write_error = error
-        self._limit_lifetime(self.options.close_timeout)
+        self._limit(self.options.close_timeout)
         self.reading.take_over()
 
     # What the handle needs

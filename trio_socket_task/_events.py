@@ -44,18 +44,22 @@ class Header(Mapping[str, str]):
     __slots__ = ("_fields",)
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields: dict[str, tuple[str, str]] = {}
+        by_name: dict[str, tuple[str, str]] = {}
         for name, value in fields:
             key = name.lower()
-            if key in self._fields:
-                value = f"{self._fields[key][1]}, {value}"  # noqa: PLW2901 (the joined value)
-            self._fields[key] = (name, value)
+            if key in by_name:
+                value = f"{by_name[key][1]}, {value}"  # noqa: PLW2901 (the joined value)
+            by_name[key] = (name, value)
+        self._fields = tuple(by_name.values())  # every open socket has one, and few are ever looked into
 
     def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()][1]
+        for field, value in self._fields:
+            if field.lower() == name.lower():
+                return value
+        raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._fields.values())
+        return (name for name, _ in self._fields)
 
     def __len__(self) -> int:
         return len(self._fields)

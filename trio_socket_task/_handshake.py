@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import final
 
 import attrs
@@ -141,4 +142,6 @@ class _Server:
 
 
 def _header(response: h11.InformationalResponse | h11.Response) -> Header:
-    return Header((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw_items())
+    """Give the fields; sockets of one server share their names."""
+    fields = response.headers.raw_items()
+    return Header((intern(name.decode("latin-1")), value.decode("latin-1")) for name, value in fields)

@@ -29,8 +29,8 @@ class Reading:
     """
 
     __slots__ = (
-        *("_call", "_is_full", "_leading", "_led", "_reading", "_patience", "_take", "_waiting", "_goes_on"),
-        *("_wire", "error", "over", "paused_until"),
+        *("_alarm", "_called", "_goes_on", "_is_full", "_leading", "_led", "_patience", "_reading", "_take"),
+        *("_waiting", "_wire", "error", "over", "paused_until"),
     )
 
     def __init__(
@@ -50,7 +50,8 @@ class Reading:
         self._led = False  # a program has read since the background task last looked
         self._reading = False  # the background task reads
         self._patience: trio.CancelScope | None = None  # of the background task, for a leader that waits for long
-        self._call = trio.Event()
+        self._called = False  # the background task is to look at how things stand
+        self._alarm: trio.Event | None = None  # what wakes it; none before it ever dozed, as on an idle socket
         self.over: bool = False
         """Whether there is no more to read."""
         self.error: Exception | None = None
@@ -143,12 +144,16 @@ class Reading:
             self._led = False
 
     async def _doze(self) -> None:
-        await self._call.wait()
-        self._call = trio.Event()
+        if not self._called:
+            self._alarm = trio.Event()
+            await self._alarm.wait()
+        self._called = False
 
     def call(self) -> None:
         """Let the background task look at how things stand."""
-        self._call.set()
+        self._called = True
+        if self._alarm is not None:
+            self._alarm.set()
 
     def take_over(self) -> None:
         """Let the background task read at once: the program waits for something else than a message."""

@@ -28,6 +28,8 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     1 MiB of buffered work. Any number of tasks may use one socket.
     """
 
+    __slots__ = ("__weakref__", "_credit", "_driver", "_inbox")
+
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._inbox = driver.listeners.inbox
