@@ -38,7 +38,7 @@ async def test_tcp_no_delay_is_followed_exactly(serve_tcp: ServeTcp, *, flag: bo
     """Trio sets TCP_NODELAY by default; the option decides."""
     dialled = await open_wire(options(await serve_tcp(wait_for_end), tcp_no_delay=flag))
     assert isinstance(dialled.wire, SocketWire)
-    assert bool(dialled.wire._stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is flag
+    assert bool(dialled.wire._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is flag
     assert dialled.dial_seconds >= 0
     assert dialled.tls_seconds is None
     await dialled.wire.aclose()

@@ -140,7 +140,7 @@ class Decoder:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
         return items
 
-    def _receive(self, data: bytes, items: list[Item]) -> None:  # noqa: C901 (one loop, because calls are what costs)
+    def _receive(self, data: bytes, items: list[Item]) -> None:
         position = 0
         if self._left:
             position = self._continue_frame(data, 0, items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import final
 
 import attrs
@@ -42,21 +42,26 @@ async def open_wire(options: Options) -> Dialled:
     if not isinstance(stream, trio.abc.Stream):
         raise ConnectError(address.url, f"dial must return a trio.abc.Stream, not {type(stream).__name__}")
     connected = trio.current_time()
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(discard, stream)
+    try:
         if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
         wire = wire_for(stream)
         if not address.secure:
-            stack.pop_all()
             return Dialled(wire=wire, dial_seconds=connected - started, tls_seconds=None)
-        try:
-            secured = TlsWire(wire, options.ssl_context or _default_context(), address.host)
-            await secured.shake_hands()
-        except Exception as error:  # noqa: BLE001 (as above)
-            raise ConnectError(address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
-        stack.pop_all()
+        secured = await _secure(wire, options)
+    except BaseException:
+        await discard(stream)
+        raise
     return Dialled(wire=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
+
+
+async def _secure(wire: Wire, options: Options) -> Wire:
+    try:
+        secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.host)
+        await secured.shake_hands()
+    except Exception as error:  # noqa: BLE001 (as above)
+        raise ConnectError(options.address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
+    return secured
 
 
 async def discard(resource: trio.abc.AsyncResource | Wire) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import final
@@ -55,6 +56,7 @@ class _RefusedError(ValueError):
     """Why a URL is refused, on its way to `check_url`."""
 
 
+@functools.lru_cache  # programs open the same URLs again and again
 def _take_apart(url: str) -> Address:
     if any(character <= " " or character == "\x7f" or character.isspace() for character in url):
         raise _RefusedError("must not contain white space or control characters")

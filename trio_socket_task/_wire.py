@@ -91,10 +91,9 @@ class SocketWire(_PlainWire):
     more than a small message itself. Waiting and closing stay Trio's.
     """
 
-    __slots__ = ("_socket", "_stream")
+    __slots__ = ("_socket",)
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
         self._socket = stream.socket
 
     def send_now(self, data: bytes | memoryview) -> int:
@@ -133,8 +132,8 @@ class SocketWire(_PlainWire):
             return None
 
     async def aclose(self) -> None:
-        """Close the socket."""
-        await self._stream.aclose()
+        """Close the socket, which needs no waiting."""
+        self._socket.close()
 
 
 def _broken(error: OSError) -> trio.BrokenResourceError:
