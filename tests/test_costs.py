@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tracemalloc
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
-from trio_socket_task import SocketTask, connect_socket
+from trio_socket_task import Coexist, SocketTask, connect_socket, open_socket_manager
 from trio_socket_task.testing import ServerConnection, SocketServer, open_test_server
 
 MESSAGES = 1000
@@ -158,3 +160,21 @@ async def test_echoes_leave_nothing_behind(socket_server: SocketServer) -> None:
             connection.received = []
         gc.collect()
         assert sys.getallocatedblocks() - before < MESSAGES / 10
+
+
+async def test_an_idle_socket_is_small(socket_server: SocketServer) -> None:
+    """What this package's own lines allocate for one; Trio's part and the system's come on top."""
+    async with open_socket_manager(Coexist(None)) as manager, AsyncExitStack() as stack:
+
+        async def open_some(count: int) -> None:
+            for _ in range(count):
+                await manager.connect_socket(socket_server.url).wait_open()
+
+        await open_some(5)  # what is paid once
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        await open_some(20)
+        gc.collect()
+        taken = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/trio_socket_task/_*.py")])
+        kept = sum(trace.size for trace in taken.traces) / 20
+        assert kept < 6500

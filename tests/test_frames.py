@@ -179,7 +179,11 @@ def test_when_it_is_worth_to_look_for_more() -> None:
     decoder.receive(frame(BINARY, b"x" * 1000)[:104])
     assert decoder.goes_on(whole=True)
     assert not decoder.goes_on(whole=False)
-    decoder.receive(b"x" * 900)
+    decoder.receive(b"x" * 900 + frame(BINARY, b"y" * 1000)[:504])
+    assert not decoder.goes_on(whole=True), "the program is to have the first message before more is read"
+    decoder.receive(b"y" * 100)
+    assert decoder.goes_on(whole=True)
+    decoder.receive(b"y" * 400)
     assert not decoder.goes_on(whole=True)
     decoder.receive(frame(CLOSE))
     assert decoder.goes_on(whole=False)

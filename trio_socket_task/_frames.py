@@ -96,6 +96,7 @@ class Decoder:
     __slots__ = (
         "_buffer",
         "_fin",
+        "_hungry",
         "_left",
         "_max_size",
         "_opcode",
@@ -116,6 +117,7 @@ class Decoder:
         self._size = 0
         self._left = 0  # bytes of the present data frame that have not come yet
         self._fin = False  # whether the present data frame ends its message
+        self._hungry = False  # in the middle of a large message, with nothing to give meanwhile
         self._text: codecs.IncrementalDecoder | None = None
         self.done = False
         """Whether the rest is ignored."""
@@ -125,9 +127,10 @@ class Decoder:
     def goes_on(self, whole: bool) -> bool:  # noqa: FBT001 (it is handed on)
         """Whether it is worth to look for more at once, after a piece that was as large as it could be, or was not.
 
-        It is in the middle of a large message, and when nothing but the end of the connection can come.
+        It is in the middle of a large message, unless the piece completed another: then the program is to have that
+        one first, and to let go of it before the next needs memory. And it is when nothing but the end can come.
         """
-        return self.done or (whole and self._left > 0)
+        return self.done or (whole and self._hungry)
 
     def receive(self, data: bytes) -> list[Item]:
         """Take the next bytes and give what is complete."""
@@ -138,6 +141,7 @@ class Decoder:
             self._receive(data, items)
         except UnicodeDecodeError as error:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
+        self._hungry = self._left > 0 and not items
         return items
 
     def _receive(self, data: bytes, items: list[Item]) -> None:

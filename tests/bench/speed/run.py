@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 NEAR, FAR = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 """The processor that clients and server share, and that of the server where it has its own."""
 OURS = "trio-socket-task"
+KEEP_MEMORY = {f"MALLOC_{name}_": str(10**9) for name in ("MMAP_THRESHOLD", "TRIM_THRESHOLD")}
 LOWER_IS_BETTER = {"p50", "p99", "kilobytes", "cpu", "cpu seconds", "peak megabytes"}
 
 
@@ -74,9 +75,12 @@ Results = dict[str, dict[str, list[Figures]]]
 class Worker:
     """A client's process."""
 
-    def __init__(self, name: str, ports: str, certificate: Path) -> None:
+    def __init__(self, name: str, ports: str, certificate: Path, settings: dict[str, str]) -> None:
         command = [sys.executable, str(HERE / "worker.py"), name, ports, str(certificate), str(NEAR)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, **settings}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         self._name = name
 
     def measure(self, scenario: str) -> Figures:
@@ -117,13 +121,13 @@ def serving(folder: Path) -> Iterator[tuple[str, Path]]:
         yield json.dumps(ports), folder / "authority.pem"
 
 
-def measure(rounds: int, only: str) -> Results:
-    """Measure everybody."""
+def measure(rounds: int, only: str, settings: dict[str, str]) -> Results:
+    """Measure everybody, with variables of the environment that are the same for all."""
     results: Results = {}
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (ports, certificate), ExitStack() as stack:
 
         def worker(name: str) -> Worker:
-            made = Worker(name, ports, certificate)
+            made = Worker(name, ports, certificate, settings)
             stack.callback(made.stop)
             return made
 
@@ -136,6 +140,8 @@ def measure(rounds: int, only: str) -> Results:
                 for name in takes_part:
                     one = worker(name) if scenario in FRESH else workers[name]
                     results[scenario][name].append(one.measure(scenario))
+                    if scenario in FRESH:
+                        one.stop()
     return results
 
 
@@ -202,9 +208,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="a part of the names of scenarios")
     parser.add_argument("--check", action="store_true", help="fail where a goal is missed")
+    parser.add_argument(
+        "--keep-memory", action="store_true", help="let no client give memory back to the system (glibc's settings)"
+    )
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
-    results = measure(arguments.rounds, arguments.only)
+    results = measure(arguments.rounds, arguments.only, KEEP_MEMORY if arguments.keep_memory else {})
     show(results)
     verdicts = judge(results)
     if arguments.check:
