@@ -24,6 +24,21 @@ def test_header_joins_repeated_fields() -> None:
     assert Header([("Via", "a"), ("via", "b")])["VIA"] == "a, b"
 
 
+def test_a_header_of_very_many_fields_is_read_in_linear_time() -> None:
+    """A server can send thousands in the 64 KiB of a head, and to look for each among all would block for seconds."""
+    lowered: list[str] = []
+
+    class Name(str):
+        __slots__ = ()
+
+        def lower(self) -> str:
+            lowered.append(self)
+            return super().lower()
+
+    assert len(dict(Header((Name(f"x{number}"), "1") for number in range(1000)))) == 1000
+    assert len(lowered) <= 3000
+
+
 def test_header_of_nothing_is_empty() -> None:
     """No fields make an empty mapping, and a missing field is a KeyError."""
     assert dict(Header()) == {}

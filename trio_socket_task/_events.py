@@ -41,7 +41,7 @@ class Header(Mapping[str, str]):
     A field that came several times is one value, joined by ``", "``.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_by_name", "_fields")
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
         by_name: dict[str, tuple[str, str]] = {}
@@ -50,13 +50,13 @@ class Header(Mapping[str, str]):
             if key in by_name:
                 value = f"{by_name[key][1]}, {value}"  # noqa: PLW2901 (the joined value)
             by_name[key] = (name, value)
-        self._fields = tuple(by_name.values())  # every open socket has one, and few are ever looked into
+        self._fields = tuple(by_name.values())
+        self._by_name: dict[str, str] | None = None  # made by the first look: every socket has a header, few are read
 
     def __getitem__(self, name: str) -> str:
-        for field, value in self._fields:
-            if field.lower() == name.lower():
-                return value
-        raise KeyError(name)
+        if self._by_name is None:
+            self._by_name = {field.lower(): value for field, value in self._fields}
+        return self._by_name[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self._fields)
