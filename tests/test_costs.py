@@ -175,6 +175,8 @@ async def test_an_idle_socket_is_small(socket_server: SocketServer) -> None:
         stack.callback(tracemalloc.stop)
         await open_some(20)
         gc.collect()
-        taken = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/trio_socket_task/_*.py")])
+        taken = tracemalloc.take_snapshot().filter_traces(
+            [tracemalloc.Filter(inclusive=True, filename_pattern="*/trio_socket_task/_*.py")]
+        )
         kept = sum(trace.size for trace in taken.traces) / 20
         assert kept < 6500
