@@ -108,7 +108,8 @@ def soak(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the WebSocket clients against one another; ``-- --check`` fails where a goal is missed."""
     install(session, "bench")
-    output = () if "--only" in session.posargs else ("--output", "docs/benchmarks/results.json")
+    is_special = {"--only", "--keep-memory"} & set(session.posargs)
+    output = () if is_special else ("--output", "docs/benchmarks/results.json")
     session.run("python", "tests/bench/speed/run.py", *output, *session.posargs)
 
 
