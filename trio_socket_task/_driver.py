@@ -233,7 +233,7 @@ class Driver:
 
     def _drop(self) -> None:
         """End the connection at once."""
-        self._phase.deadline = -float("inf")  # for its end as well
+        self._phase.deadline = -float("inf")  # which the scope of its end takes over
         self._phase.cancel()
 
     @trio.lowlevel.enable_ki_protection

@@ -117,7 +117,7 @@ class Decoder:
         self._size = 0
         self._left = 0  # bytes of the present data frame that have not come yet
         self._fin = False  # whether the present data frame ends its message
-        self._hungry = False  # in the middle of a large message, with nothing to give meanwhile
+        self._hungry = False  # in the middle of a large frame, after a piece that completed nothing
         self._text: codecs.IncrementalDecoder | None = None
         self.done = False
         """Whether the rest is ignored."""
@@ -127,8 +127,8 @@ class Decoder:
     def goes_on(self, whole: bool) -> bool:  # noqa: FBT001 (it is handed on)
         """Whether it is worth to look for more at once, after a piece that was as large as it could be, or was not.
 
-        It is in the middle of a large message, unless the piece completed another: then the program is to have that
-        one first, and to let go of it before the next needs memory. And it is when nothing but the end can come.
+        It is in the middle of a large message, unless the piece completed something: then the program is to have that
+        first, and to let go of it before the next message needs memory. And it is when nothing but the end can come.
         """
         return self.done or (whole and self._hungry)
 

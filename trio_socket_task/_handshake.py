@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sys import intern
+import functools
 from typing import final
 
 import attrs
@@ -142,6 +142,9 @@ class _Server:
 
 
 def _header(response: h11.InformationalResponse | h11.Response) -> Header:
-    """Give the fields; sockets of one server share their names."""
-    fields = response.headers.raw_items()
-    return Header((intern(name.decode("latin-1")), value.decode("latin-1")) for name, value in fields)
+    return Header((_name(name), value.decode("latin-1")) for name, value in response.headers.raw_items())
+
+
+@functools.lru_cache  # so that sockets share the names of their servers' fields
+def _name(name: bytes) -> str:
+    return name.decode("latin-1")

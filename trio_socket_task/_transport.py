@@ -59,7 +59,7 @@ async def _secure(wire: Wire, options: Options) -> Wire:
     try:
         secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.host)
         await secured.shake_hands()
-    except Exception as error:  # noqa: BLE001 (as above)
+    except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
         raise ConnectError(options.address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
     return secured
 

@@ -43,6 +43,8 @@ class Wire(Protocol):
 class _PlainWire:
     """A wire that sends what it is given, and nothing else."""
 
+    __slots__ = ()
+
     def seal(self, data: bytes | memoryview) -> bytes | memoryview:
         """Give them as they are."""
         return data
@@ -88,7 +90,7 @@ class SocketWire(_PlainWire):
     """A plain socket, read and written directly.
 
     `trio.SocketStream` goes through the scheduler after every write and tries every read in vain first; both cost
-    more than a small message itself. Waiting and closing stay Trio's.
+    more than a small message itself. Waiting stays Trio's.
     """
 
     __slots__ = ("_socket",)

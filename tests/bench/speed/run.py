@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 NEAR, FAR = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 """The processor that clients and server share, and that of the server where it has its own."""
 OURS = "trio-socket-task"
-KEEP_MEMORY = {f"MALLOC_{name}_": str(10**9) for name in ("MMAP_THRESHOLD", "TRIM_THRESHOLD")}
+KEEP_MEMORY = {f"MALLOC_{name}_": str(32 * 2**20) for name in ("MMAP_THRESHOLD", "TRIM_THRESHOLD")}
 LOWER_IS_BETTER = {"p50", "p99", "kilobytes", "cpu", "cpu seconds", "peak megabytes"}
 
 
