@@ -223,16 +223,14 @@ class Driver:
     def abort(self) -> None:
         """End the connection without waiting for the peer; Close 1001 goes out if it can."""
         self._close(CloseCode.GOING_AWAY, "", b"")
-        if self.connection is None:
-            self._phase.cancel()
-        elif self.outgoing.size:
+        if self.connection is not None and self.outgoing.size:
             self.outgoing.on_drained = self._drop
             self._limit(_ABORT_GRACE)
         else:
             self._drop()
 
     def _drop(self) -> None:
-        """End the connection at once."""
+        """End the connection, or its opening, at once."""
         self._phase.deadline = -float("inf")  # which the scope of its end takes over
         self._phase.cancel()
 
