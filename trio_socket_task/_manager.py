@@ -19,7 +19,7 @@ from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask
-from ._traffic import NO_STATISTICS, add, settle
+from ._traffic import Traffic, add
 from ._url import Address, check_url
 
 _T = TypeVar("_T")
@@ -66,7 +66,7 @@ class SocketManager:
         self._members: list[Member] = []
         self._listeners: list[_GlobalListener] = []
         self._bound: Driver | None = None  # the socket that the global listeners listen to
-        self._gone = NO_STATISTICS  # the figures of sockets that have closed
+        self._gone = Traffic()  # of the sockets that have closed
         self._ended = False
         self._room = trio.lowlevel.ParkingLot()  # those who wait until a socket has gone
 
@@ -133,7 +133,7 @@ class SocketManager:
     def _free(self, member: Member) -> None:
         self._members.remove(member)
         self._room.unpark_all()
-        self._gone = add(self._gone, settle(member.task.statistics()))
+        self._gone.include(member.driver.traffic)
 
     def _bind(self) -> None:
         """Let the global listeners listen to the current socket; they stay with one until it has closed."""
@@ -146,7 +146,7 @@ class SocketManager:
 
     def statistics(self) -> SocketStatistics:
         """Give the figures of all its sockets together, closed ones included; times of single sockets are None."""
-        total = self._gone
+        total = self._gone.settled()
         for member in self._members:
             total = add(total, member.task.statistics())
         return total

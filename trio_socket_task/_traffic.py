@@ -12,26 +12,13 @@ import trio
 from ._events import SocketStatistics
 from ._frames import Message
 
-NO_STATISTICS = SocketStatistics(
-    messages_sent=0,
-    messages_received=0,
-    bytes_sent=0,
-    bytes_received=0,
-    send_buffered=0,
-    receive_buffered=0,
-    rtt=None,
-    dial_seconds=None,
-    tls_seconds=None,
-    handshake_seconds=None,
-)
-"""The figures of no sockets."""
 _size_of = itemgetter(1)
 
 
 @final
 @attrs.define(eq=False)
 class Traffic:
-    """One socket's messages so far, and the bytes of their payloads."""
+    """Messages so far of one socket, or of several that have closed, and the bytes of their payloads."""
 
     messages_sent: int = 0
     bytes_sent: int = 0
@@ -46,10 +33,27 @@ class Traffic:
         self.bytes_received += sum(map(_size_of, messages))
         self.received_at = trio.current_time()
 
+    def include(self, gone: Traffic) -> None:
+        """Count in what went through a socket that has closed."""
+        self.messages_sent += gone.messages_sent
+        self.bytes_sent += gone.bytes_sent
+        self.messages_received += gone.messages_received
+        self.bytes_received += gone.bytes_received
 
-def settle(figures: SocketStatistics) -> SocketStatistics:
-    """Give the figures of a socket that has closed: nothing is buffered any more."""
-    return attrs.evolve(figures, send_buffered=0, receive_buffered=0)
+    def settled(self) -> SocketStatistics:
+        """Give the figures of sockets that have closed: nothing is buffered, and times are of single sockets."""
+        return SocketStatistics(
+            messages_sent=self.messages_sent,
+            messages_received=self.messages_received,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self.bytes_received,
+            send_buffered=0,
+            receive_buffered=0,
+            rtt=None,
+            dial_seconds=None,
+            tls_seconds=None,
+            handshake_seconds=None,
+        )
 
 
 def add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:

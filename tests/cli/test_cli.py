@@ -20,7 +20,7 @@ import trio
 from trio_socket_task import CloseEvent
 from trio_socket_task._cli._parser import main
 from trio_socket_task._cli._stats import describe
-from trio_socket_task._traffic import NO_STATISTICS
+from trio_socket_task._traffic import Traffic
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, in_turn, open_test_server
 
 COMMAND = [sys.executable, "-P", "-m", "trio_socket_task"]
@@ -175,9 +175,9 @@ async def test_statistics(socket_server: SocketServer) -> None:
 def test_the_words_of_the_statistics() -> None:
     """Differences of a second."""
     now = attrs.evolve(
-        NO_STATISTICS, messages_sent=3, messages_received=5, bytes_sent=4000, bytes_received=6500, send_buffered=7
+        Traffic().settled(), messages_sent=3, messages_received=5, bytes_sent=4000, bytes_received=6500, send_buffered=7
     )
-    assert describe(NO_STATISTICS, now, None) == (
+    assert describe(Traffic().settled(), now, None) == (
         "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, round trip -, buffered 7 B out, 0 B in"
     )
 

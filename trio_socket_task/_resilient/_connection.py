@@ -12,13 +12,13 @@ import trio
 
 from trio_socket_task._driver import Driver
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
-from trio_socket_task._events import Attempt, CloseEvent, SocketStatistics
+from trio_socket_task._events import Attempt, CloseEvent
 from trio_socket_task._listeners import MESSAGE_OVERHEAD
 from trio_socket_task._manager import Member, SocketManager
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
-from trio_socket_task._traffic import NO_STATISTICS, add, settle
+from trio_socket_task._traffic import Traffic
 
 from ._delivery import Delivery
 from ._mail import Mail
@@ -50,8 +50,8 @@ class Connection:
         """Whether the program wants the next attempt at once."""
         self.url: str = plan.target if isinstance(plan.target, str) else "what its target gives"
         """Where the latest attempt goes."""
-        self.gone: SocketStatistics = NO_STATISTICS
-        """The figures of connections that have ended."""
+        self.gone: Traffic = Traffic()
+        """What went through the connections that have ended."""
         self._plan = plan
         self._manager = manager
         self._mail = mail
@@ -133,7 +133,7 @@ class Connection:
         else:
             self._abort(driver)
         self.close_event = await driver.wait_closed()
-        self.gone = add(self.gone, settle(member.task.statistics()))
+        self.gone.include(driver.traffic)
         self.closed_here = self.close_event if driver.life.requested is not None and not self._aborted else None
         error = error or driver.life.error
         return Attempt(

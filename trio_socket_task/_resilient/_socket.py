@@ -235,7 +235,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
 
     def statistics(self) -> ResilientStatistics:
         """Give a snapshot of its figures."""
-        letters, sockets = self._mail.letters, self._connection.gone
+        letters, sockets = self._mail.letters, self._connection.gone.settled()
         if self.task is not None:
             sockets = add(sockets, self.task.statistics())
         return ResilientStatistics(
