@@ -6,13 +6,13 @@ import gc
 import os
 import sys
 import tracemalloc
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import trio
 
-from trio_socket_task import Coexist, SocketTask, connect_socket, open_socket_manager
-from trio_socket_task.testing import ServerConnection, SocketServer, open_test_server
+from trio_socket_task import Coexist, ConnectOptions, Heartbeat, SocketTask, connect_socket, open_socket_manager
+from trio_socket_task.testing import ServerConnection, SocketServer, open_memory_server, open_test_server
 
 MESSAGES = 1000
 SMALL = bytes(64)
@@ -180,3 +180,49 @@ async def test_an_idle_socket_is_small(socket_server: SocketServer) -> None:
         )
         kept = sum(trace.size for trace in taken.traces) / 20
         assert kept < 7000
+
+
+async def test_opening_and_closing_is_two_steps_of_the_program(socket_server: SocketServer) -> None:
+    """And few of the socket's, of which Trio takes some to connect."""
+    async with open_socket_manager() as manager:
+        counter = Counter()
+        trio.lowlevel.add_instrument(counter)
+        for _ in range(10):
+            task = manager.connect_socket(socket_server.url)
+            await task.wait_open()
+            await task.aclose()
+        trio.lowlevel.remove_instrument(counter)
+        assert counter.program == 10 * 2
+        assert counter.socket <= 10 * 9
+
+
+@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
+async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str) -> None:
+    """Its last user's goodbye frees it: nothing of it refers to itself in a circle."""
+    server_block = open_memory_server() if kind == "memory" else open_test_server(tls=kind == "tls")
+    with ExitStack() as stack:
+        watched: ConnectOptions = {"heartbeat": Heartbeat(interval=60), "receive_timeout": 60}
+        async with server_block as server, open_socket_manager(**watched) as manager:
+            options: ConnectOptions = {"dial": server.dial} if kind == "memory" else {"ssl_context": server.ssl_context}
+
+            async def use_one(url: str) -> None:
+                task = manager.connect_socket(url, **options)
+                listener = task.on_message()
+                await task.wait_open()
+                for _ in range(10):
+                    await task.send(SMALL)
+                await listener.receive()
+                await task.ping()
+                await task.aclose()
+
+            await use_one(server.url)
+            gc.collect()
+            gc.disable()
+            stack.callback(gc.enable)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            stack.callback(gc.garbage.clear)
+            stack.callback(gc.set_debug, 0)
+            await use_one(server.url)
+            gc.collect()
+            left = [type(thing) for thing in gc.garbage]
+            assert [kind for kind in left if kind.__module__.startswith("trio_socket_task._")] == []

@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
     CloseEvent,
+    ConnectTimeoutError,
     Heartbeat,
     ReadyState,
     SocketClosedError,
@@ -49,6 +50,19 @@ def then(*frames: bytes, finish: bool = True, seen: list[object] | None = None) 
             await peer.read_end()
 
     return script
+
+
+async def test_the_deadline_covers_dialling(autojump_clock: MockClock) -> None:
+    """A name that takes for ever to resolve, say."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with pytest.raises(ConnectTimeoutError, match="within 3 seconds"):
+        async with connect_socket(URL, dial=dial, timeout=3):
+            pass
+    assert trio.current_time() == 3
 
 
 async def test_text_and_binary_go_and_come(memory_socket_server: SocketServer) -> None:

@@ -1,4 +1,4 @@
-"""`_opening`: one deadline over everything."""
+"""`_opening`: dial, TLS and handshake in a row."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import pytest
 import trio
 from conftest import Serve
 from peer import TEXT, URL, Peer, frame
-from trio.testing import MockClock
 
-from trio_socket_task import ConnectTimeoutError, HandshakeError
+from trio_socket_task import HandshakeError
 from trio_socket_task._opening import open_connection
 from trio_socket_task._options import check_options
 from trio_socket_task._url import check_url
@@ -40,15 +39,3 @@ async def test_a_failed_handshake_closes_the_stream(serve: Serve) -> None:
         await open_connection(check_options(check_url(URL), {"dial": serve(script)}))
     await trio.testing.wait_all_tasks_blocked()
     assert ended == [True]
-
-
-async def test_the_deadline_covers_dialling(autojump_clock: MockClock) -> None:
-    """A name that takes for ever to resolve, say."""
-
-    async def dial(_host: str, _port: int) -> trio.abc.Stream:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    with pytest.raises(ConnectTimeoutError):
-        await open_connection(check_options(check_url(URL), {"dial": dial, "timeout": 3}))
-    assert trio.current_time() < 4

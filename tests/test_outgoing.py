@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -57,9 +57,9 @@ class Setup:
         self._nursery = nursery
         self.out = Outgoing(wire, limit, self._start, self.broken.append)
 
-    def _start(self) -> None:
+    def _start(self, run: Callable[[], Awaitable[None]]) -> None:
         self.started += 1
-        self._nursery.start_soon(self.out.run)
+        self._nursery.start_soon(run)
 
 
 async def test_a_lone_message_is_written_at_once(nursery: trio.Nursery) -> None:
@@ -209,7 +209,8 @@ class TalkingWire(ScriptedWire):
         super().__init__(at_once)
         self.to_say = b""
 
-    def listen(self, on_words: Callable[[], None]) -> None:
+    def listen(self, on_words: Callable[[], None] | None) -> None:
+        assert on_words is not None
         self.on_words = on_words
 
     def words(self) -> bytes:

@@ -9,7 +9,7 @@ from typing import Self, final
 import trio
 
 from ._encoding import encode, encode_close
-from ._errors import ConnectError, SocketLostError, SocketNotOpenError, SocketTaskError
+from ._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation
 from ._listeners import Listeners, nothing
@@ -34,7 +34,7 @@ class Driver:
     """One socket, from its first byte to its last. `run` is its task; the rest may be called by any."""
 
     __slots__ = (
-        *("_closed", "_decoder", "_discards", "_filters", "_nursery", "_phase"),
+        *("_closed", "_decoder", "_discards", "_nursery", "_phase"),
         *("_predecessors", "_write_error", "caught_up", "connection", "greeted", "life", "listeners"),
         *("no_more", "on_closed", "on_freed", "options", "outgoing", "pings", "reading", "settled", "signs"),
         *("silent", "traffic"),
@@ -65,7 +65,6 @@ class Driver:
         self._predecessors = predecessors
         self._phase = trio.CancelScope(shield=True)  # what can be called off: opening, then the life, then its end
         self._closed = trio.Event()
-        self._filters = options.heartbeat is not None and options.heartbeat.message is not None
         self._decoder = Decoder(options.max_message_size)
         self._discards = False  # whether messages that find no room are dropped: after a close of this side
         self._write_error: Exception | None = None
@@ -102,6 +101,7 @@ class Driver:
             self.settled.set()
             self._closed.set()
             self.on_closed()
+            self.on_freed = self.on_closed = nothing  # those of a manager lead back to here, in a circle
 
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
@@ -110,6 +110,7 @@ class Driver:
             await trio.lowlevel.checkpoint_if_cancelled()
             for predecessor in predecessors:
                 await predecessor.wait_closed()
+            self._limit(self.options.timeout)
             try:
                 connection = await open_connection(self.options)
             except ConnectError as error:
@@ -119,6 +120,8 @@ class Driver:
                 self.connection = connection
             else:
                 await discard(connection.wire)
+        if self._phase.cancelled_caught:  # in time, should it have been called off: then this is no failure
+            self._fail(ConnectTimeoutError(self.options.address.url, self.options.timeout))
 
     async def _serve(self, connection: Connection) -> None:
         """Move messages until the connection is over, then close the stream."""
@@ -134,28 +137,27 @@ class Driver:
                     await self._drain()
                 finally:
                     self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
-                    nursery.cancel_scope.cancel()
-            self._limit(self.options.close_timeout)
-            self._phase = trio.CancelScope(deadline=self._phase.deadline, shield=True)
-            with suppress(Exception), self._phase:  # a connection that is over need not close well
-                await connection.wire.aclose()
+                    if nursery.child_tasks:
+                        nursery.cancel_scope.cancel()
+            with suppress(Exception):  # a connection that is over need not close well
+                if not connection.wire.close_now():
+                    self._limit(self.options.close_timeout)
+                    self._phase = trio.CancelScope(deadline=self._phase.deadline, shield=True)
+                    with self._phase:
+                        await connection.wire.aclose()
         except BaseException:
             await discard(connection.wire)
             raise
 
     def _start(self, connection: Connection, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self.outgoing: Outgoing = Outgoing(
-            connection.wire,
-            self.options.send_buffer,
-            start_writer=lambda: nursery.start_soon(self.outgoing.run),
-            on_broken=self._on_write_error,
-        )
+        limit = self.options.send_buffer
+        self.outgoing: Outgoing = Outgoing(connection.wire, limit, nursery.start_soon, self._on_write_error)
         waiting, decoder = self.listeners.inbox.readers, self._decoder
         self.reading: Reading = Reading(connection.wire, self._take, decoder.goes_on, self._is_full, waiting)
         watched = self.outgoing, self.reading, self.pings, self.traffic
-        self.signs: Signs = Signs(self.options, *watched, lambda: self.greeted, self._give_up)
-        self.signs.watch(nursery)
+        self.signs: Signs = Signs(self.options, *watched)
+        self.signs.watch(nursery, lambda: self.greeted, self._give_up)
         self.listeners.open.publish(OpenEvent(connection.header))
         self.settled.set()
         if connection.rest:
@@ -172,12 +174,11 @@ class Driver:
         """Say why the connection is over, where that is a failure, and let nobody wait any more."""
         error = self.reading.error or self._write_error
         self.reading.end(None)
-        self.outgoing.finished = True
+        self.outgoing.end()
         if self.life.ready_state is ReadyState.OPEN or error is not None:
             why = "the peer ended the connection without a Close frame"
             self._lose(why if error is None else words(root(error)), error)
         self.pings.end()
-        self.outgoing.room.unpark_all()
 
     def _lose(self, why: str, error: Exception | None = None) -> None:
         lost = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
@@ -218,7 +219,9 @@ class Driver:
 
     def _limit(self, seconds: float) -> None:
         """Give what is left of the connection's life, its end included, so many seconds at most."""
-        self._phase.deadline = min(self._phase.deadline, trio.current_time() + seconds)
+        deadline = trio.current_time() + seconds
+        if deadline < self._phase.deadline:  # noqa: PLR1730 (to set one costs five times as much as to look)
+            self._phase.deadline = deadline
 
     def abort(self) -> None:
         """End the connection without waiting for the peer; Close 1001 goes out if it can."""
@@ -286,10 +289,9 @@ class Driver:
                 self._on_peer_close(item)
 
     def _deliver(self, messages: list[Message]) -> None:
-        if self._filters:
-            messages = self.signs.without_replies(messages)
-            if not messages:
-                return
+        messages = self.signs.without_replies(messages)
+        if not messages:
+            return
         self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full

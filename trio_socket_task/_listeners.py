@@ -312,6 +312,7 @@ class Listeners:
     def end(self) -> None:
         """Say that nothing will come any more."""
         self._ended = True
+        self._on_room = self.inbox.on_room = nothing
         self.inbox.end()
         self.open.end()
         self.message.end()

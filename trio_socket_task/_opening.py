@@ -1,4 +1,4 @@
-"""The opening, from options to a connection: dial, TLS and handshake under one deadline."""
+"""The opening, from options to a connection: dial, TLS and handshake."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import final
 import attrs
 import trio
 
-from ._errors import ConnectTimeoutError
 from ._events import Header
 from ._handshake import shake_hands
 from ._options import Options
@@ -36,21 +35,19 @@ async def open_connection(options: Options) -> Connection:
     Raises:
         ConnectError: It cannot be opened.
     """
-    with trio.move_on_after(options.timeout):
-        dialled = await open_wire(options)
-        started = trio.current_time()
-        try:
-            opened = await shake_hands(dialled.wire, options)
-        except BaseException:
-            await discard(dialled.wire)
-            raise
-        return Connection(
-            wire=dialled.wire,
-            header=opened.header,
-            protocol=opened.protocol,
-            rest=opened.rest,
-            dial_seconds=dialled.dial_seconds,
-            tls_seconds=dialled.tls_seconds,
-            handshake_seconds=trio.current_time() - started,
-        )
-    raise ConnectTimeoutError(options.address.url, options.timeout)
+    dialled = await open_wire(options)
+    started = trio.current_time()
+    try:
+        opened = await shake_hands(dialled.wire, options)
+    except BaseException:
+        await discard(dialled.wire)
+        raise
+    return Connection(
+        wire=dialled.wire,
+        header=opened.header,
+        protocol=opened.protocol,
+        rest=opened.rest,
+        dial_seconds=dialled.dial_seconds,
+        tls_seconds=dialled.tls_seconds,
+        handshake_seconds=trio.current_time() - started,
+    )

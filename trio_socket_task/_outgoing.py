@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar, final
 
 import trio
@@ -28,18 +28,22 @@ class Outgoing:
 
     __slots__ = (
         *("_begun", "_data", "_granted", "_limit", "_on_broken", "_pieces", "_pings", "_pongs"),
-        *("_start_writer", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager", "finished"),
+        *("_start_soon", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager", "finished"),
         *("on_drained", "pings_taken", "progress", "room", "size"),
     )
 
     def __init__(
-        self, wire: Wire, limit: int, start_writer: Callable[[], None], on_broken: Callable[[Exception], None]
+        self,
+        wire: Wire,
+        limit: int,
+        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
+        on_broken: Callable[[Exception], None],
     ) -> None:
         self._wire = wire
         wire.listen(self._let_speak)
         self._limit = limit
-        self._start_writer = start_writer
-        self._on_broken = on_broken
+        self._start_soon = start_soon
+        self._on_broken: Callable[[Exception], None] | None = on_broken
         self._begun: bytes | memoryview = b""  # sealed bytes that are the next to be written
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: list[bytes] = []
@@ -224,7 +228,7 @@ class Outgoing:
             trio.lowlevel.reschedule(self._writer)
         elif not self._writer_started:
             self._writer_started = True
-            self._start_writer()
+            self._start_soon(self.run)
 
     def _break(self, error: Exception) -> None:
         """End writing: after a write that failed, nothing that follows would be understood."""
@@ -238,4 +242,12 @@ class Outgoing:
         self.room.unpark_all()
         if self.on_drained is not None:
             self.on_drained()
-        self._on_broken(error)
+        if self._on_broken is not None:
+            self._on_broken(error)
+
+    def end(self) -> None:
+        """Take nothing more, and call nobody any more: the connection is over."""
+        self.finished = True
+        self.room.unpark_all()
+        self.on_drained = self._on_broken = None
+        self._wire.listen(None)

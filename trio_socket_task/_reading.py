@@ -165,4 +165,5 @@ class Reading:
         if not self.over:
             self.over = True
             self.error = error
+            del self._take, self._goes_on, self._is_full  # so that a closed socket is free without a garbage collector
             self.call()

@@ -23,23 +23,24 @@ _logger = logging.getLogger("trio_socket_task")
 @final
 @attrs.frozen(eq=False)
 class Signs:
-    """What shows that one socket's peer is alive, and `on_lost` when it does not."""
+    """What shows that one socket's peer is alive."""
 
     _options: Options
     _outgoing: Outgoing
     _reading: Reading
     _pings: Pings
     _traffic: Traffic
-    _may_speak: Callable[[], bool]  # whether a heartbeat may send messages
-    _on_lost: Callable[[str], None]
 
-    def watch(self, nursery: trio.Nursery) -> None:
-        """Look for what the options ask for, from now on."""
+    def watch(self, nursery: trio.Nursery, may_speak: Callable[[], bool], on_lost: Callable[[str], None]) -> None:
+        """Look for what the options ask for, from now on, and call `on_lost` when that is missing.
+
+        A heartbeat sends messages only where `may_speak` says so.
+        """
         self._traffic.received_at = trio.current_time()
         if self._options.heartbeat is not None:
-            nursery.start_soon(self._beat, self._options.heartbeat)
+            nursery.start_soon(self._beat, self._options.heartbeat, may_speak, on_lost)
         if self._options.receive_timeout is not None:
-            nursery.start_soon(self._bear_silence, self._options.receive_timeout)
+            nursery.start_soon(self._bear_silence, self._options.receive_timeout, on_lost)
 
     def ping(self, *, in_order: bool = False) -> PendingPing:
         """Send a ping: at once, or after the messages that wait, so that its pong tells that they were read."""
@@ -56,8 +57,8 @@ class Signs:
         self._reading.take_over()
         return ping
 
-    def _ask(self, heartbeat: Heartbeat) -> PendingPing:
-        if heartbeat.message is None or not self._may_speak():
+    def _ask(self, heartbeat: Heartbeat, *, may_speak: bool) -> PendingPing:
+        if heartbeat.message is None or not may_speak:
             return self.ping()
         opcode = Opcode.TEXT if isinstance(heartbeat.message, str) else Opcode.BINARY
         return self._put(self._pings.ask(encode(opcode, check_data(heartbeat.message))))
@@ -65,13 +66,15 @@ class Signs:
     def without_replies(self, messages: list[Message]) -> list[Message]:
         """Take from messages that came what answers the heartbeat's own."""
         heartbeat = self._options.heartbeat
-        others = [message for message in messages if heartbeat is None or not _is_reply(heartbeat, message[0])]
+        if heartbeat is None or heartbeat.message is None:
+            return messages
+        others = [message for message in messages if not _is_reply(heartbeat, message[0])]
         if len(others) < len(messages):
             self._pings.reply()
         return others
 
     @trio.lowlevel.enable_ki_protection
-    async def _beat(self, heartbeat: Heartbeat) -> None:
+    async def _beat(self, heartbeat: Heartbeat, may_speak: Callable[[], bool], on_lost: Callable[[str], None]) -> None:
         """Ping until the socket closes, or a pong fails to come in time.
 
         The time runs while the ping is with the peer and its pong could be seen: not while it waits behind an upload
@@ -80,7 +83,7 @@ class Signs:
         outgoing = self._outgoing
         while True:
             await trio.sleep(heartbeat.interval)
-            ping, taken = self._ask(heartbeat), None
+            ping, taken = self._ask(heartbeat, may_speak=may_speak()), None
             while not ping.settled.is_set():
                 if outgoing.finished:
                     return  # a close has a deadline of its own
@@ -90,18 +93,18 @@ class Signs:
                 since = max(ping.sent, left, self._reading.paused_until)
                 if trio.current_time() >= since + heartbeat.timeout:
                     answer = "pong" if heartbeat.message is None else "reply to the heartbeat's message"
-                    self._on_lost(f"no {answer} within {heartbeat.timeout:g} seconds")
+                    on_lost(f"no {answer} within {heartbeat.timeout:g} seconds")
                     return
                 with trio.move_on_at(min(since, trio.current_time()) + heartbeat.timeout):
                     await ping.settled.wait()
 
     @trio.lowlevel.enable_ki_protection
-    async def _bear_silence(self, seconds: float) -> None:
+    async def _bear_silence(self, seconds: float, on_lost: Callable[[str], None]) -> None:
         """Wait until the socket closes, or no message has come for so long, not counting pauses of reading."""
         while not self._outgoing.finished:
             now, since = trio.current_time(), max(self._traffic.received_at, self._reading.paused_until)
             if now >= since + seconds:
-                self._on_lost(f"no message within {seconds:g} seconds")
+                on_lost(f"no message within {seconds:g} seconds")
                 return
             await trio.sleep_until(min(since, now) + seconds)
 

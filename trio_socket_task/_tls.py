@@ -58,7 +58,7 @@ class TlsWire:
     async def _flush(self) -> None:
         await self._lower.send(self.words())
 
-    def listen(self, on_words: Callable[[], None]) -> None:
+    def listen(self, on_words: Callable[[], None] | None) -> None:
         """Let `on_words` be called when TLS itself has something to say: the answer to a request for a certificate."""
         self._on_words = on_words
 
@@ -128,7 +128,7 @@ class TlsWire:
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLError as error:
-                self._broken = error
+                self._broken = error.with_traceback(None)  # its frames refer to this wire, in a circle
                 break
             if not piece:
                 self._broken = ssl.SSLZeroReturnError()
@@ -155,6 +155,10 @@ class TlsWire:
         cipher = self._tls.cipher()
         return f"{self._tls.version()} {'' if cipher is None else cipher[0]}".rstrip()
 
+    def close_now(self) -> bool:
+        """Close the connection, where that needs no waiting; say whether it was."""
+        return self._lower.close_now()
+
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connection; when it is cancelled, by force."""
         await self._lower.aclose()

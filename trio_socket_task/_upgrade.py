@@ -48,16 +48,17 @@ class Upgrade:
         Raises:
             NotAnAnswerError: It is no answer to the request.
         """
-        names = [name for name, _ in response.headers]
+        pairs = list(response.headers)  # once: h11 makes each pair anew
+        names = [name for name, _ in pairs]
         for name in _ONCE:
             if names.count(name) > 1:
                 raise NotAnAnswerError(f"repeats {name.decode()}")
         if response.http_version < b"1.1":
             raise NotAnAnswerError("is not HTTP/1.1")
-        fields = dict(response.headers)
+        fields = dict(pairs)
         if fields.get(b"upgrade", b"").lower() != b"websocket":
             raise NotAnAnswerError("has no Upgrade: websocket")
-        connection = b",".join(value for name, value in response.headers if name == b"connection")
+        connection = b",".join(value for name, value in pairs if name == b"connection")
         if b"upgrade" not in [token.strip().lower() for token in connection.split(b",")]:
             raise NotAnAnswerError("has no Connection: Upgrade")
         accept = b64encode(sha1(self._key + _GUID, usedforsecurity=False).digest())

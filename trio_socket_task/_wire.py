@@ -18,8 +18,8 @@ class Wire(Protocol):
     def seal(self, data: bytes | memoryview) -> bytes | memoryview:
         """Give the bytes that go out for these, all of them and in the order of the calls: where TLS encrypts."""
 
-    def listen(self, on_words: Callable[[], None]) -> None:
-        """Let `on_words` be called when the wire has something to say by itself."""
+    def listen(self, on_words: Callable[[], None] | None) -> None:
+        """Let `on_words` be called when the wire has something to say by itself; None ends that."""
 
     def words(self) -> bytes:
         """Give what the wire has to say by itself, which goes out before what is sealed later."""
@@ -36,8 +36,11 @@ class Wire(Protocol):
     def receive_now(self, max_bytes: int) -> bytes | None:
         """Give bytes that are there without waiting, none at the end; None where there is nothing, or nobody knows."""
 
+    def close_now(self) -> bool:
+        """Close the connection, where that needs no waiting; say whether it was."""
+
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connection; when it is cancelled, by force."""
 
 
 class _PlainWire:
@@ -49,7 +52,7 @@ class _PlainWire:
         """Give them as they are."""
         return data
 
-    def listen(self, on_words: Callable[[], None]) -> None:
+    def listen(self, on_words: Callable[[], None] | None) -> None:
         """Have nothing to say."""
 
     def words(self) -> bytes:
@@ -59,6 +62,10 @@ class _PlainWire:
     def receive_now(self, max_bytes: int) -> bytes | None:  # noqa: ARG002 (a Trio stream can only wait)
         """Know nothing."""
         return None
+
+    def close_now(self) -> bool:
+        """Do nothing: a Trio stream may wait."""
+        return False
 
 
 @final
@@ -133,9 +140,14 @@ class SocketWire(_PlainWire):
         except OSError:
             return None
 
+    def close_now(self) -> bool:
+        """Close the socket."""
+        self._socket.close()
+        return True
+
     async def aclose(self) -> None:
         """Close the socket, which needs no waiting."""
-        self._socket.close()
+        self.close_now()
 
 
 def _broken(error: OSError) -> trio.BrokenResourceError:
