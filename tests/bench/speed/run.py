@@ -140,7 +140,7 @@ def measure(rounds: int, only: str, settings: dict[str, str]) -> Results:
                 for name in takes_part:
                     one = worker(name) if scenario in FRESH else workers[name]
                     results[scenario][name].append(one.measure(scenario))
-                    if scenario in FRESH:
+                    if one is not workers[name]:
                         one.stop()
     return results
 
