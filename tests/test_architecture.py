@@ -12,7 +12,7 @@ import pytest
 import trio_socket_task
 
 FLOORS = [
-    {"_version", "_events", "_mask"},
+    {"_version", "_events", "_mask", "_hooks"},
     {"_errors", "_frames"},
     {"_encoding", "_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},
     {"_pings", "_options", "_outgoing", "_reading", "_tls"},
@@ -51,7 +51,7 @@ FLOORS = [
 ]
 PURE = {"_version", "_events", "_upgrade", "_mask", "_url", "_options", "_state", "_admission", "_frames", "_encoding"}
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
-PURE |= {"miniprogram._arguments", "miniprogram._values"}
+PURE |= {"_hooks", "miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path

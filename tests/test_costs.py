@@ -6,16 +6,27 @@ import gc
 import os
 import sys
 import tracemalloc
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
-from trio_socket_task import Coexist, ConnectOptions, Heartbeat, SocketTask, connect_socket, open_socket_manager
+from trio_socket_task import (
+    Coexist,
+    ConnectOptions,
+    HandshakeError,
+    Heartbeat,
+    SocketLostError,
+    SocketTask,
+    connect_socket,
+    open_socket_manager,
+)
 from trio_socket_task.testing import ServerConnection, SocketServer, open_memory_server, open_test_server
 
 MESSAGES = 1000
 SMALL = bytes(64)
+PARTS = {f"trio_socket_task._{module}" for module in ("task", "driver", "outgoing", "reading", "signs", "tls", "wire")}
+"""What a socket is made of."""
 
 
 class Counter(trio.abc.Instrument):
@@ -196,33 +207,49 @@ async def test_opening_and_closing_is_two_steps_of_the_program(socket_server: So
         assert counter.socket <= 10 * 9
 
 
-@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
-async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str) -> None:
-    """Its last user's goodbye frees it: nothing of it refers to itself in a circle."""
-    server_block = open_memory_server() if kind == "memory" else open_test_server(tls=kind == "tls")
-    with ExitStack() as stack:
-        watched: ConnectOptions = {"heartbeat": Heartbeat(interval=60), "receive_timeout": 60}
-        async with server_block as server, open_socket_manager(**watched) as manager:
-            options: ConnectOptions = {"dial": server.dial} if kind == "memory" else {"ssl_context": server.ssl_context}
-
-            async def use_one(url: str) -> None:
-                task = manager.connect_socket(url, **options)
-                listener = task.on_message()
+async def use_up(task: SocketTask, how: str) -> None:
+    """Open a socket, use much of what it has, and let it end."""
+    async with task.on_message() as listener:
+        if how == "refused":
+            with pytest.raises(HandshakeError):
                 await task.wait_open()
-                for _ in range(10):
-                    await task.send(SMALL)
-                await listener.receive()
-                await task.ping()
-                await task.aclose()
+            return
+        await task.wait_open()
+        for _ in range(10):
+            await task.send(SMALL)
+        await listener.receive()
+        await task.ping()
+        if how == "dropped":
+            await task.send("drop")
+            with pytest.raises(SocketLostError):
+                while True:
+                    await task.receive()
+        await task.aclose()
 
-            await use_one(server.url)
-            gc.collect()
-            gc.disable()
-            stack.callback(gc.enable)
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            stack.callback(gc.garbage.clear)
-            stack.callback(gc.set_debug, 0)
-            await use_one(server.url)
-            gc.collect()
-            left = [type(thing) for thing in gc.garbage]
-            assert [kind for kind in left if kind.__module__.startswith("trio_socket_task._")] == []
+
+@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
+@pytest.mark.parametrize("how", ["closed", "refused", "dropped"])
+async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str) -> None:
+    """Its last user's goodbye frees it: nothing of it refers to itself in a circle, and no listener to it."""
+
+    async def serve(connection: ServerConnection) -> None:
+        if how == "refused":
+            await connection.reject(403)
+            return
+        async for data in connection:
+            if data == "drop":
+                await connection.drop()
+                return
+            await connection.send(data)
+
+    watched: ConnectOptions = {"heartbeat": Heartbeat(interval=60), "receive_timeout": 60}
+    server_block = open_memory_server(serve) if kind == "memory" else open_test_server(serve, tls=kind == "tls")
+    async with server_block as server, open_socket_manager(**watched) as manager, manager.on_socket_message():
+        options: ConnectOptions = {"dial": server.dial} if kind == "memory" else {"ssl_context": server.ssl_context}
+        gc.collect()
+        gc.disable()
+        try:
+            await use_up(manager.connect_socket(server.url, **options), how)
+            assert [type(thing) for thing in gc.get_objects() if type(thing).__module__ in PARTS] == []
+        finally:
+            gc.enable()

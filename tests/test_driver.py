@@ -65,6 +65,26 @@ async def test_the_deadline_covers_dialling(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 3
 
 
+async def test_a_dial_that_fails_while_it_is_called_off(autojump_clock: MockClock) -> None:
+    """The deadline is what counts, whatever comes out of the nursery of the dial."""
+
+    async def fail_late() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("late")
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_late)
+            await trio.sleep_forever()
+        raise AssertionError
+
+    with pytest.raises(ConnectTimeoutError):
+        async with connect_socket(URL, dial=dial, timeout=3):
+            pass
+
+
 async def test_text_and_binary_go_and_come(memory_socket_server: SocketServer) -> None:
     """Text stays str, binary stays bytes."""
     async with connect_socket(URL, dial=memory_socket_server.dial) as task:

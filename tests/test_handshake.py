@@ -9,7 +9,14 @@ import trio
 from conftest import Serve
 from peer import TEXT, URL, Peer, Script, frame
 
-from trio_socket_task import ConnectError, ConnectTimeoutError, HandshakeError, connect_socket
+from trio_socket_task import (
+    ConnectError,
+    ConnectTimeoutError,
+    HandshakeError,
+    SocketClosedError,
+    connect_socket,
+    open_socket_manager,
+)
 
 
 async def refuse(peer: Peer, *parts: bytes, end: bool = True) -> None:
@@ -292,6 +299,31 @@ async def test_a_reset_inside_a_refusal() -> None:
         async with connect_socket(URL, dial=dial):
             pass
     assert (caught.value.status_code, caught.value.body) == (403, b"part")
+
+
+async def test_a_refusal_that_comes_as_the_opening_is_called_off() -> None:
+    """There is no time left to read its body, and it is no failure."""
+
+    class Late(Broken):
+        """A stream whose user is called off in the step in which it receives."""
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            data = await super().receive_some(max_bytes)
+            task.close()
+            return data
+
+        async def aclose(self) -> None:
+            """Close without a checkpoint, as a socket does, so that no cancellation takes an error's place."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Late(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\n")
+
+    async with open_socket_manager() as manager:
+        task = manager.connect_socket(URL, dial=dial)
+        with pytest.raises(SocketClosedError):
+            await task.wait_open()
+        assert [event async for event in task.on_error()] == []
 
 
 async def test_o1_a_silent_server(serve: Serve, autojump_clock: trio.testing.MockClock) -> None:

@@ -209,8 +209,7 @@ class TalkingWire(ScriptedWire):
         super().__init__(at_once)
         self.to_say = b""
 
-    def listen(self, on_words: Callable[[], None] | None) -> None:
-        assert on_words is not None
+    def listen(self, on_words: Callable[[], None]) -> None:
         self.on_words = on_words
 
     def words(self) -> bytes:
@@ -254,6 +253,17 @@ async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nurse
     setup.out.finish(b"gh")
     wire.to_say = b"4"
     wire.on_words()  # after the Close frame nothing matters any more
+
+
+async def test_the_wire_has_nothing_to_say_after_the_end(nursery: trio.Nursery) -> None:
+    """The connection is being closed then."""
+    wire = TalkingWire()
+    setup = Setup(nursery, wire)
+    setup.out.end()
+    wire.to_say = b"1"
+    wire.on_words()
+    await wait_all_tasks_blocked()
+    assert (wire.writes, setup.started) == ([], 0)
 
 
 @pytest.mark.parametrize("at_once", [0, 1, LARGE, LARGE + 20, 2 * LARGE, 10**9])

@@ -12,7 +12,8 @@ from ._encoding import encode, encode_close
 from ._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation
-from ._listeners import Listeners, nothing
+from ._hooks import nothing
+from ._listeners import Listeners
 from ._opening import Connection, open_connection
 from ._options import Options, check_close
 from ._outgoing import Outgoing
@@ -101,7 +102,7 @@ class Driver:
             self.settled.set()
             self._closed.set()
             self.on_closed()
-            self.on_freed = self.on_closed = nothing  # those of a manager lead back to here, in a circle
+            self.on_freed = nothing  # a manager's leads back to here, in a circle
 
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
@@ -114,13 +115,13 @@ class Driver:
             try:
                 connection = await open_connection(self.options)
             except ConnectError as error:
-                self._fail(error)
+                self._fail(error.with_traceback(None))  # whose frames lead back to here, too
                 return
             if self.life.open():
                 self.connection = connection
             else:
                 await discard(connection.wire)
-        if self._phase.cancelled_caught:  # in time, should it have been called off: then this is no failure
+        if self._phase.cancelled_caught:  # by the deadline; or by a close, after which nothing is a failure
             self._fail(ConnectTimeoutError(self.options.address.url, self.options.timeout))
 
     async def _serve(self, connection: Connection) -> None:
@@ -137,7 +138,7 @@ class Driver:
                     await self._drain()
                 finally:
                     self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
-                    if nursery.child_tasks:
+                    if nursery.child_tasks:  # which few connections have, and to cancel none has its price
                         nursery.cancel_scope.cancel()
             with suppress(Exception):  # a connection that is over need not close well
                 if not connection.wire.close_now():
@@ -155,8 +156,7 @@ class Driver:
         self.outgoing: Outgoing = Outgoing(connection.wire, limit, nursery.start_soon, self._on_write_error)
         waiting, decoder = self.listeners.inbox.readers, self._decoder
         self.reading: Reading = Reading(connection.wire, self._take, decoder.goes_on, self._is_full, waiting)
-        watched = self.outgoing, self.reading, self.pings, self.traffic
-        self.signs: Signs = Signs(self.options, *watched)
+        self.signs: Signs = Signs(self.options, self.outgoing, self.reading, self.pings, self.traffic)
         self.signs.watch(nursery, lambda: self.greeted, self._give_up)
         self.listeners.open.publish(OpenEvent(connection.header))
         self.settled.set()
@@ -172,7 +172,7 @@ class Driver:
 
     def _conclude(self) -> None:
         """Say why the connection is over, where that is a failure, and let nobody wait any more."""
-        error = self.reading.error or self._write_error
+        error, self.reading.error = self.reading.error or self._write_error, None  # as its frames lead back there
         self.reading.end(None)
         self.outgoing.end()
         if self.life.ready_state is ReadyState.OPEN or error is not None:
@@ -226,7 +226,7 @@ class Driver:
     def abort(self) -> None:
         """End the connection without waiting for the peer; Close 1001 goes out if it can."""
         self._close(CloseCode.GOING_AWAY, "", b"")
-        if self.connection is not None and self.outgoing.size:
+        if self.connection is not None and self.outgoing.size and not self.has_closed:
             self.outgoing.on_drained = self._drop
             self._limit(_ABORT_GRACE)
         else:

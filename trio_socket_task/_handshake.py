@@ -117,7 +117,7 @@ class _Server:
         header = _header(response)
         body = bytearray()
         left = trio.current_effective_deadline() - trio.current_time()
-        with trio.move_on_after(min(_BODY_SECONDS, left / 2)):
+        with trio.move_on_after(max(0, min(_BODY_SECONDS, left / 2))):  # it may have been called off meanwhile
             while self._total <= _LIMIT:
                 try:
                     event = self._http.next_event()

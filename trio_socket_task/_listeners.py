@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
+from ._hooks import nothing
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("trio_socket_task")
@@ -26,10 +27,6 @@ FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
 
 _NOTHING: deque[object] = deque()
 """What is in a mailbox that never had anything: an empty deque of its own would be most of an idle socket's mailbox."""
-
-
-def nothing() -> None:
-    """Stand in for a hook that nobody set."""
 
 
 @final
@@ -313,6 +310,8 @@ class Listeners:
         """Say that nothing will come any more."""
         self._ended = True
         self._on_room = self.inbox.on_room = nothing
+        for mailbox in self.message.mailboxes:
+            mailbox.on_room = nothing
         self.inbox.end()
         self.open.end()
         self.message.end()

@@ -9,6 +9,7 @@ from typing import TypeVar, final
 import trio
 
 from ._encoding import Frame
+from ._hooks import nothing
 from ._wire import Wire
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
@@ -43,7 +44,7 @@ class Outgoing:
         wire.listen(self._let_speak)
         self._limit = limit
         self._start_soon = start_soon
-        self._on_broken: Callable[[Exception], None] | None = on_broken
+        self._on_broken = on_broken
         self._begun: bytes | memoryview = b""  # sealed bytes that are the next to be written
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: list[bytes] = []
@@ -65,7 +66,7 @@ class Outgoing:
         self.pings_taken: float = -float("inf")
         """When pings that had to wait were last taken into a write."""
         self._granted = False  # whether a sender was woken that has not put its message yet
-        self.on_drained: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] = nothing
         """Called when everything is written."""
 
     def has_room(self) -> bool:
@@ -186,8 +187,7 @@ class Outgoing:
                 if not self.size:
                     self._begin(self._wire.words(), 0)
                 self._grant_room()
-            if self.on_drained is not None:
-                self.on_drained()
+            self.on_drained()
             self._writer_sleeps = True
             await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
 
@@ -240,14 +240,12 @@ class Outgoing:
         self._pongs.clear()
         self._data.clear()
         self.room.unpark_all()
-        if self.on_drained is not None:
-            self.on_drained()
-        if self._on_broken is not None:
-            self._on_broken(error)
+        self.on_drained()
+        self._on_broken(error)
 
     def end(self) -> None:
         """Take nothing more, and call nobody any more: the connection is over."""
         self.finished = True
         self.room.unpark_all()
-        self.on_drained = self._on_broken = None
-        self._wire.listen(None)
+        self.on_drained = self._on_broken = nothing
+        self._wire.listen(nothing)

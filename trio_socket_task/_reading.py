@@ -165,5 +165,5 @@ class Reading:
         if not self.over:
             self.over = True
             self.error = error
-            del self._take, self._goes_on, self._is_full  # so that a closed socket is free without a garbage collector
+            del self._take, self._is_full  # not needed any more, and the driver's, which refers to this: a circle
             self.call()

@@ -57,8 +57,8 @@ class Signs:
         self._reading.take_over()
         return ping
 
-    def _ask(self, heartbeat: Heartbeat, *, may_speak: bool) -> PendingPing:
-        if heartbeat.message is None or not may_speak:
+    def _ask(self, heartbeat: Heartbeat, may_speak: Callable[[], bool]) -> PendingPing:
+        if heartbeat.message is None or not may_speak():
             return self.ping()
         opcode = Opcode.TEXT if isinstance(heartbeat.message, str) else Opcode.BINARY
         return self._put(self._pings.ask(encode(opcode, check_data(heartbeat.message))))
@@ -83,7 +83,7 @@ class Signs:
         outgoing = self._outgoing
         while True:
             await trio.sleep(heartbeat.interval)
-            ping, taken = self._ask(heartbeat, may_speak=may_speak()), None
+            ping, taken = self._ask(heartbeat, may_speak), None
             while not ping.settled.is_set():
                 if outgoing.finished:
                     return  # a close has a deadline of its own

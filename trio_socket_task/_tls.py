@@ -58,7 +58,7 @@ class TlsWire:
     async def _flush(self) -> None:
         await self._lower.send(self.words())
 
-    def listen(self, on_words: Callable[[], None] | None) -> None:
+    def listen(self, on_words: Callable[[], None]) -> None:
         """Let `on_words` be called when TLS itself has something to say: the answer to a request for a certificate."""
         self._on_words = on_words
 

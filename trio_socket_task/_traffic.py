@@ -25,7 +25,7 @@ class Traffic:
     messages_received: int = 0
     bytes_received: int = 0
     received_at: float = -float("inf")
-    """When messages last came, or the socket opened (Trio's clock)."""
+    """When messages last came, or the socket opened (Trio's clock); of one socket only."""
 
     def count_received(self, messages: Sequence[Message]) -> None:
         """Count messages that came in."""

@@ -39,6 +39,8 @@ async def open_wire(options: Options) -> Dialled:
         stream = await (options.dial or trio.open_tcp_stream)(address.host, address.port)
     except Exception as error:  # noqa: BLE001 (whatever a foreign dial raises)
         raise ConnectError(address.url, words(error)) from root(error)
+    except BaseExceptionGroup as group:  # it failed while it was called off, which is what counts
+        raise group.split(Exception)[1] or group from None
     if not isinstance(stream, trio.abc.Stream):
         raise ConnectError(address.url, f"dial must return a trio.abc.Stream, not {type(stream).__name__}")
     connected = trio.current_time()

@@ -18,8 +18,8 @@ class Wire(Protocol):
     def seal(self, data: bytes | memoryview) -> bytes | memoryview:
         """Give the bytes that go out for these, all of them and in the order of the calls: where TLS encrypts."""
 
-    def listen(self, on_words: Callable[[], None] | None) -> None:
-        """Let `on_words` be called when the wire has something to say by itself; None ends that."""
+    def listen(self, on_words: Callable[[], None]) -> None:
+        """Let `on_words` be called when the wire has something to say by itself."""
 
     def words(self) -> bytes:
         """Give what the wire has to say by itself, which goes out before what is sealed later."""
@@ -52,7 +52,7 @@ class _PlainWire:
         """Give them as they are."""
         return data
 
-    def listen(self, on_words: Callable[[], None] | None) -> None:
+    def listen(self, on_words: Callable[[], None]) -> None:
         """Have nothing to say."""
 
     def words(self) -> bytes:

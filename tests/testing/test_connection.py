@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -412,6 +414,30 @@ async def test_losing_a_real_connection(fault: str, *, tls: bool) -> None:
                 with pytest.raises(SocketLostError) as caught:
                     await task.receive()
     assert isinstance(caught.value.__cause__, ConnectionResetError) == (fault == "drop")
+
+
+async def test_half_closing_what_the_client_has_reset() -> None:
+    """There is nothing left to end."""
+    over = trio.Event()
+    streams: list[trio.SocketStream] = []
+
+    async def half_close(connection: ServerConnection) -> None:
+        await connection.receive()
+        connection.stall()  # so that the reset is not seen before
+        await streams[0].aclose()
+        await connection.half_close()
+        over.set()
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream(host, port)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        streams.append(stream)
+        return stream
+
+    with trio.fail_after(30):
+        async with open_test_server(half_close) as server, connect_socket(server.url, dial=dial) as task:
+            await task.send("go")
+            await over.wait()
 
 
 async def test_a_drop_before_the_handshake(autojump_clock: trio.testing.MockClock) -> None:

@@ -137,5 +137,6 @@ class Line(trio.abc.Stream):
         if isinstance(self._transport, MemoryEnd):
             await self._transport.send_eof()
         else:  # also while something is being sent
-            self._transport.socket.shutdown(trio.socket.SHUT_WR)
+            with suppress(OSError):  # a client that has reset the connection has ended both directions
+                self._transport.socket.shutdown(trio.socket.SHUT_WR)
             await trio.lowlevel.checkpoint()
