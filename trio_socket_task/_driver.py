@@ -289,9 +289,10 @@ class Driver:
                 self._on_peer_close(item)
 
     def _deliver(self, messages: list[Message]) -> None:
-        messages = self.signs.without_replies(messages)
-        if not messages:
-            return
+        if self.options.heartbeat is not None:
+            messages = self.signs.without_replies(self.options.heartbeat, messages)
+            if not messages:
+                return
         self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full

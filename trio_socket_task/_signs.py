@@ -63,10 +63,9 @@ class Signs:
         opcode = Opcode.TEXT if isinstance(heartbeat.message, str) else Opcode.BINARY
         return self._put(self._pings.ask(encode(opcode, check_data(heartbeat.message))))
 
-    def without_replies(self, messages: list[Message]) -> list[Message]:
+    def without_replies(self, heartbeat: Heartbeat, messages: list[Message]) -> list[Message]:
         """Take from messages that came what answers the heartbeat's own."""
-        heartbeat = self._options.heartbeat
-        if heartbeat is None or heartbeat.message is None:
+        if heartbeat.message is None:
             return messages
         others = [message for message in messages if not _is_reply(heartbeat, message[0])]
         if len(others) < len(messages):
