@@ -172,7 +172,7 @@ class Driver:
 
     def _conclude(self) -> None:
         """Say why the connection is over, where that is a failure, and let nobody wait any more."""
-        error, self.reading.error = self.reading.error or self._write_error, None  # as its frames lead back there
+        error = self.reading.error or self._write_error
         self.reading.end(None)
         self.outgoing.end()
         if self.life.ready_state is ReadyState.OPEN or error is not None:
