@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 
@@ -34,6 +35,15 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, reserved: int 
 def close_frame(code: int, reason: str = "") -> bytes:
     """Give a server's Close frame."""
     return frame(CLOSE, struct.pack(">H", code) + reason.encode())
+
+
+async def reset(stream: trio.abc.Stream) -> None:
+    """End a connection as a crashed peer does; a memory stream can only end."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if isinstance(stream, trio.SocketStream):
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
 
 
 class Peer:

@@ -20,7 +20,7 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
-from trio_socket_task.testing import ServerConnection, SocketServer, open_memory_server, open_test_server
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, open_memory_server, open_test_server
 
 MESSAGES = 1000
 SMALL = bytes(64)
@@ -233,16 +233,9 @@ async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str
 
     Only a lost socket does: the traceback of what was lost is kept, for whoever looks into it.
     """
-
-    async def serve(connection: ServerConnection) -> None:
-        if how == "refused":
-            await connection.reject(403)
-            return
-        async for data in connection:
-            await connection.send(data)
-
+    handler = Script().reject(403) if how == "refused" else echo
     watched: ConnectOptions = {"heartbeat": Heartbeat(interval=60), "receive_timeout": 60}
-    server_block = open_memory_server(serve) if kind == "memory" else open_test_server(serve, tls=kind == "tls")
+    server_block = open_memory_server(handler) if kind == "memory" else open_test_server(handler, tls=kind == "tls")
     async with server_block as server, open_socket_manager(**watched) as manager, manager.on_socket_message():
         options: ConnectOptions = {"dial": server.dial} if kind == "memory" else {"ssl_context": server.ssl_context}
         gc.collect()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import struct
 from contextlib import suppress
 
 import pytest
 import trio
 import trio.lowlevel
 from conftest import Serve, ServeTcp
-from peer import BINARY, CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, echo, frame, silent
+from peer import BINARY, CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, echo, frame, reset, silent
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -191,8 +189,7 @@ async def test_c4_a_reset_after_our_close(serve_tcp: ServeTcp) -> None:
         await peer.accept()
         await peer.read_close()
         assert isinstance(peer.stream, trio.SocketStream)
-        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await peer.stream.aclose()
+        await reset(peer.stream)
 
     async with connect_socket(await serve_tcp(script)) as task:
         await task.aclose(4001, "mine")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ import attrs
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, URL, Peer, Script, close_frame, echo, frame
+from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, URL, Peer, Script, close_frame, echo, frame, reset
 from trio.testing import MockClock
 
 from trio_socket_task import (
@@ -85,14 +84,6 @@ async def network(  # noqa: PLR0913, PLR0917 (fixtures)
     with trio.move_on_after(60) as scope:
         yield Network(request.param, connect)
     assert not scope.cancelled_caught
-
-
-async def reset(peer: Peer) -> None:
-    """End the connection as a crashed peer does; a memory stream can only end."""
-    stream = peer.stream.transport_stream if isinstance(peer.stream, trio.SSLStream) else peer.stream
-    if isinstance(stream, trio.SocketStream):
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    await stream.aclose()
 
 
 # Opening
@@ -178,7 +169,7 @@ async def test_o3_an_untrusted_certificate_or_a_wrong_name(  # noqa: PLR0913 (fi
 
 async def test_o3_a_reset_inside_tls(serve_tcp: ServeTcp, client_context: ssl.SSLContext) -> None:
     """ConnectError at once, the OS error its cause."""
-    url = (await serve_tcp(reset)).replace("ws://", "wss://")
+    url = (await serve_tcp(lambda peer: reset(peer.stream))).replace("ws://", "wss://")
     with pytest.raises(ConnectError, match=r"the TLS handshake failed|reset") as caught:
         async with connect_socket(url, ssl_context=client_context):
             pass
@@ -439,7 +430,7 @@ async def test_r5_a_ping_when_the_connection_dies(network: Network, mock_clock: 
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.read_frame()
-        await reset(peer)
+        await reset(peer.stream)
 
     url, options = await network.connect(script)
     async with connect_socket(url, **options) as task:
@@ -516,7 +507,7 @@ async def test_r8_a_drop(network: Network, mock_clock: MockClock, end: str) -> N
         await peer.read_frame()
         inner = peer.stream.transport_stream if isinstance(peer.stream, trio.SSLStream) else peer.stream
         if end == "reset" or not isinstance(inner, trio.abc.HalfCloseableStream):
-            await reset(peer)
+            await reset(peer.stream)
         else:
             await inner.send_eof()
             await released.wait()
@@ -648,7 +639,7 @@ async def test_c4_a_reset_after_our_close(network: Network, mock_clock: MockCloc
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.read_close()
-        await reset(peer)
+        await reset(peer.stream)
 
     url, options = await network.connect(script)
     async with connect_socket(url, **options) as task:
@@ -719,7 +710,7 @@ async def test_c8_the_bodys_exception_and_a_lost_connection(network: Network, mo
 
     async def script(peer: Peer) -> None:
         await peer.accept()
-        await reset(peer)
+        await reset(peer.stream)
 
     group = ExceptionGroup("mine", [ValueError("a"), KeyError("b")])
     group.add_note("a note")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from typing import cast
 
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, frame, silent
+from peer import BINARY, PONG, TEXT, URL, Peer, close_frame, frame, reset, silent
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -399,8 +397,7 @@ async def test_a_send_that_cannot_be_written_raises(serve_tcp: ServeTcp) -> None
         await peer.read_frame()
         await peer.send(frame(TEXT, b"last"))
         assert isinstance(peer.stream, trio.SocketStream)
-        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await peer.stream.aclose()
+        await reset(peer.stream)
         gone.set()
 
     async with connect_socket(await serve_tcp(script)) as task:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 
 import pytest
 import trio
+from peer import reset
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task._wire import SocketWire, StreamWire, wire_for
@@ -81,8 +81,7 @@ async def test_a_full_socket_takes_nothing_at_once_and_everything_by_waiting() -
 async def test_a_reset_is_a_broken_resource() -> None:
     """With the OS error as its cause, in both directions."""
     wire, server = await connected()
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    await server.aclose()
+    await reset(server)
     with pytest.raises(trio.BrokenResourceError, match="reset") as caught:
         await wire.receive(1)
     assert isinstance(caught.value.__cause__, ConnectionResetError)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 import trio.testing
-from peer import REQUEST
+from peer import REQUEST, reset
 
 from trio_socket_task import (
     ConnectError,
@@ -424,13 +422,12 @@ async def test_half_closing_what_the_client_has_reset() -> None:
     async def half_close(connection: ServerConnection) -> None:
         await connection.receive()
         connection.stall()  # so that the reset is not seen before
-        await streams[0].aclose()
+        await reset(streams[0])
         await connection.half_close()
         over.set()
 
     async def dial(host: str, port: int) -> trio.abc.Stream:
         stream = await trio.open_tcp_stream(host, port)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         streams.append(stream)
         return stream
 
