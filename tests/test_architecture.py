@@ -12,7 +12,8 @@ import pytest
 import trio_socket_task
 
 FLOORS = [
-    {"_version", "_events", "_mask", "_hooks"},
+    {"_version", "_text", "_mask", "_hooks"},
+    {"_events"},
     {"_errors", "_frames"},
     {"_encoding", "_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},
     {"_pings", "_options", "_outgoing", "_reading", "_tls"},
@@ -49,7 +50,19 @@ FLOORS = [
     {"_cli._parser", "_cli"},
     {"__init__", "__main__"},
 ]
-PURE = {"_version", "_events", "_upgrade", "_mask", "_url", "_options", "_state", "_admission", "_frames", "_encoding"}
+PURE = {
+    "_version",
+    "_text",
+    "_events",
+    "_upgrade",
+    "_mask",
+    "_url",
+    "_options",
+    "_state",
+    "_admission",
+    "_frames",
+    "_encoding",
+}
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
 PURE |= {"_hooks", "miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent

@@ -18,20 +18,20 @@ An exception keeps its positional fields and forms its sentence in `__str__`, so
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import final
 
 import trio
 
 from ._events import Attempt, CloseCode, CloseEvent
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 120
+from ._text import mask_url, quoted, shown_value
 
 
 class SocketTaskError(Exception):
     """Catch-all for every error of this package; never raised itself."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"  # not its fields, which may hold secrets
 
 
 @final
@@ -43,12 +43,12 @@ class InvalidOptionsError(SocketTaskError, ValueError):
         self.argument = argument
         """The name of the argument."""
         self.value = value
-        """What was given."""
+        """What was given, whole; the sentence and the repr do not quote what may be a secret."""
         self.rule = rule
         """What it must be."""
 
     def __str__(self) -> str:
-        return f"{self.argument} {self.rule}, not {_SHORT.repr(self.value)}"
+        return f"{self.argument} {self.rule}, not {shown_value(self.argument, self.value)}"
 
 
 @final
@@ -79,7 +79,7 @@ class ConnectError(SocketTaskError):
         """What happened, in words."""
 
     def __str__(self) -> str:
-        return f"cannot connect to {self.url}: {self.why}"
+        return f"cannot connect to {mask_url(self.url)}: {quoted(self.why)}"
 
 
 @final
@@ -131,7 +131,8 @@ class SocketNotOpenError(SocketTaskError):
     def __str__(self) -> str:
         if self.url is None:
             return "there is no socket to act on; call connect_socket first"
-        return f"the socket to {self.url} is not open; `await task.wait_open()`, or `socket.wait_connected()`, first"
+        hint = "`await task.wait_open()`, or `socket.wait_connected()`, first"
+        return f"the socket to {mask_url(self.url)} is not open; {hint}"
 
 
 def _code_words(code: int) -> str:
@@ -167,8 +168,8 @@ class SocketLostError(SocketTaskError, trio.BrokenResourceError):
 
     def __str__(self) -> str:
         if self.why:
-            return f"the connection was lost: {self.why}"
-        reason = f": {self.close_event.reason}" if self.close_event.reason else ""
+            return f"the connection was lost: {quoted(self.why)}"
+        reason = f": {quoted(self.close_event.reason)}" if self.close_event.reason else ""
         return f"the peer closed the socket with {_code_words(self.close_event.code)}{reason}"
 
 
@@ -202,4 +203,4 @@ class GaveUpError(SocketTaskError, trio.BrokenResourceError):
         """Its attempts since it was last connected for a useful time, at most the latest hundred."""
 
     def __str__(self) -> str:
-        return f"gave up connecting: {self.why}"
+        return f"gave up connecting: {quoted(self.why)}"

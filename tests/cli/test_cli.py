@@ -111,7 +111,7 @@ async def test_binary(socket_server: SocketServer) -> None:
     """Lines are hexadecimal; what is not is refused, and the rest goes on."""
     done = await run("connect", "--binary", "--count", "1", socket_server.url, lines="xyz\n00 ff\n")
     assert done.stdout == b"00 ff\n"
-    assert "refused: line must be hexadecimal with --binary, not 'xyz'" in done.stderr.decode()
+    assert "refused: line must be hexadecimal with --binary, not a str of 3 characters" in done.stderr.decode()
     assert done.returncode == 0
 
 
@@ -198,7 +198,11 @@ async def test_insecure() -> None:
         (["connect", "http://a/"], 2, "url must be absolute"),
         (["probe", "ws://a b/"], 2, "url must not contain white space"),
         (["connect", "ws://127.0.0.1:1/"], 1, "cannot connect"),
-        (["connect", "--header", "nonsense", "ws://a/"], 2, "--header must be 'NAME: VALUE', not 'nonsense'"),
+        (
+            ["connect", "--header", "nonsense", "ws://a/"],
+            2,
+            "--header must be 'NAME: VALUE', not a str of 8 characters",
+        ),
         (["connect", "--count", "0", "ws://a/"], 2, "--count must be a positive number"),
         (["connect", "--timeout", "-1", "ws://a/"], 2, "timeout must be a positive"),
     ],

@@ -1,0 +1,100 @@
+"""What people are shown of URLs and of what others wrote."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_socket_task._text import kind_of, mask_url, name_character, printable, quoted, shown_value
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("wss://example.org/chat", "wss://example.org/chat"),
+        ("wss://example.org:8443", "wss://example.org:8443"),
+        ("ws://[::1]:8000/a", "ws://[::1]:8000/a"),
+        ("wss://example.org/@scope/x", "wss://example.org/@scope/x"),
+        ("wss://example.org/?token=secret", "wss://example.org/?***"),
+        ("wss://example.org?secret", "wss://example.org?***"),
+        ("wss://example.org/?a=secret@b", "wss://example.org/?***"),
+        ("wss://example.org/?a=1\nsecret", "wss://example.org/?***"),
+        ("wss://example.org/#access_token=secret", "wss://example.org/#***"),
+        ("wss://user:secret@example.org/x?secret#secret", "wss://***@example.org/x?***"),
+        ("wss://secret@example.org", "wss://***@example.org"),
+        ("wss://user:se?cret@example.org/", "wss://***@example.org/"),
+        ("wss://user:se/cret@example.org/", "wss://***@example.org/"),
+        ("wss://user:se#cret@example.org/", "wss://***@example.org/"),
+        ("wss://user:secret/x", "wss://user:***/x"),
+        ("user:secret@example.org/x", "***@example.org/x"),
+        ("test.php?secret", "test.php?***"),
+        ("wss://exa\x1b[2Jmple.org/", "wss://exa\\x1b[2Jmple.org/"),
+        ("", ""),
+    ],
+)
+def test_masked_urls(url: str, masked: str) -> None:
+    """Userinfo, query and fragment are secrets, also where the URL is not well-formed."""
+    assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, and 漢字 é 😀\t.", "plain, and 漢字 é 😀\t."),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("a\r\nb\x7f\x00", "a\\x0d\\x0ab\\x7f\\x00"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_control_characters_are_visible(text: str, shown: str) -> None:
+    """C0, DEL, C1, line separators, what changes the direction of writing, and lone surrogates."""
+    assert printable(text) == shown
+
+
+def test_cut() -> None:
+    """After so many characters of the original."""
+    assert printable("abc", 3) == "abc"
+    assert printable("abcd", 3) == "abc..."
+    assert printable("\x1b" * 4, 3) == "\\x1b" * 3 + "..."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://u:secret@h/x?secret, or http://i/", "see https://***@h/x?***, or http://i/"),
+        ("it points to 'https://login/?code=secret'.", "it points to 'https://login/?***'."),
+        ("no url: at all // \x1b", "no url: at all // \\x1b"),
+    ],
+)
+def test_urls_in_what_others_say(text: str, shown: str) -> None:
+    """They are masked, and the text around them stays."""
+    assert quoted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("secret", "a str of 6 characters"),
+        (b"secret", "bytes of length 6"),
+        (None, "None"),
+        (["secret"], "a value of the type list"),
+    ],
+)
+def test_kinds(value: object, kind: str) -> None:
+    """What a value is, not what is in it."""
+    assert kind_of(value) == kind
+    assert shown_value("header", value) == shown_value("--header", value) == kind
+
+
+def test_shown_values() -> None:
+    """Others are quoted, URLs masked."""
+    assert shown_value("timeout", -1) == "-1"
+    assert shown_value("url", "ws://h/?secret") == "'ws://h/?***'"
+    assert shown_value("url", 5) == "a value of the type int"
+    assert len(shown_value("code", "x" * 1000)) <= 120
+
+
+def test_a_character_is_named() -> None:
+    """By its number, because it may be invisible, and its place."""
+    assert name_character("ab\n", 2) == "U+000A at position 2"

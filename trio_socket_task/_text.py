@@ -1,0 +1,76 @@
+"""What of a URL, a header, a message or another's words is shown to people: never a secret, no control characters."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import unicodedata
+
+MASK = "***"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*?(?=[\"')>\],.;:!]*(?:\s|$))")
+_AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
+_HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "line"})
+"""Arguments of which no value is ever quoted: what they hold may be a secret."""
+_URL_ARGUMENTS = frozenset({"url", "target", "proxy"})
+_INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode's control characters, surrogates, line separators
+_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+def mask_url(url: str) -> str:
+    """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    authority, slash, path = rest.partition("/")
+    if "@" in rest and ("@" in authority or not _AUTHORITY.fullmatch(authority)):
+        rest = f"{MASK}@{rest.rpartition('@')[2]}"
+    elif ":" in authority and not _AUTHORITY.fullmatch(re.split("[?#]", authority, maxsplit=1)[0]):
+        rest = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
+    shown = re.sub(r"([?#]).*", rf"\1{MASK}", rest, count=1, flags=re.DOTALL)
+    return printable(scheme + separator + shown)
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    r"""Return text with its control characters made visible, as in ``\x1b``, and cut to so many characters."""
+    if limit is not None and len(text) > limit:
+        text = text[:limit] + "..."
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character != "\t" and (unicodedata.category(character) in _INVISIBLE or character in _REORDERING):
+        return f"\\x{ord(character):02x}" if character <= "\xff" else f"\\u{ord(character):04x}"
+    return character
+
+
+def quoted(text: str, limit: int | None = None) -> str:
+    """Return what a peer or another program said: `printable`, and the URLs in it masked."""
+    return printable(_URL.sub(lambda found: mask_url(found[0]), text), limit)
+
+
+def kind_of(value: object) -> str:
+    """Say what a value is without saying what is in it."""
+    name = type(value).__name__
+    if isinstance(value, str):
+        return f"a {name} of {len(value)} characters"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{name} of length {len(value)}"
+    return "None" if value is None else f"a value of the type {name}"
+
+
+def shown_value(argument: str, value: object) -> str:
+    """Return what an error says of the value of an argument."""
+    if argument.lstrip("-") in _HIDDEN_ARGUMENTS:
+        return kind_of(value)
+    if argument in _URL_ARGUMENTS:
+        return repr(mask_url(value)) if isinstance(value, str) else kind_of(value)
+    return _SHORT.repr(value)
+
+
+def name_character(text: str, position: int) -> str:
+    """Name the character that breaks a rule, and where it stands, instead of quoting what is around it."""
+    return f"U+{ord(text[position]):04X} at position {position}"
