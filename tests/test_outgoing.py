@@ -194,11 +194,14 @@ async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
     setup.out.put(b"first")
     await wait_all_tasks_blocked()
     for number in range(1000):
-        setup.out.put_pong(b"%3d" % number)
-    assert setup.out.size == len(b"first") + 32 * 3
+        setup.out.put_pongs([b"%3d" % number * 41])
+    assert setup.out.size == len(b"first") + 32 * (6 + 123)
     setup.wire.open.set()
     await wait_all_tasks_blocked()
-    assert setup.wire.writes[1] == b"".join(b"%3d" % number for number in range(968, 1000))
+    frames = [setup.wire.writes[1][start : start + 129] for start in range(0, 32 * 129, 129)]
+    assert [bytes(a ^ b for a, b in zip(one[2:5], one[6:9], strict=True)) for one in frames] == [
+        b"%3d" % number for number in range(968, 1000)
+    ]
     assert setup.out.size == 0
 
 

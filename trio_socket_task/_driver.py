@@ -8,10 +8,10 @@ from typing import Self, final
 
 import trio
 
-from ._encoding import encode, encode_close
+from ._encoding import encode_close
 from ._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
-from ._frames import Close, Decoder, Message, Opcode, Ping, Pong, Violation
+from ._frames import Close, Decoder, Message, Ping, Pong, Violation
 from ._hooks import nothing
 from ._listeners import Listeners
 from ._opening import Connection, open_connection
@@ -136,6 +136,10 @@ class Driver:
                     if self.violation is not None:
                         self._close_after_violation(self.violation)
                     await self._drain()
+                except trio.Cancelled:
+                    if self._phase.deadline > -float("inf"):  # its time is over; it was not dropped
+                        await self.reading.look()
+                    raise
                 finally:
                     self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
                     if nursery.child_tasks:  # which few connections have, and to cancel none has its price
@@ -274,19 +278,25 @@ class Driver:
             self._deliver(messages)
         if len(messages) < len(items):
             self._obey([item for item in items if not isinstance(item, tuple)])
+        if self._decoder.inside_message:
+            self.traffic.spoken_at = trio.current_time()
         self.outgoing.eager = True
         if self.violation is not None:
             self.caught_up = trio.Event()
             self._nursery.start_soon(self._let_answer, self.violation, self.caught_up)
 
     def _obey(self, controls: Sequence[Ping | Pong | Close]) -> None:
+        pings = [item.payload for item in controls if isinstance(item, Ping)]
+        if pings:
+            self.outgoing.put_pongs(pings)
+        spoke = bool(pings)
         for item in controls:
-            if isinstance(item, Ping):
-                self.outgoing.put_pong(encode(Opcode.PONG, item.payload))
-            elif isinstance(item, Pong):
-                self.pings.answer(item.payload)
-            else:
+            if isinstance(item, Pong):
+                spoke |= not self.pings.answer(item.payload)
+            elif isinstance(item, Close):
                 self._on_peer_close(item)
+        if spoke:
+            self.traffic.spoken_at = trio.current_time()
 
     def _deliver(self, messages: list[Message]) -> None:
         if self.options.heartbeat is not None:
@@ -328,6 +338,7 @@ class Driver:
         self._write_error = error
         self._limit(self.options.close_timeout)
         self.reading.take_over()
+        self.reading.read_arrived()
 
     # What the handle needs
 

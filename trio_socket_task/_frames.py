@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections import deque
 from enum import IntEnum
 from struct import Struct
 from typing import final
@@ -74,7 +75,9 @@ _MIN_HEADER = 2
 _LENGTH_16, _LENGTH_64 = 126, 127  # section 5.2, "Payload length"
 _MAX_LENGTH_64 = 2**63 - 1
 _UINT16, _UINT64 = Struct(">H"), Struct(">Q")
-_TEXT_BYTE, _BINARY_BYTE = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY
+_TEXT_BYTE, _BINARY_BYTE, _PING_BYTE = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY, _FIN | Opcode.PING
+CONTROLS_KEPT = 32
+"""Pings, or pongs, that are kept of those that follow one another in one read."""
 _SPARE = 2**20
 _spares: list[bytearray] = []
 """A buffer that large messages take turns to be gathered in. To allocate one for each, beside the message itself, lets
@@ -123,6 +126,11 @@ class Decoder:
         """Whether the rest is ignored."""
         self.violation: Violation | None = None
         """How the peer broke the protocol, once it did."""
+
+    @property
+    def inside_message(self) -> bool:
+        """Whether a part of a message has come, and its rest has not."""
+        return self._opcode != 0
 
     def goes_on(self, whole: bool) -> bool:  # noqa: FBT001 (it is handed on)
         """Whether it is worth to look for more at once, after a piece that was as large as it could be, or was not.
@@ -207,8 +215,7 @@ class Decoder:
             stop = start + size
             if len(data) < stop:
                 return position
-            self._control(opcode, data[start:stop], items)
-            return stop
+            return self._control(data, position, stop, items)
         if self._size + size > self._max_size:
             why = f"a message of more than {self._max_size} bytes; raise max_message_size to receive it"
             self._violate(CloseCode.MESSAGE_TOO_BIG, why)
@@ -296,12 +303,28 @@ class Decoder:
         elif part:
             parts.append(bytearray(part))
 
-    def _control(self, opcode: int, payload: bytes, items: list[Item]) -> None:
-        if opcode == Opcode.PING:
-            items.append(Ping(payload))
-        elif opcode == Opcode.PONG:
-            items.append(Pong(payload))
-        elif len(payload) == 1:
+    def _control(self, data: bytes, position: int, stop: int, items: list[Item]) -> int:
+        """Read a control frame, with the pings, or pongs, that follow upon one; return where they end.
+
+        Only the latest of very many are to be answered, or answer anything (section 5.5.3).
+        """
+        end, kind = len(data), data[position]
+        if kind == _FIN | Opcode.CLOSE:
+            self._close(data[position + _MIN_HEADER : stop], items)
+            return stop
+        latest: deque[bytes] = deque(maxlen=CONTROLS_KEPT)
+        while end - position >= _MIN_HEADER and data[position] == kind and data[position + 1] <= _MAX_CONTROL:
+            start = position + _MIN_HEADER
+            stop = start + data[position + 1]
+            if stop > end:
+                break
+            latest.append(data[start:stop])
+            position = stop
+        items.extend(map(Ping if kind == _PING_BYTE else Pong, latest))
+        return position
+
+    def _close(self, payload: bytes, items: list[Item]) -> None:
+        if len(payload) == 1:
             self._violate(CloseCode.PROTOCOL_ERROR, "a Close frame with half a code (section 5.5.1)")
         elif not payload:
             items.append(Close(None, ""))

@@ -55,8 +55,9 @@ class Heartbeat:
     interval: float = attrs.field(default=20.0)
     """Seconds between a pong and the next ping. 20 keeps the usual proxy timeout of 60 seconds away."""
     timeout: float = attrs.field(default=10.0)
-    """Seconds that the pong may take; then the socket is lost. The time is suspended while the receive buffer is
-    full, because a pong could not be seen."""
+    """Seconds that the pong may take; then the socket is lost. Whatever comes in meanwhile starts the time anew,
+    because no pong can stand inside a large message. It is suspended while the receive buffer is full, because a pong
+    could not be seen."""
     message: str | bytes | None = attrs.field(default=None)
     """What is sent instead of a Ping frame, where the peer wants a message of its own protocol. Default: none."""
     reply: str | bytes | Callable[[str | bytes], bool] | None = attrs.field(default=None)
@@ -113,8 +114,9 @@ class ConnectOptions(TypedDict, total=False):
     heartbeat: Heartbeat | None
     """Ping frames, and how long their answer may take. Default: none."""
     receive_timeout: float | None
-    """Seconds without a message, after which the socket is lost: for a peer that speaks regularly. The time is
-    suspended while the receive buffer is full. Default: none."""
+    """Seconds without a message or a part of one, after which the socket is lost: for a peer that speaks regularly. A
+    Ping of the peer's counts, an answer to this side's own does not. The time is suspended while the receive buffer is
+    full. Default: none."""
     ssl_context: SSLContext | None
     """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
     dial: Dial | None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar, final
 
 import trio
 
-from ._encoding import Frame
+from ._encoding import Frame, encode
+from ._frames import CONTROLS_KEPT, Opcode
 from ._hooks import nothing
 from ._wire import Wire
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
-_PONGS = 32  # unsent pongs kept for a peer that pings and does not read: the latest matter (RFC 6455 section 5.5.3)
+_PONGS_SIZE = CONTROLS_KEPT * 131  # bytes of unsent pongs kept for a peer that pings and does not read
 _NO_MESSAGES: deque[Frame] = deque()
 """What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
 _F = TypeVar("_F", bound=Frame)
@@ -107,11 +108,15 @@ class Outgoing:
         """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
         self._put_control(frame, self._own_data())
 
-    def put_pong(self, frame: bytes) -> None:
-        """Take a Pong, which goes before the messages that wait; of very many that wait the oldest are dropped."""
-        if len(self._pongs) == _PONGS:
-            self.size -= len(self._pongs.pop(0))
+    def put_pongs(self, payloads: Sequence[bytes]) -> None:
+        """Answer Pings that came together, before the messages that wait, in one write.
+
+        Of very many the latest are answered (RFC 6455 section 5.5.3), and of those that wait the oldest are dropped.
+        """
+        frame = b"".join(encode(Opcode.PONG, payload) for payload in payloads[-CONTROLS_KEPT:])
         self._put_control(frame, self._pongs)
+        while len(self._pongs) > 1 and sum(map(len, self._pongs)) > _PONGS_SIZE:
+            self.size -= len(self._pongs.pop(0))
 
     def _put_control(self, frame: _F, queue: deque[_F] | list[_F]) -> None:
         if not self.finished:

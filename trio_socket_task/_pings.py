@@ -32,8 +32,6 @@ class Pings:
 
     rtt: float | None = None
     """The latest round trip, in seconds."""
-    answered_at: float = -float("inf")
-    """When a ping was last answered (Trio's clock)."""
     _ahead: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went before the messages that waited
     _in_order: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went after them
     _asked: PendingPing | None = None  # the heartbeat's message that has no reply yet
@@ -56,8 +54,10 @@ class Pings:
         self._ahead.pop(ping.payload, None)
         self._in_order.pop(ping.payload, None)
 
-    def answer(self, payload: bytes) -> None:
+    def answer(self, payload: bytes) -> bool:
         """Take a pong: it answers its ping and those before, because a peer may answer the latest only.
+
+        Return whether it was asked for.
 
         A ping in order was overtaken by those that were made after it and went ahead, so these do not answer it. A pong
         that nobody asked for is allowed, and means nothing.
@@ -67,6 +67,8 @@ class Pings:
             for pings in (self._ahead, self._in_order) if in_order else (self._ahead,):
                 for answered in [earlier for earlier in pings if earlier <= payload]:
                     self._settle(pings.pop(answered))
+            return True
+        return False
 
     def reply(self) -> None:
         """Take the reply to the heartbeat's message."""
@@ -75,8 +77,7 @@ class Pings:
             self._asked = None
 
     def _settle(self, ping: PendingPing) -> None:
-        self.answered_at = trio.current_time()
-        ping.rtt = self.rtt = self.answered_at - ping.sent
+        ping.rtt = self.rtt = trio.current_time() - ping.sent
         ping.settled.set()
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ._wire import Wire
+from ._wire import LAST_STEPS, Wire, receive_arrived
 
 GRACE = 0.005
 """Seconds that a program may be away between two messages before the background task reads on. A program that
@@ -17,6 +17,8 @@ _READ = 64 * 1024
 """Bytes read at once: larger pieces fall out of the processor's cache before they are joined."""
 _TURN = 1024 * 1024
 """Bytes of a large message read before other tasks run: about a millisecond."""
+_LOOK = 8 * 2**20
+"""Bytes read at most at a deadline: more than the kernel keeps for a socket, so that a flood does not put it off."""
 
 
 @final
@@ -30,7 +32,7 @@ class Reading:
 
     __slots__ = (
         *("_alarm", "_called", "_goes_on", "_is_full", "_leading", "_led", "_patience", "_reading", "_take"),
-        *("_waiting", "_wire", "error", "over", "paused_until"),
+        *("_received_at", "_waiting", "_wire", "error", "over", "paused_until"),
     )
 
     def __init__(
@@ -52,6 +54,7 @@ class Reading:
         self._patience: trio.CancelScope | None = None  # of the background task, for a leader that waits for long
         self._called = False  # the background task is to look at how things stand
         self._alarm: trio.Event | None = None  # what wakes it; none before it ever dozed, as on an idle socket
+        self._received_at = trio.current_time()
         self.over: bool = False
         """Whether there is no more to read."""
         self.error: Exception | None = None
@@ -100,15 +103,62 @@ class Reading:
             if self._waiting:
                 self._waiting.unpark()
 
+    @property
+    def received_at(self) -> float:
+        """When bytes last came, or the connection opened (Trio's clock)."""
+        return max(self._received_at, self._wire.incomplete_at)
+
+    @property
+    def incomplete_at(self) -> float:
+        """When bytes last came of which nothing can be decrypted yet (Trio's clock)."""
+        return self._wire.incomplete_at
+
+    async def look(self) -> None:
+        """Read what has come already, before anybody concludes from a clock that nothing has; a checkpoint."""
+        if self._leading or self._reading:
+            with trio.CancelScope(shield=True):
+                for _ in range(LAST_STEPS):
+                    await trio.lowlevel.checkpoint()
+            return
+        self._reading = True
+        try:
+            left = _LOOK
+            while left > 0 and not self.over and not self._is_full():
+                data = await receive_arrived(self._wire, _READ)
+                if data is None:
+                    return
+                left -= len(data)
+                self._accept(data)
+        except Exception as error:  # noqa: BLE001 - as in _read
+            self.end(error)
+        finally:
+            self._reading = False
+            if self._waiting:
+                self._waiting.unpark()
+
+    def read_arrived(self) -> None:
+        """Read what has come already, where that needs no waiting."""
+        left = _LOOK
+        while left > 0 and not self.over:
+            data = self._wire.receive_now(_READ)
+            if data is None:
+                return
+            left -= len(data)
+            self._accept(data)
+
     async def _read(self) -> None:
         try:
             data = await self._wire.receive(_READ)
         except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
             self.end(error)
             return
+        self._accept(data)
+
+    def _accept(self, data: bytes) -> None:
         if self.over:
             return  # it came while somebody else ended the connection
         if data:
+            self._received_at = trio.current_time()
             self._led |= bool(self._waiting)
             self._take(data)
             self._read_on(len(data))
@@ -127,6 +177,7 @@ class Reading:
                 return
             size = len(data)
             left -= size
+            self._received_at = trio.current_time()
             self._take(data)
 
     async def _stand_by(self) -> None:

@@ -36,7 +36,7 @@ class Signs:
 
         A heartbeat sends messages only where `may_speak` says so.
         """
-        self._traffic.received_at = trio.current_time()
+        self._traffic.spoken_at = trio.current_time()
         if self._options.heartbeat is not None:
             nursery.start_soon(self._beat, self._options.heartbeat, may_speak, on_lost)
         if self._options.receive_timeout is not None:
@@ -74,38 +74,54 @@ class Signs:
 
     @trio.lowlevel.enable_ki_protection
     async def _beat(self, heartbeat: Heartbeat, may_speak: Callable[[], bool], on_lost: Callable[[str], None]) -> None:
-        """Ping until the socket closes, or a pong fails to come in time.
+        """Ping until the socket closes, or the peer gives no sign of life in time.
 
         The time runs while the ping is with the peer and its pong could be seen: not while it waits behind an upload
-        that makes progress, and not while reading is paused.
+        that makes progress, and not while reading is paused. Whatever comes in starts it anew: a pong cannot stand
+        inside the frame of a large message that is coming in.
         """
-        outgoing = self._outgoing
+        outgoing, reading = self._outgoing, self._reading
         while True:
             await trio.sleep(heartbeat.interval)
-            ping, taken = self._ask(heartbeat, may_speak), None
+            ping, taken, looked = self._ask(heartbeat, may_speak), None, False
             while not ping.settled.is_set():
                 if outgoing.finished:
                     return  # a close has a deadline of its own
                 if taken is None and not outgoing.holds_ping(ping.frame):
                     taken = outgoing.pings_taken
                 left = outgoing.progress if taken is None else taken
-                since = max(ping.sent, left, self._reading.paused_until)
+                since = max(ping.sent, left, reading.paused_until, reading.received_at)
                 if trio.current_time() >= since + heartbeat.timeout:
+                    if not looked:
+                        looked = True
+                        await reading.look()
+                        continue
                     answer = "pong" if heartbeat.message is None else "reply to the heartbeat's message"
                     on_lost(f"no {answer} within {heartbeat.timeout:g} seconds")
                     return
+                looked = False
                 with trio.move_on_at(min(since, trio.current_time()) + heartbeat.timeout):
                     await ping.settled.wait()
 
     @trio.lowlevel.enable_ki_protection
     async def _bear_silence(self, seconds: float, on_lost: Callable[[str], None]) -> None:
-        """Wait until the socket closes, or no message has come for so long, not counting pauses of reading."""
+        """Wait until the socket closes, or the peer has said nothing for so long, not counting pauses of reading.
+
+        An answer to this side's own pings says that the peer lives, not that it speaks. A part of a message does.
+        """
+        reading, looked = self._reading, False
         while not self._outgoing.finished:
-            now, since = trio.current_time(), max(self._traffic.received_at, self._reading.paused_until)
-            if now >= since + seconds:
+            now = trio.current_time()
+            since = max(self._traffic.spoken_at, reading.incomplete_at, reading.paused_until)
+            if now < since + seconds:
+                looked = False
+                await trio.sleep_until(min(since, now) + seconds)
+            elif not looked:
+                looked = True
+                await reading.look()
+            else:
                 on_lost(f"no message within {seconds:g} seconds")
                 return
-            await trio.sleep_until(min(since, now) + seconds)
 
 
 def _is_reply(heartbeat: Heartbeat, data: str | bytes) -> bool:

@@ -30,6 +30,8 @@ class TlsWire:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._broken: ssl.SSLError | None = None  # found behind bytes that were given out first
         self._on_words: Callable[[], None] | None = None
+        self.incomplete_at: float = -float("inf")
+        """When bytes last came of a record that is not whole yet (Trio's clock)."""
 
     async def shake_hands(self) -> None:
         """Perform the TLS handshake; if it is cancelled, or fails, the wire is of no further use.
@@ -107,6 +109,7 @@ class TlsWire:
 
     def _take(self, encrypted: bytes) -> None:
         if encrypted:
+            self.incomplete_at = trio.current_time()
             self._incoming.write(encrypted)
         else:
             self._incoming.write_eof()
@@ -138,6 +141,7 @@ class TlsWire:
             if not self._incoming.pending and not self._tls.pending():
                 break
         if pieces:
+            self.incomplete_at = -float("inf")
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return None if self._broken is None else self._end(self._broken)
 

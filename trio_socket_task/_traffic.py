@@ -24,14 +24,14 @@ class Traffic:
     bytes_sent: int = 0
     messages_received: int = 0
     bytes_received: int = 0
-    received_at: float = -float("inf")
-    """When messages last came, or the socket opened (Trio's clock); of one socket only."""
+    spoken_at: float = -float("inf")
+    """When the peer last said something unasked, or the socket opened (Trio's clock); of one socket only."""
 
     def count_received(self, messages: Sequence[Message]) -> None:
         """Count messages that came in."""
         self.messages_received += len(messages)
         self.bytes_received += sum(map(_size_of, messages))
-        self.received_at = trio.current_time()
+        self.spoken_at = trio.current_time()
 
     def include(self, gone: Traffic) -> None:
         """Count in what went through a socket that has closed."""

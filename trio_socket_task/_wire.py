@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, final
 
 import trio
@@ -36,6 +37,10 @@ class Wire(Protocol):
     def receive_now(self, max_bytes: int) -> bytes | None:
         """Give bytes that are there without waiting, none at the end; None where there is nothing, or nobody knows."""
 
+    @property
+    def incomplete_at(self) -> float:
+        """When bytes last came of which `receive` could give nothing yet (Trio's clock)."""
+
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting; say whether it was."""
 
@@ -63,9 +68,26 @@ class _PlainWire:
         """Know nothing."""
         return None
 
+    @property
+    def incomplete_at(self) -> float:
+        """There are no such bytes."""
+        return -float("inf")
+
     def close_now(self) -> bool:
         """Do nothing: a Trio stream may wait."""
         return False
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Let a nursery inside a foreign stream raise what a stream may: a cancellation, or an error, and not both."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        failures, others = group.split(Exception)
+        if others is None:
+            raise trio.BrokenResourceError(str(group)) from failures
+        raise others from None  # it failed while it was called off, which is what counts
 
 
 @final
@@ -81,11 +103,13 @@ class StreamWire(_PlainWire):
 
     async def send(self, data: bytes | memoryview) -> None:
         """Write everything."""
-        await self._stream.send_all(data)
+        with _plain_errors():
+            await self._stream.send_all(data)
 
     async def receive(self, max_bytes: int) -> bytes:
         """Wait for bytes."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        with _plain_errors():
+            return bytes(await self._stream.receive_some(max_bytes))
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -152,6 +176,42 @@ class SocketWire(_PlainWire):
 
 def _broken(error: OSError) -> trio.BrokenResourceError:
     return trio.BrokenResourceError(error.strerror or str(error))
+
+
+LAST_STEPS = 10
+"""Steps of the loop in which a stream gives what has come already: a task that waits for a socket runs in the second,
+and TLS over a stream of somebody else's takes a few more."""
+
+
+async def receive_arrived(wire: Wire, max_bytes: int) -> bytes | None:
+    """Return what has come already, none at the end; None where nothing has.
+
+    For a deadline that is about to be judged: a loop that was blocked has not looked yet, or the whole process was
+    stopped. It cannot be cancelled, and takes no time of the clock.
+
+    Raises:
+        Exception: What the stream raises when it is broken.
+    """
+    arrived: list[bytes] = []
+    failed: list[Exception] = []
+
+    async def receive() -> None:
+        try:
+            arrived.append(await wire.receive(max_bytes))
+        except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
+            failed.append(error)
+
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(receive)
+            for _ in range(LAST_STEPS):
+                if arrived or failed:
+                    break
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    for error in failed:
+        raise error
+    return arrived[0] if arrived else None
 
 
 def wire_for(stream: trio.abc.Stream) -> Wire:

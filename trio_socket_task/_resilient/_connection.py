@@ -179,7 +179,7 @@ class Connection:
             nursery.start_soon(self._close_when_asked, driver, delivery)
             await driver.wait_closed()
             nursery.cancel_scope.cancel()
-        ended = max(driver.traffic.received_at, driver.pings.answered_at) if driver.silent else trio.current_time()
+        ended = driver.reading.received_at if driver.silent else trio.current_time()
         self.task = None
         self._backlog_size = inbox.size
         self.backlog.extend(inbox.clear())
