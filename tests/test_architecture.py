@@ -12,7 +12,8 @@ import pytest
 import trio_socket_task
 
 FLOORS = [
-    {"_version", "_text", "_mask", "_hooks"},
+    {"_version", "_text", "_mask", "_hooks", "_progress"},
+    {"_refusal"},
     {"_events"},
     {"_errors", "_frames"},
     {"_encoding", "_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},

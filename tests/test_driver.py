@@ -26,6 +26,7 @@ from trio_socket_task import (
 )
 from trio_socket_task._opening import Connection, open_connection
 from trio_socket_task._options import Options
+from trio_socket_task._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
 
 
@@ -557,8 +558,8 @@ async def test_a_close_that_the_opening_notices_too_late(serve: Serve, monkeypat
         await peer.accept()
         ended.append(await peer.read_end())
 
-    async def open_late(options: Options) -> Connection:
-        connection = await open_connection(options)
+    async def open_late(options: Options, progress: Progress) -> Connection:
+        connection = await open_connection(options, progress)
         task.close(4000)
         return connection
 

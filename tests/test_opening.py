@@ -10,6 +10,7 @@ from peer import TEXT, URL, Peer, frame
 from trio_socket_task import HandshakeError
 from trio_socket_task._opening import open_connection
 from trio_socket_task._options import check_options
+from trio_socket_task._progress import Progress
 from trio_socket_task._url import check_url
 
 
@@ -19,7 +20,9 @@ async def test_an_open_connection(serve: Serve) -> None:
     async def script(peer: Peer) -> None:
         await peer.accept("Sec-WebSocket-Protocol: a", then=frame(TEXT, b"x"))
 
-    connection = await open_connection(check_options(check_url(URL), {"dial": serve(script), "protocols": ["a"]}))
+    connection = await open_connection(
+        check_options(check_url(URL), {"dial": serve(script), "protocols": ["a"]}), Progress("server.test:80")
+    )
     assert (connection.protocol, connection.rest) == ("a", frame(TEXT, b"x"))
     assert connection.header["upgrade"] == "websocket"
     assert connection.handshake_seconds >= 0
@@ -36,6 +39,6 @@ async def test_a_failed_handshake_closes_the_stream(serve: Serve) -> None:
         ended.append(await peer.read_end())
 
     with pytest.raises(HandshakeError):
-        await open_connection(check_options(check_url(URL), {"dial": serve(script)}))
+        await open_connection(check_options(check_url(URL), {"dial": serve(script)}), Progress("server.test:80"))
     await trio.testing.wait_all_tasks_blocked()
     assert ended == [True]

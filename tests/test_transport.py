@@ -15,6 +15,7 @@ from trio.testing import memory_stream_pair
 
 from trio_socket_task import ConnectError, ConnectOptions
 from trio_socket_task._options import Options, check_options
+from trio_socket_task._progress import Progress
 from trio_socket_task._tls import TlsWire
 from trio_socket_task._transport import discard, open_wire, words
 from trio_socket_task._url import check_url
@@ -36,7 +37,7 @@ async def wait_for_end(peer: Peer) -> None:
 @pytest.mark.parametrize("flag", [True, False])
 async def test_tcp_no_delay_is_followed_exactly(serve_tcp: ServeTcp, *, flag: bool) -> None:
     """Trio sets TCP_NODELAY by default; the option decides."""
-    dialled = await open_wire(options(await serve_tcp(wait_for_end), tcp_no_delay=flag))
+    dialled = await open_wire(options(await serve_tcp(wait_for_end), tcp_no_delay=flag), Progress("server"))
     assert isinstance(dialled.wire, SocketWire)
     assert bool(dialled.wire._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is flag
     assert dialled.dial_seconds >= 0
@@ -49,7 +50,7 @@ async def test_tls_with_a_given_context(
 ) -> None:
     """The TLS handshake is done when the stream is given out."""
     url = await serve_tcp(wait_for_end, server_context)
-    dialled = await open_wire(options(url, ssl_context=client_context))
+    dialled = await open_wire(options(url, ssl_context=client_context), Progress("server"))
     assert isinstance(dialled.wire, TlsWire)
     assert dialled.wire._tls.version() in ("TLSv1.2", "TLSv1.3")
     assert dialled.tls_seconds is not None
@@ -60,7 +61,7 @@ async def test_the_default_context_checks_certificates(serve_tcp: ServeTcp, serv
     """A certificate of an unknown authority is refused, in the words of OpenSSL (hazard O3)."""
     url = await serve_tcp(refused_by_client, server_context)
     with pytest.raises(ConnectError, match=r"the TLS handshake failed: .*CERTIFICATE_VERIFY_FAILED") as caught:
-        await open_wire(options(url))
+        await open_wire(options(url), Progress("server"))
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
@@ -80,7 +81,7 @@ async def test_dial_is_given_host_and_port() -> None:
         asked.append((host, port))
         return client
 
-    dialled = await open_wire(options("ws://bücher.example:81/", dial=dial))
+    dialled = await open_wire(options("ws://bücher.example:81/", dial=dial), Progress("server"))
     assert isinstance(dialled.wire, StreamWire)
     assert dialled.wire._stream is client
     assert asked == [("xn--bcher-kva.example", 81)]
@@ -97,7 +98,7 @@ async def test_dial_reaches_a_unix_socket() -> None:
         async def dial(_host: str, _port: int) -> trio.abc.Stream:
             return await trio.open_unix_socket(path)
 
-        dialled = await open_wire(options("ws://local/", dial=dial))
+        dialled = await open_wire(options("ws://local/", dial=dial), Progress("server"))
         await dialled.wire.aclose()
         listener.close()
 
@@ -111,7 +112,7 @@ async def test_whatever_dial_raises_is_the_cause(error: Exception) -> None:
         raise error
 
     with pytest.raises(ConnectError, match=str(error)) as caught:
-        await open_wire(options("ws://a/", dial=dial))
+        await open_wire(options("ws://a/", dial=dial), Progress("server"))
     assert caught.value.__cause__ is error
 
 
@@ -121,14 +122,14 @@ async def test_refused_by_the_host_on_every_address() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(ConnectError, match=r"all attempts to connect .*Connection refused") as caught:
-            await open_wire(options(f"ws://127.0.0.1:{port}/"))
+            await open_wire(options(f"ws://127.0.0.1:{port}/"), Progress("server"))
     assert isinstance(caught.value.__cause__, OSError)
 
 
 async def test_a_name_that_does_not_resolve() -> None:
     """Hazard O10: the resolver's error is the cause."""
     with pytest.raises(ConnectError) as caught:
-        await open_wire(options("ws://name.invalid/"))
+        await open_wire(options("ws://name.invalid/"), Progress("server"))
     assert isinstance(caught.value.__cause__, socket.gaierror)
 
 
@@ -145,7 +146,7 @@ async def test_a_cancelled_tls_handshake_leaves_no_socket(serve_tcp: ServeTcp) -
     url = (await serve_tcp(silent)).replace("ws://", "wss://")
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(open_wire, options(url))
+            nursery.start_soon(open_wire, options(url), Progress("server"))
             await begun.wait()
             nursery.cancel_scope.cancel()
         await ended.wait()
@@ -159,7 +160,7 @@ async def test_a_dial_that_returns_no_stream() -> None:
         return None  # type: ignore[return-value]
 
     with pytest.raises(ConnectError, match=r"dial must return a trio.abc.Stream, not NoneType"):
-        await open_wire(options("ws://a/", dial=dial))
+        await open_wire(options("ws://a/", dial=dial), Progress("server"))
 
 
 class Foreign(trio.abc.Stream):
@@ -194,7 +195,7 @@ async def test_a_foreign_stream_that_fails_in_tls() -> None:
         return stream
 
     with pytest.raises(ConnectError, match="the TLS handshake failed: a bug of dial's author"):
-        await open_wire(options("wss://a/", dial=dial))
+        await open_wire(options("wss://a/", dial=dial), Progress("server"))
     assert stream.closed
 
 

@@ -9,7 +9,7 @@ from typing import Self, final
 import trio
 
 from ._encoding import encode_close
-from ._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketNotOpenError, SocketTaskError
+from ._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketTaskError
 from ._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from ._frames import Close, Decoder, Message, Ping, Pong, Violation
 from ._hooks import nothing
@@ -18,6 +18,7 @@ from ._opening import Connection, open_connection
 from ._options import Options, check_close
 from ._outgoing import Outgoing
 from ._pings import Pings
+from ._progress import Progress
 from ._reading import Reading
 from ._signs import Signs
 from ._state import Life, ReadyState
@@ -36,14 +37,14 @@ class Driver:
 
     __slots__ = (
         *("_closed", "_decoder", "_discards", "_nursery", "_phase"),
-        *("_predecessors", "_write_error", "caught_up", "connection", "greeted", "life", "listeners"),
+        *("_predecessors", "caught_up", "connection", "greeted", "life", "listeners"),
         *("no_more", "on_closed", "on_freed", "options", "outgoing", "pings", "reading", "settled", "signs"),
         *("silent", "traffic"),
     )
 
     def __init__(self, options: Options, predecessors: Sequence[Self] = ()) -> None:
         self.options = options
-        self.life: Life = Life()
+        self.life: Life = Life(options.address.url)
         self.listeners: Listeners = Listeners(options.receive_buffer, self._on_room)
         self.pings: Pings = Pings()
         self.on_freed: Callable[[], None] = nothing
@@ -68,17 +69,11 @@ class Driver:
         self._closed = trio.Event()
         self._decoder = Decoder(options.max_message_size)
         self._discards = False  # whether messages that find no room are dropped: after a close of this side
-        self._write_error: Exception | None = None
 
     @property
     def has_closed(self) -> bool:
         """Whether the close event was delivered."""
         return self._closed.is_set()
-
-    @property
-    def violation(self) -> Violation | None:
-        """How the peer broke the protocol, once it did."""
-        return self._decoder.violation
 
     # The life of the connection
 
@@ -107,13 +102,14 @@ class Driver:
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
         predecessors, self._predecessors = self._predecessors, ()
+        progress = Progress(self.options.address.peer)
         with self._phase:
             await trio.lowlevel.checkpoint_if_cancelled()
             for predecessor in predecessors:
                 await predecessor.wait_closed()
             self._limit(self.options.timeout)
             try:
-                connection = await open_connection(self.options)
+                connection = await open_connection(self.options, progress)
             except ConnectError as error:
                 self._fail(error.with_traceback(None))  # whose frames lead back to here, too
                 return
@@ -122,7 +118,7 @@ class Driver:
             else:
                 await discard(connection.wire)
         if self._phase.cancelled_caught:  # by the deadline; or by a close, after which nothing is a failure
-            self._fail(ConnectTimeoutError(self.options.address.url, self.options.timeout))
+            self._fail(ConnectTimeoutError(self.options.address.url, self.options.timeout, progress.phase))
 
     async def _serve(self, connection: Connection) -> None:
         """Move messages until the connection is over, then close the stream."""
@@ -133,8 +129,8 @@ class Driver:
                 try:
                     self._start(connection, nursery)
                     await self.reading.run()
-                    if self.violation is not None:
-                        self._close_after_violation(self.violation)
+                    if self._decoder.violation is not None:
+                        self._close_after_violation(self._decoder.violation)
                     await self._drain()
                 except trio.Cancelled:
                     if self._phase.deadline > -float("inf"):  # its time is over; it was not dropped
@@ -176,18 +172,19 @@ class Driver:
 
     def _conclude(self) -> None:
         """Say why the connection is over, where that is a failure, and let nobody wait any more."""
-        error = self.reading.error or self._write_error
+        error = self.reading.error
         self.reading.end(None)
         self.outgoing.end()
-        if self.life.ready_state is ReadyState.OPEN or error is not None:
-            why = "the peer ended the connection without a Close frame"
-            self._lose(why if error is None else words(root(error)), error)
+        if error is not None:
+            self._lose(words(root(error)), error)
+        elif self.life.broken is not None:
+            self._fail(self.life.broken)
+        elif self.life.ready_state is ReadyState.OPEN:
+            self._lose("the peer ended the connection without a Close frame")
         self.pings.end()
 
     def _lose(self, why: str, error: Exception | None = None) -> None:
-        lost = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
-        lost.__cause__ = None if error is None else root(error)
-        self._fail(lost)
+        self._fail(_lost(why, error))
 
     def _fail(self, error: SocketTaskError) -> None:
         called_off = self.life.requested is not None and not self.life.opened
@@ -281,9 +278,9 @@ class Driver:
         if self._decoder.inside_message:
             self.traffic.spoken_at = trio.current_time()
         self.outgoing.eager = True
-        if self.violation is not None:
+        if self._decoder.violation is not None:
             self.caught_up = trio.Event()
-            self._nursery.start_soon(self._let_answer, self.violation, self.caught_up)
+            self._nursery.start_soon(self._let_answer, self._decoder.violation, self.caught_up)
 
     def _obey(self, controls: Sequence[Ping | Pong | Close]) -> None:
         pings = [item.payload for item in controls if isinstance(item, Ping)]
@@ -304,7 +301,7 @@ class Driver:
             if not messages:
                 return
         self.traffic.count_received(messages)
-        if not self._discards and (self.life.requested is not None or self._write_error is not None):
+        if not self._discards and (self.life.requested is not None or self.life.broken is not None):
             self._discards = self.listeners.full
         if not self._discards:
             self.listeners.deliver(messages)
@@ -327,7 +324,7 @@ class Driver:
         self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
 
     def _is_full(self) -> bool:
-        return self.life.ready_state is ReadyState.OPEN and self._write_error is None and self.listeners.full
+        return self.life.ready_state is ReadyState.OPEN and self.life.broken is None and self.listeners.full
 
     def _on_room(self) -> None:
         if self.connection is not None:
@@ -335,27 +332,19 @@ class Driver:
 
     def _on_write_error(self, error: Exception) -> None:
         """Let reading find out more: what the peer said before it went away is often still there."""
-        self._write_error = error
+        self.life.broken = _lost(words(root(error)), error)
         self._limit(self.options.close_timeout)
         self.reading.take_over()
         self.reading.read_arrived()
-
-    # What the handle needs
-
-    def require_open(self) -> None:
-        """Raise what a call that needs an open socket raises."""
-        state = self.life.ready_state
-        if state is ReadyState.OPEN and self._write_error is None:
-            return
-        if state is ReadyState.CONNECTING:
-            raise SocketNotOpenError(self.options.address.url)
-        if self._write_error is not None and self.life.error is None and self.life.requested is None:
-            cause = root(self._write_error)
-            raise SocketLostError(self.life.close_event(), words(cause)) from cause
-        raise self.life.ended_error()
 
     def _give_up(self, why: str) -> None:
         """End a connection that shows no sign of life."""
         self.silent = True
         self._lose(why)
         self._drop()
+
+
+def _lost(why: str, error: Exception | None = None) -> SocketLostError:
+    lost = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
+    lost.__cause__ = None if error is None else root(error)
+    return lost

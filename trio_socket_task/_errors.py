@@ -86,13 +86,17 @@ class ConnectError(SocketTaskError):
 class ConnectTimeoutError(ConnectError):
     """The socket was not open within its `timeout`."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        super().__init__(url, f"not open within {timeout:g} seconds; pass a longer timeout= if the server needs it")
+    def __init__(self, url: str, timeout: float, phase: str = "") -> None:
+        waiting = f", {phase}" if phase else ""
+        why = f"not open within {timeout:g} seconds{waiting}; pass a longer timeout= if the server needs it"
+        super().__init__(url, why)
         self.timeout = timeout
         """Seconds that the opening was allowed."""
+        self.phase = phase
+        """What it was waiting for, and of whom, in words: the connection, the TLS handshake, or the response."""
 
-    def __reduce__(self) -> tuple[type[ConnectTimeoutError], tuple[str, float]]:
-        return type(self), (self.url, self.timeout)
+    def __reduce__(self) -> tuple[type[ConnectTimeoutError], tuple[str, float, str]]:
+        return type(self), (self.url, self.timeout, self.phase)
 
 
 @final

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import final
 
 import attrs
+
+from ._text import kind_of, mask_url, printable
 
 
 @final
@@ -38,34 +40,46 @@ class CloseCode(IntEnum):
 class Header(Mapping[str, str]):
     """The fields of an HTTP message, looked up without regard to case (RFC 7230 section 3.2).
 
-    A field that came several times is one value, joined by ``", "``.
+    A field that came several times is one value, joined by ``", "``; `get_all` gives each, which matters for
+    Set-Cookie (section 3.2.2). The repr shows the names only, because values may be secrets.
     """
 
     __slots__ = ("_by_name", "_fields")
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        by_name: dict[str, tuple[str, str]] = {}
-        for name, value in fields:
-            key = name.lower()
-            if key in by_name:
-                value = f"{by_name[key][1]}, {value}"  # noqa: PLW2901 (the joined value)
-            by_name[key] = (name, value)
-        self._fields = tuple(by_name.values())
-        self._by_name: dict[str, str] | None = None  # made by the first look: every socket has a header, few are read
+        self._fields = tuple(fields)
+        self._by_name: dict[str, list[tuple[str, str]]] | None = None  # made by the first look: few headers are read
+
+    def _look(self) -> dict[str, list[tuple[str, str]]]:
+        if self._by_name is None:
+            self._by_name = {}
+            for field in self._fields:
+                self._by_name.setdefault(field[0].lower(), []).append(field)
+        return self._by_name
 
     def __getitem__(self, name: str) -> str:
-        if self._by_name is None:
-            self._by_name = {field.lower(): value for field, value in self._fields}
-        return self._by_name[name.lower()]
+        return ", ".join(value for _, value in self._look()[name.lower()])
+
+    def get_all(self, name: str) -> Sequence[str]:
+        """Return the values of every field of a name, in any case, in the order in which they came."""
+        return tuple(value for _, value in self._look().get(name.lower(), ()))
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._fields)
+        return (fields[-1][0] for fields in self._look().values())
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self._look())
 
     def __repr__(self) -> str:
-        return f"Header({dict(self)!r})"
+        return f"<Header {', '.join(map(printable, self)) or 'of no fields'}>"
+
+    def __reduce__(self) -> tuple[type[Header], tuple[tuple[tuple[str, str], ...]]]:
+        return type(self), (self._fields,)
+
+    def __setstate__(self, slots: tuple[None, Mapping[str, tuple[tuple[str, str], ...]]]) -> None:
+        # What earlier versions have pickled.
+        self._fields = slots[1]["_fields"]
+        self._by_name = None
 
 
 @final
@@ -82,8 +96,8 @@ class OpenEvent:
 class MessageEvent:
     """A message came (``SocketTask.onMessage``)."""
 
-    data: str | bytes
-    """``str`` for a text message, ``bytes`` for a binary one."""
+    data: str | bytes = attrs.field(repr=kind_of)
+    """``str`` for a text message, ``bytes`` for a binary one; the repr says which, and its length."""
 
 
 @final
@@ -102,12 +116,12 @@ class ErrorEvent:
 class CloseEvent:
     """The socket has closed (``SocketTask.onClose``); nothing follows."""
 
-    code: int
+    code: int = attrs.field(converter=int)
     """The status code: the one this side asked for, else the peer's, 1005 where the peer gave none, 1006 where
     no Close frame came (RFC 6455 section 7.1.5)."""
     reason: str = ""
     """The reason that goes with the code."""
-    peer_code: int | None = None
+    peer_code: int | None = attrs.field(default=None, converter=attrs.converters.optional(int))
     """The code in the peer's Close frame, 1005 where it had none; None when no Close frame came."""
     peer_reason: str = ""
     """The reason in the peer's Close frame."""
@@ -118,7 +132,7 @@ class CloseEvent:
 class Attempt:
     """One attempt of a resilient socket to be connected, from its beginning to the end of its connection."""
 
-    url: str
+    url: str = attrs.field(repr=mask_url)
     """Where it went, or the attempt before it when its target could not be asked."""
     connected_for: float = 0.0
     """Seconds from the end of ``on_connected`` to the end of the connection; 0 when it did not come so far."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import ssl
 from typing import final
 
 import attrs
@@ -12,15 +14,23 @@ import trio
 from ._errors import ConnectError, HandshakeError
 from ._events import Header
 from ._options import Options
+from ._progress import Progress
+from ._refusal import explanation
+from ._text import mask_url, quoted
 from ._transport import root, words
 from ._upgrade import NotAnAnswerError, Upgrade
-from ._wire import Wire
+from ._wire import Wire, receive_arrived
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
 _SWITCHING_PROTOCOLS = 101
 _PREFIX = b"HTTP/1."
+_HEAD_OF_101 = re.compile(rb"HTTP/1\.[0-9] 101\b.*?\r?\n\r?\n", re.DOTALL)
+_FRAMING = re.compile(rb"(?<=\n)(?:content-length|transfer-encoding):[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
+"""Fields that mean nothing in a 101, which ends with its head (RFC 7230 section 3.3.3), but which h11 judges."""
+_REASON = 200  # characters shown of a status line
+_SHORT = 64
 
 
 @final
@@ -35,7 +45,7 @@ class Opened:
 
 
 @trio.lowlevel.enable_ki_protection
-async def shake_hands(wire: Wire, options: Options) -> Opened:
+async def shake_hands(wire: Wire, options: Options, progress: Progress) -> Opened:
     """Perform the opening handshake; if it is cancelled, the wire is of no further use.
 
     Raises:
@@ -43,9 +53,9 @@ async def shake_hands(wire: Wire, options: Options) -> Opened:
         ConnectError: The connection ended before it answered.
     """
     url, upgrade = options.address.url, Upgrade(options)
-    server = _Server(wire, url)
-    await server.send(upgrade.request())
-    response = await server.receive_head()
+    progress.requests()
+    server = _Server(wire, url, progress)
+    response = await server.exchange(upgrade.request())
     header = _header(response)
     try:
         protocol = upgrade.judge(response)
@@ -58,19 +68,51 @@ async def shake_hands(wire: Wire, options: Options) -> Opened:
 class _Server:
     """The other end, by h11 (RFC 7230): what it answers, and nothing after the head of a 101."""
 
-    def __init__(self, wire: Wire, url: str) -> None:
+    def __init__(self, wire: Wire, url: str, progress: Progress) -> None:
         self._wire = wire
         self._url = url
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LIMIT)
+        self._progress = progress
+        self._http = _new_connection()
         self._total = 0
+        self._write_error: Exception | None = None
 
-    async def send(self, request: h11.Request) -> None:
+    async def exchange(self, request: h11.Request) -> h11.InformationalResponse:
+        """Send a request and return the head of the 101 response.
+
+        A server may answer, and go, before it has read the whole request: what it said is read first.
+        """
+        self._request = request
+        data = memoryview(b"")
+        try:
+            data = memoryview(self._wire.seal(self._say(request)))
+            data = data[self._wire.send_now(data) :]
+        except trio.BrokenResourceError as failure:
+            self._write_error, data = failure, data[:0]
+        if not data:
+            return await self.receive_head()
+        failures: list[Exception] = []
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(self._send, data)
+            try:
+                response = await self.receive_head()
+            except Exception as error:  # noqa: BLE001 (it is raised below, not in a group)
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+        for failure in failures:
+            raise failure
+        return response
+
+    def _say(self, request: h11.Request) -> bytes:
         data = self._http.send(request)
         self._http.send(h11.EndOfMessage())  # which has no bytes
+        return data
+
+    @trio.lowlevel.enable_ki_protection
+    async def _send(self, data: memoryview) -> None:
         try:
-            await self._wire.send(self._wire.seal(data))
+            await self._wire.send(data)
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
-            raise self._broken(error) from root(error)
+            self._write_error = error
 
     @property
     def rest(self) -> bytes:
@@ -79,21 +121,33 @@ class _Server:
 
     async def _receive(self) -> bytes:
         try:
-            return await self._wire.receive(_READ)
-        except Exception as error:  # noqa: BLE001 (as above)
-            raise self._broken(error) from root(error)
+            data = await self._wire.receive(_READ)
+        except trio.Cancelled:  # by the deadline, perhaps: what has come already counts all the same
+            arrived = await receive_arrived(self._wire, _READ)
+            if arrived is None:
+                raise
+            data = arrived
+        except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
+            is_alert = isinstance(root(error), ssl.SSLError)  # which says more than that writing failed
+            first = error if is_alert or self._write_error is None else self._write_error
+            raise self._broken(first) from root(first)
+        if data:
+            self._progress.responds()
+        return data
 
     def _broken(self, error: Exception) -> ConnectError:
         return ConnectError(self._url, f"the connection broke during the handshake: {words(root(error))}")
 
+    def _invalid(self, why: str) -> HandshakeError:
+        return HandshakeError(self._url, f"the server's response is not valid HTTP: {why}")
+
     async def receive_head(self) -> h11.InformationalResponse:
-        """Give the head of a 101 response; skip 100 and 103 (RFC 7231 section 6.2)."""
+        """Return the head of a 101 response; skip 100 and 103 (RFC 7231 section 6.2)."""
         begun = b""
         while True:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                raise HandshakeError(self._url, f"the server's response is not valid HTTP: {error}") from error
+            event = self._next_event(begun)
+            if self._total - (0 if event is h11.NEED_DATA else len(self.rest)) > _LIMIT:
+                raise HandshakeError(self._url, f"the server's response has a head of more than {_LIMIT} bytes")
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == _SWITCHING_PROTOCOLS:
                     return event
@@ -101,16 +155,31 @@ class _Server:
             elif isinstance(event, h11.Response):
                 raise await self._refusal(event)
             else:
-                if self._total > _LIMIT:
-                    raise HandshakeError(self._url, f"the server's response has a head of more than {_LIMIT} bytes")
                 data = await self._receive()
+                if not data and self._write_error is not None:
+                    raise self._broken(self._write_error) from root(self._write_error)
                 if not data:
                     raise ConnectError(self._url, "the peer closed the connection during the handshake")
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head
-                    raise HandshakeError(self._url, f"the server's response is not valid HTTP: {begun[:32]!r}")
+                    raise self._invalid(repr(begun[:32]))
                 self._total += len(data)
                 self._http.receive_data(data)
+
+    def _next_event(self, begun: bytes) -> object:
+        """Return h11's next event, out of the bytes `begun`, which start with a head."""
+        try:
+            return self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            why = str(error).partition(": bytearray")[0]  # what follows is a field, whose value may be a secret
+        head = _HEAD_OF_101.match(begun)
+        cleaned = begun if head is None else _FRAMING.sub(b"", head[0]) + begun[head.end() :]
+        if len(cleaned) == len(begun):
+            raise self._invalid(why)
+        self._http = _new_connection()
+        self._say(self._request)
+        self._http.receive_data(cleaned)
+        return self._next_event(cleaned)
 
     async def _refusal(self, response: h11.Response) -> HandshakeError:
         """Read the body of a refusal, as far as it comes and as far as it is worth reading."""
@@ -134,17 +203,28 @@ class _Server:
                     self._http.receive_data(data)
                 else:
                     break
-        status = response.status_code
-        reason = bytes(response.reason).decode("latin-1")
-        location = f"; it points to {header['location']}" if "location" in header else ""
-        why = f"the server answered {status} {reason}".rstrip() + location
-        return HandshakeError(self._url, why, status, header, bytes(body[:_LIMIT]))
+        status, said = response.status_code, bytes(body[:_LIMIT])
+        why = quoted(f"the server answered {status} {bytes(response.reason).decode('latin-1')}".rstrip(), _REASON)
+        if "location" in header:
+            why += f"; it points to {mask_url(header['location'])}"
+        explained = explanation(header, said)
+        if explained:
+            why += f": {explained}"
+        return HandshakeError(self._url, why, status, header, said)
+
+
+def _new_connection() -> h11.Connection:
+    return h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * _LIMIT)  # the limit itself is kept here
 
 
 def _header(response: h11.InformationalResponse | h11.Response) -> Header:
     return Header((_name(name), value.decode("latin-1")) for name, value in response.headers.raw_items())
 
 
-@functools.lru_cache  # so that sockets share the names of their servers' fields
 def _name(name: bytes) -> str:
+    return _short_name(name) if len(name) <= _SHORT else name.decode("latin-1")
+
+
+@functools.lru_cache  # so that sockets share the names of their servers' fields, those of a usual length
+def _short_name(name: bytes) -> str:
     return name.decode("latin-1")

@@ -7,10 +7,12 @@ from typing import final
 import attrs
 import trio
 
+from ._errors import ConnectError
 from ._events import Header
 from ._handshake import shake_hands
 from ._options import Options
-from ._transport import discard, open_wire
+from ._progress import Progress
+from ._transport import discard, open_wire, words
 from ._wire import Wire
 
 
@@ -29,16 +31,26 @@ class Connection:
     handshake_seconds: float
 
 
-async def open_connection(options: Options) -> Connection:
+async def open_connection(options: Options, progress: Progress) -> Connection:
     """Open a connection; if it is cancelled, or fails, nothing is left open.
 
     Raises:
-        ConnectError: It cannot be opened.
+        ConnectError: It cannot be opened, for whatever reason.
     """
-    dialled = await open_wire(options)
+    try:
+        return await _open_connection(options, progress)
+    except ConnectError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__} while {progress.phase}: {words(error)}"
+        raise ConnectError(options.address.url, why) from error
+
+
+async def _open_connection(options: Options, progress: Progress) -> Connection:
+    dialled = await open_wire(options, progress)
     started = trio.current_time()
     try:
-        opened = await shake_hands(dialled.wire, options)
+        opened = await shake_hands(dialled.wire, options, progress)
     except BaseException:
         await discard(dialled.wire)
         raise

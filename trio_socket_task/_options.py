@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +14,18 @@ import attrs
 
 from ._dial import Dial
 from ._errors import InvalidOptionsError
+from ._text import kind_of, mask_url, name_character
 from ._url import Address
 
 _MIB = 2**20
 _LARGEST = sys.float_info.max  # whole numbers go further, and cannot be times
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
+_NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 7230 section 3.2: all but the tab
 _OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"})
+_FORBIDDEN_FIELDS = frozenset({"transfer-encoding", "trailer", "expect", "te", "keep-alive", "http2-settings"})
+"""Of a request without a body (RFC 7230 sections 3.3 and 4.4, RFC 7231 section 5.1.1), or only together with an option
+of Connection (RFC 7230 section 6.1), which the handshake owns."""
 _OWN_PREFIX = "sec-websocket-"
 _MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
 _MAX_BEAT = 2**15  # more than a heartbeat needs, and a small frame
@@ -35,6 +42,18 @@ def check_positive(argument: str, value: object, unit: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST):
         raise InvalidOptionsError(argument, value, f"must be a positive, finite number of {unit}")
     return float(value)
+
+
+def check_plain(argument: str, value: object) -> None:
+    """Check that a function is no async function: what such a one returns is true, whatever it would come to.
+
+    Raises:
+        InvalidOptionsError: It is one.
+    """
+    function = value.func if isinstance(value, functools.partial) else value
+    call = type(function).__call__ if callable(function) else None  # of an object that can be called
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+        raise InvalidOptionsError(argument, value, "must be a plain function, not an async one")
 
 
 def _positive_int(argument: str, value: object) -> int:
@@ -58,9 +77,9 @@ class Heartbeat:
     """Seconds that the pong may take; then the socket is lost. Whatever comes in meanwhile starts the time anew,
     because no pong can stand inside a large message. It is suspended while the receive buffer is full, because a pong
     could not be seen."""
-    message: str | bytes | None = attrs.field(default=None)
+    message: str | bytes | None = attrs.field(default=None, repr=kind_of)
     """What is sent instead of a Ping frame, where the peer wants a message of its own protocol. Default: none."""
-    reply: str | bytes | Callable[[str | bytes], bool] | None = attrs.field(default=None)
+    reply: str | bytes | Callable[[str | bytes], bool] | None = attrs.field(default=None, repr=kind_of)
     """What answers that message: this very message, or one for which this function says True. It is the heartbeat's
     own, and the program does not receive it."""
 
@@ -83,6 +102,7 @@ class Heartbeat:
     def _check_reply(self, _attribute: object, value: object) -> None:
         if value is not None and not isinstance(value, str | bytes) and not callable(value):
             raise InvalidOptionsError("reply", value, "must be str, bytes or a function of a message")
+        check_plain("reply", value)
 
     def is_reply(self, data: str | bytes) -> bool:
         """Whether a message answers the heartbeat's own."""
@@ -94,7 +114,7 @@ class ConnectOptions(TypedDict, total=False):
 
     header: Mapping[str, str]
     """Fields added to the request. Default: none. Not Referer, Host, Upgrade, Connection, Content-Length or
-    Sec-WebSocket-*: the handshake owns them."""
+    Sec-WebSocket-*, which the handshake owns, nor those that HTTP forbids in it, such as Transfer-Encoding."""
     protocols: Sequence[str]
     """Subprotocols offered, the preferred one first. Default: none."""
     tcp_no_delay: bool
@@ -124,7 +144,7 @@ class ConnectOptions(TypedDict, total=False):
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Options:
     """What a caller asked for, checked."""
 
@@ -184,8 +204,8 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
 
 
 def is_own_field(name: str) -> bool:
-    """Whether a header field is the handshake's own, or Referer, which the vendors forbid."""
-    return name.lower() in _OWN_FIELDS or name.lower().startswith(_OWN_PREFIX)
+    """Whether a header field is the handshake's own, one that it cannot have, or Referer, which the vendors forbid."""
+    return name.lower() in _OWN_FIELDS | _FORBIDDEN_FIELDS or name.lower().startswith(_OWN_PREFIX)
 
 
 def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
@@ -194,11 +214,14 @@ def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
     checked: dict[str, str] = {}
     for name, value in header.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise InvalidOptionsError("header", name, "must have tokens for names (RFC 7230 section 3.2.6)")
+            rule = f"must have tokens for names (RFC 7230 section 3.2.6){_offender(name, _NO_TOKEN)}"
+            raise InvalidOptionsError("header", name, rule)
         if is_own_field(name):
-            raise InvalidOptionsError("header", name, "must leave the handshake's own fields and Referer alone")
+            rule = f"must leave the handshake's own fields and Referer alone, of which {name} is one"
+            raise InvalidOptionsError("header", value, rule)
         if not isinstance(value, str) or _CONTROL.search(value):
-            raise InvalidOptionsError("header", value, f"must have a str without control characters as value of {name}")
+            rule = f"must have a str without control characters as value of {name}{_offender(value, _CONTROL)}"
+            raise InvalidOptionsError("header", value, rule)
         _encode("header", value)
         checked[name] = value.strip(" \t")
     return checked
@@ -209,7 +232,8 @@ def _check_protocols(protocols: Sequence[str]) -> Sequence[str]:
         raise InvalidOptionsError("protocols", protocols, "must be a sequence of str")
     for protocol in protocols:
         if not isinstance(protocol, str) or not _TOKEN.fullmatch(protocol):
-            raise InvalidOptionsError("protocols", protocol, "must contain tokens only (RFC 6455 section 4.1)")
+            rule = f"must contain tokens only (RFC 6455 section 4.1){_offender(protocol, _NO_TOKEN)}"
+            raise InvalidOptionsError("protocols", protocol, rule)
     if len(set(protocols)) != len(protocols):
         raise InvalidOptionsError("protocols", protocols, "must not name a protocol twice (RFC 6455 section 4.1)")
     return tuple(protocols)
@@ -225,7 +249,7 @@ def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLConte
             "ssl_context", context, "must be a client's, as ssl.create_default_context() makes it"
         )
     if not address.secure:
-        raise InvalidOptionsError("ssl_context", context, f"must be None for a ws URL such as {address.url}")
+        raise InvalidOptionsError("ssl_context", context, f"must be None for a ws URL such as {mask_url(address.url)}")
     return context
 
 
@@ -233,7 +257,14 @@ def _encode(argument: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidOptionsError(argument, text, "must not contain lone surrogates") from error
+        rule = f"must not contain lone surrogates ({name_character(text, error.start)})"
+    raise InvalidOptionsError(argument, text, rule)  # not in the block above: the text stands in its error
+
+
+def _offender(value: object, offending: re.Pattern[str]) -> str:
+    """Name the character that breaks a rule, in parentheses, where it is one."""
+    found = offending.search(value) if isinstance(value, str) else None
+    return "" if found is None else f" ({name_character(found.string, found.start())})"
 
 
 def check_close(code: int, reason: str) -> bytes:

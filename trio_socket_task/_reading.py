@@ -17,8 +17,8 @@ _READ = 64 * 1024
 """Bytes read at once: larger pieces fall out of the processor's cache before they are joined."""
 _TURN = 1024 * 1024
 """Bytes of a large message read before other tasks run: about a millisecond."""
-_LOOK = 8 * 2**20
-"""Bytes read at most at a deadline: more than the kernel keeps for a socket, so that a flood does not put it off."""
+_LOOK, _LOOK_SECONDS = 8 * 2**20, 0.1
+"""Bytes read at most at a deadline, more than the kernel keeps for a socket, and for how long: a flood ends, too."""
 
 
 @final
@@ -122,8 +122,8 @@ class Reading:
             return
         self._reading = True
         try:
-            left = _LOOK
-            while left > 0 and not self.over and not self._is_full():
+            left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
+            while left > 0 and trio.current_time() < end and not self.over and not self._is_full():
                 data = await receive_arrived(self._wire, _READ)
                 if data is None:
                     return
@@ -138,8 +138,8 @@ class Reading:
 
     def read_arrived(self) -> None:
         """Read what has come already, where that needs no waiting."""
-        left = _LOOK
-        while left > 0 and not self.over:
+        left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
+        while left > 0 and trio.current_time() < end and not self.over:
             data = self._wire.receive_now(_READ)
             if data is None:
                 return

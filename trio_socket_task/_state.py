@@ -8,7 +8,7 @@ from typing import final
 
 import attrs
 
-from ._errors import SocketClosedError, SocketLostError, SocketTaskError
+from ._errors import SocketClosedError, SocketLostError, SocketNotOpenError, SocketTaskError
 from ._events import CloseCode, CloseEvent
 
 
@@ -55,6 +55,8 @@ TRANSITIONS = {
 class Life:
     """One socket's life so far."""
 
+    url: str = ""
+    """Where the socket goes."""
     ready_state: ReadyState = ReadyState.CONNECTING
     """Where it is now."""
     opened: bool = False
@@ -65,6 +67,8 @@ class Life:
     """The code and reason of the peer's Close frame."""
     error: SocketTaskError | None = None
     """Why it failed; the first failure stands."""
+    broken: SocketLostError | None = None
+    """Why nothing can be sent any more, while what the peer said before is still being read."""
 
     def _move(self, trigger: Trigger) -> bool:
         state = TRANSITIONS.get((self.ready_state, trigger))
@@ -102,6 +106,12 @@ class Life:
         self._move(Trigger.ENDED)
         return self.close_event()
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is known how the socket closes: by the peer's Close frame, by a failure, or because it has."""
+        is_over = self.ready_state is ReadyState.CLOSED
+        return is_over or self.peer is not None or self.error is not None or self.broken is not None
+
     def close_event(self) -> CloseEvent:
         """How the socket closed, or is closing: what this side asked for, else the peer, else a drop."""
         code, reason = self.requested or self.peer or (CloseCode.ABNORMAL_CLOSURE.value, "")
@@ -110,13 +120,21 @@ class Life:
         peer_code, peer_reason = self.peer or (None, "")
         return CloseEvent(code=code, reason=reason, peer_code=peer_code, peer_reason=peer_reason)
 
+    def require_open(self) -> None:
+        """Raise what a call raises that needs an open socket."""
+        if self.ready_state is ReadyState.CONNECTING:
+            raise SocketNotOpenError(self.url)
+        if self.ready_state is not ReadyState.OPEN or self.broken is not None:
+            raise self.ended_error()
+
     def ended_error(self) -> SocketClosedError | SocketLostError:
         """Give the exception for a call that needs an open socket and comes too late; a new one each time."""
         event = self.close_event()
         if self.requested is not None:
             return SocketClosedError(event)
-        lost = SocketLostError(event, "" if self.error is None else getattr(self.error, "why", str(self.error)))
-        lost.__cause__ = self.error if not isinstance(self.error, SocketLostError) else self.error.__cause__
+        error = self.error or (self.broken if self.peer is None else None)
+        lost = SocketLostError(event, "" if error is None else getattr(error, "why", str(error)))
+        lost.__cause__ = error if not isinstance(error, SocketLostError) else error.__cause__
         return lost
 
     def connect_error(self) -> SocketTaskError:

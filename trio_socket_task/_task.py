@@ -14,6 +14,7 @@ from ._frames import Opcode
 from ._listeners import Listener
 from ._options import check_data
 from ._state import ReadyState
+from ._text import mask_url
 
 _TURN = 32
 """Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
@@ -36,7 +37,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         self._credit = _TURN
 
     def __repr__(self) -> str:
-        return f"<SocketTask {self.ready_state.name} {self.url}>"
+        return f"<SocketTask {self.ready_state.name} {mask_url(self.url)}>"
 
     @property
     def url(self) -> str:
@@ -60,8 +61,12 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     @property
     def close_event(self) -> CloseEvent | None:
-        """How the socket closed; None until it is CLOSED."""
-        return self._driver.life.close_event() if self.ready_state is ReadyState.CLOSED else None
+        """How the socket closed, as soon as that is known; None before.
+
+        It is known with the peer's Close frame, with a failure, and when the socket is CLOSED.
+        """
+        life = self._driver.life
+        return life.close_event() if life.is_decided else None
 
     @trio.lowlevel.enable_ki_protection
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -79,17 +84,17 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """
         payload = check_data(data)
         driver = self._driver
-        driver.require_open()
+        driver.life.require_open()
         self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
         if self._credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             self._credit = _TURN
             await trio.lowlevel.checkpoint()
-            driver.require_open()
+            driver.life.require_open()
         if not driver.outgoing.has_room():
             await driver.outgoing.room.park()
-            driver.require_open()
+            driver.life.require_open()
         self._put(data, payload)
 
     @trio.lowlevel.enable_ki_protection
@@ -105,21 +110,21 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketLostError: The peer closed it, or the connection dropped.
         """
         payload = check_data(data)
-        self._driver.require_open()
+        self._driver.life.require_open()
         if not self._driver.outgoing.has_room():
             raise trio.WouldBlock
         self._put(data, payload)
 
     def _send_beyond_room(self, data: str | bytes) -> None:
         """Send although ``send_buffer`` bytes may wait: what the dialect keeps anyway may go before a close."""
-        self._driver.require_open()
+        self._driver.life.require_open()
         self._put(data, check_data(data))
 
     def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes) -> None:
         driver = self._driver
         driver.outgoing.put(encode_message(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload))
         if driver.outgoing.finished:  # it was written at once, and that failed
-            driver.require_open()
+            driver.life.require_open()
         driver.traffic.messages_sent += 1
         driver.traffic.bytes_sent += len(payload)
 
@@ -241,7 +246,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     async def _ping(self, *, in_order: bool) -> float:
         """Ping at once, or after the messages that wait, so that the pong tells that the peer has read them."""
-        self._driver.require_open()
+        self._driver.life.require_open()
         ping = self._driver.signs.ping(in_order=in_order)
         try:
             await ping.settled.wait()

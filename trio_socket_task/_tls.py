@@ -29,6 +29,7 @@ class TlsWire:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._broken: ssl.SSLError | None = None  # found behind bytes that were given out first
+        self._write_error: trio.BrokenResourceError | None = None  # of the handshake
         self._on_words: Callable[[], None] | None = None
         self.incomplete_at: float = -float("inf")
         """When bytes last came of a record that is not whole yet (Trio's clock)."""
@@ -46,19 +47,25 @@ class TlsWire:
             except ssl.SSLWantReadError:
                 await self._flush()
             except ssl.SSLError:
-                with suppress(trio.BrokenResourceError), trio.move_on_after(_ALERT_SECONDS):
+                with trio.move_on_after(_ALERT_SECONDS):
                     await self._flush()  # the alert that says why
                 raise
             else:
                 await self._flush()
-                return
+                return  # a failure to write shows when the connection is read
             data = await self._lower.receive(_RECORD)
+            if not data and self._write_error is not None:
+                raise self._write_error
             if not data:
                 raise trio.BrokenResourceError("the peer closed the connection during the TLS handshake")
             self._incoming.write(data)
 
     async def _flush(self) -> None:
-        await self._lower.send(self.words())
+        """Write what TLS has to say; that this fails is told after what the peer said, which may be an alert."""
+        try:
+            await self._lower.send(self.words())
+        except trio.BrokenResourceError as error:
+            self._write_error = error.with_traceback(None)
 
     def listen(self, on_words: Callable[[], None]) -> None:
         """Let `on_words` be called when TLS itself has something to say: the answer to a request for a certificate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import socket
 import ssl
 from contextlib import suppress
@@ -13,6 +14,7 @@ import trio
 
 from ._errors import ConnectError
 from ._options import Options
+from ._progress import Progress
 from ._tls import TlsWire
 from ._wire import Wire, wire_for
 
@@ -27,29 +29,26 @@ class Dialled:
     tls_seconds: float | None
 
 
-async def open_wire(options: Options) -> Dialled:
+async def open_wire(options: Options, progress: Progress) -> Dialled:
     """Connect; if it is cancelled, or fails, nothing is left open.
 
     Raises:
-        ConnectError: The server cannot be reached, or TLS fails; the cause says why.
+        ConnectError: The server cannot be reached, or TLS fails; the cause says why, and is a TypeError where `dial`
+            is not what it must be.
     """
     address = options.address
     started = trio.current_time()
-    try:
-        stream = await (options.dial or trio.open_tcp_stream)(address.host, address.port)
-    except Exception as error:  # noqa: BLE001 (whatever a foreign dial raises)
-        raise ConnectError(address.url, words(error)) from root(error)
-    except BaseExceptionGroup as group:  # it failed while it was called off, which is what counts
-        raise group.split(Exception)[1] or group from None
-    if not isinstance(stream, trio.abc.Stream):
-        raise ConnectError(address.url, f"dial must return a trio.abc.Stream, not {type(stream).__name__}")
+    progress.connects(by_dial=options.dial is not None)
+    stream = await _dial(options)
     connected = trio.current_time()
     try:
         if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
+            with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
         wire = wire_for(stream)
         if not address.secure:
             return Dialled(wire=wire, dial_seconds=connected - started, tls_seconds=None)
+        progress.secures()
         secured = await _secure(wire, options)
     except BaseException:
         await discard(stream)
@@ -57,9 +56,26 @@ async def open_wire(options: Options) -> Dialled:
     return Dialled(wire=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
 
 
+async def _dial(options: Options) -> trio.abc.Stream:
+    address, dial = options.address, options.dial or trio.open_tcp_stream
+    try:
+        dialling = dial(address.host, address.port)
+        if not inspect.isawaitable(dialling):
+            raise TypeError(f"dial must be an async function, but it returned {type(dialling).__name__}")  # noqa: TRY301
+        stream = await dialling
+    except Exception as error:  # noqa: BLE001 (whatever a foreign dial raises)
+        raise ConnectError(address.url, words(error)) from root(error)
+    except BaseExceptionGroup as group:  # it failed while it was called off, which is what counts
+        raise group.split(Exception)[1] or group from None
+    if not isinstance(stream, trio.abc.Stream):
+        mistake = TypeError("dial breaks the rule of its type, Dial")
+        raise ConnectError(address.url, f"dial must return a trio.abc.Stream, not {type(stream).__name__}") from mistake
+    return stream
+
+
 async def _secure(wire: Wire, options: Options) -> Wire:
     try:
-        secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.host)
+        secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.server_name)
         await secured.shake_hands()
     except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
         raise ConnectError(options.address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
@@ -68,9 +84,16 @@ async def _secure(wire: Wire, options: Options) -> Wire:
 
 async def discard(resource: trio.abc.AsyncResource | Wire) -> None:
     """Close what is of no further use, at once; that it does not close well is no news."""
-    with suppress(Exception), trio.CancelScope() as scope:
+    with trio.CancelScope() as scope:
         scope.cancel()
-        await resource.aclose()
+        try:
+            await resource.aclose()
+        except Exception:  # noqa: BLE001, S110 (as said)
+            pass
+        except BaseExceptionGroup as group:
+            others = group.split(Exception)[1]
+            if others is not None:
+                raise others from None
 
 
 @functools.cache

@@ -56,7 +56,7 @@ class Upgrade:
         if response.http_version < b"1.1":
             raise NotAnAnswerError("is not HTTP/1.1")
         fields = dict(pairs)
-        if fields.get(b"upgrade", b"").lower() != b"websocket":
+        if b", ".join(value for name, value in pairs if name == b"upgrade").lower() != b"websocket":
             raise NotAnAnswerError("has no Upgrade: websocket")
         connection = b",".join(value for name, value in pairs if name == b"connection")
         if b"upgrade" not in [token.strip().lower() for token in connection.split(b",")]:
@@ -73,5 +73,5 @@ class Upgrade:
             return None
         protocol = chosen.decode("latin-1")
         if protocol not in self._options.protocols:
-            raise NotAnAnswerError(f"chooses the subprotocol {protocol!r}, which was not offered")
+            raise NotAnAnswerError("chooses a subprotocol that was not offered")
         return protocol

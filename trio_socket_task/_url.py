@@ -16,11 +16,12 @@ from ._errors import InvalidOptionsError
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _MAX_PORT = 65535
 _MAX_NAME = 253  # RFC 1035 section 2.3.4, without the root's own dot
+_FORBIDDEN = re.compile(r"[^!#-;=?-\[\]_a-z~]")  # RFC 3986 section 2; brackets are common, and harm nobody
 _NAME = re.compile(r"(?:[a-z0-9_~-]{1,63}\.)*[a-z0-9_~-]{1,63}\.?")
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Address:
     """Where a socket goes."""
 
@@ -35,7 +36,11 @@ class Address:
     host_header: str
     """The value of the Host field: the port is named unless it is the scheme's own (RFC 7230 section 5.4)."""
     target: str
-    """The path and the query, percent-encoded where the URL had characters outside ASCII."""
+    """The path and the query, percent-encoded where a URL may not have the character (RFC 3986 section 2)."""
+    peer: str
+    """The host and the port, as they are named to people."""
+    server_name: str
+    """The name that TLS asks for and checks: without a trailing dot (RFC 6066 section 3)."""
 
 
 def check_url(url: str) -> Address:
@@ -49,7 +54,8 @@ def check_url(url: str) -> Address:
     try:
         return _take_apart(url)
     except _RefusedError as refusal:
-        raise InvalidOptionsError("url", url, str(refusal)) from refusal.__cause__
+        rule = str(refusal)
+    raise InvalidOptionsError("url", url, rule)  # not in the block above: its errors may quote the URL
 
 
 class _RefusedError(ValueError):
@@ -64,9 +70,8 @@ def _take_apart(url: str) -> Address:
         raise _RefusedError("must not contain lone surrogates")
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError as error:
-        raise _RefusedError(f"must be well-formed ({error})") from error
+        raise _RefusedError("must be well-formed (RFC 3986 section 3)") from error
     if parts.scheme not in _DEFAULT_PORTS:
         raise _RefusedError("must be absolute, starting with ws:// or wss://")
     if "#" in url:
@@ -75,7 +80,10 @@ def _take_apart(url: str) -> Address:
         raise _RefusedError("must not have userinfo; put credentials into header")
     host, written_host = _host(parts)
     default_port = _DEFAULT_PORTS[parts.scheme]
-    port = default_port if port is None else port
+    try:
+        port = default_port if parts.port is None else parts.port
+    except ValueError:
+        port = 0
     if port == 0:
         raise _RefusedError(f"must have a port from 1 to {_MAX_PORT}")
     target = (parts.path or "/") + (f"?{parts.query}" if "?" in url else "")
@@ -83,9 +91,11 @@ def _take_apart(url: str) -> Address:
         url=url,
         secure=parts.scheme == "wss",
         host=host,
+        server_name=host.rstrip("."),
+        peer=f"{written_host}:{port}",
         port=port,
         host_header=written_host if port == default_port else f"{written_host}:{port}",
-        target="".join(character if character.isascii() else quote(character) for character in target),
+        target=_FORBIDDEN.sub(lambda found: quote(found[0]), target),
     )
 
 

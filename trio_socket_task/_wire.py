@@ -195,6 +195,7 @@ async def receive_arrived(wire: Wire, max_bytes: int) -> bytes | None:
     arrived: list[bytes] = []
     failed: list[Exception] = []
 
+    @trio.lowlevel.enable_ki_protection
     async def receive() -> None:
         try:
             arrived.append(await wire.receive(max_bytes))

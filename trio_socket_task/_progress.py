@@ -1,0 +1,34 @@
+"""What an opening is waiting for, so that the error of a time-out can say it."""
+
+from __future__ import annotations
+
+from typing import final
+
+import attrs
+
+
+@final
+@attrs.define(eq=False)
+class Progress:
+    """How far an opening has come; the phases follow one another."""
+
+    peer: str
+    """The host and the port that it goes to."""
+    phase: str = ""
+    """What is waited for, in words; empty before it begins."""
+
+    def connects(self, *, by_dial: bool) -> None:
+        """Note that name resolution and TCP are under way, or whatever `dial` does."""
+        self.phase = f"{'dial connected' if by_dial else 'connecting'} to {self.peer}"
+
+    def secures(self) -> None:
+        """Note that the TLS handshake is under way."""
+        self.phase = f"waiting for {self.peer} to finish the TLS handshake"
+
+    def requests(self) -> None:
+        """Note that the request is being written, and nothing of its response has come."""
+        self.phase = f"waiting for {self.peer} to answer the opening handshake, of which nothing has come"
+
+    def responds(self) -> None:
+        """Note that the response has begun."""
+        self.phase = f"waiting for the rest of the response of {self.peer}"
