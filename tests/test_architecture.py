@@ -12,7 +12,7 @@ import pytest
 import trio_socket_task
 
 FLOORS = [
-    {"_version", "_text", "_mask", "_hooks", "_progress"},
+    {"_version", "_text", "_mask", "_hooks", "_progress", "_thread"},
     {"_refusal"},
     {"_events"},
     {"_errors", "_frames"},

@@ -23,6 +23,7 @@ class Block:
     async def enter(self) -> trio.Nursery:
         """Open the nursery."""
         self._nursery = await self._manager.__aenter__()
+        self._task = trio.lowlevel.current_task()
         return self._nursery
 
     @trio.lowlevel.enable_ki_protection
@@ -32,7 +33,17 @@ class Block:
         """End the tasks and the nursery: by `close` when the body succeeded, else by `abort`, which does not wait.
 
         When `close` is cancelled, `abort` follows.
+
+        Raises:
+            RuntimeError: Another task entered the block; its tasks are ended, but its nursery cannot be (PEP 789).
         """
+        if trio.lowlevel.current_task() is not self._task:
+            abort()
+            raise RuntimeError(
+                "a block was entered in one task and left in another, as happens when an async generator yields "
+                "inside it and is not closed by the task that iterates over it (PEP 789); wrap the iteration in "
+                "`async with contextlib.aclosing(generator) as items:`, or do not yield inside the block"
+            )
         if self._nursery.cancel_scope.cancel_called:  # a task raised, which is a bug: let Trio report it
             abort()
             if error is None:

@@ -22,6 +22,7 @@ from ._progress import Progress
 from ._reading import Reading
 from ._signs import Signs
 from ._state import Life, ReadyState
+from ._thread import HomeThread
 from ._traffic import Traffic
 from ._transport import discard, root, words
 
@@ -39,7 +40,7 @@ class Driver:
         *("_closed", "_decoder", "_discards", "_nursery", "_phase"),
         *("_predecessors", "caught_up", "connection", "greeted", "life", "listeners"),
         *("no_more", "on_closed", "on_freed", "options", "outgoing", "pings", "reading", "settled", "signs"),
-        *("silent", "traffic"),
+        *("silent", "thread", "traffic"),
     )
 
     def __init__(self, options: Options, predecessors: Sequence[Self] = ()) -> None:
@@ -64,6 +65,7 @@ class Driver:
         self.no_more: bool = False
         """Whether no message can come any more."""
         self.traffic: Traffic = Traffic()
+        self.thread: HomeThread = HomeThread()
         self._predecessors = predecessors
         self._phase = trio.CancelScope(shield=True)  # what can be called off: opening, then the life, then its end
         self._closed = trio.Event()
@@ -176,15 +178,12 @@ class Driver:
         self.reading.end(None)
         self.outgoing.end()
         if error is not None:
-            self._lose(words(root(error)), error)
+            self._fail(_lost(words(root(error)), error))
         elif self.life.broken is not None:
             self._fail(self.life.broken)
         elif self.life.ready_state is ReadyState.OPEN:
-            self._lose("the peer ended the connection without a Close frame")
+            self._fail(_lost("the peer ended the connection without a Close frame"))
         self.pings.end()
-
-    def _lose(self, why: str, error: Exception | None = None) -> None:
-        self._fail(_lost(why, error))
 
     def _fail(self, error: SocketTaskError) -> None:
         called_off = self.life.requested is not None and not self.life.opened
@@ -201,6 +200,7 @@ class Driver:
 
     def close(self, code: int, reason: str) -> None:
         """Start a close handshake, or call off the opening."""
+        self.thread.check()
         self._close(code, reason, check_close(code, reason))
 
     def _close(self, code: int, reason: str, encoded: bytes) -> None:
@@ -319,7 +319,7 @@ class Driver:
         self._close_after_violation(violation)
 
     def _close_after_violation(self, violation: Violation) -> None:
-        self._lose(violation.why)
+        self._fail(_lost(violation.why))
         self._finish(encode_close(violation.code))
         self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
 
@@ -340,7 +340,7 @@ class Driver:
     def _give_up(self, why: str) -> None:
         """End a connection that shows no sign of life."""
         self.silent = True
-        self._lose(why)
+        self._fail(_lost(why))
         self._drop()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import ssl
 from typing import final
 
 import attrs
@@ -19,7 +18,7 @@ from ._refusal import explanation
 from ._text import mask_url, quoted
 from ._transport import root, words
 from ._upgrade import NotAnAnswerError, Upgrade
-from ._wire import Wire, receive_arrived
+from ._wire import Wire, let_streams_run, receive_arrived
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
@@ -98,8 +97,8 @@ class _Server:
             except Exception as error:  # noqa: BLE001 (it is raised below, not in a group)
                 failures.append(error)
                 nursery.cancel_scope.cancel()
-        for failure in failures:
-            raise failure
+        if failures:
+            raise failures[0]
         return response
 
     def _say(self, request: h11.Request) -> bytes:
@@ -128,9 +127,7 @@ class _Server:
                 raise
             data = arrived
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
-            is_alert = isinstance(root(error), ssl.SSLError)  # which says more than that writing failed
-            first = error if is_alert or self._write_error is None else self._write_error
-            raise self._broken(first) from root(first)
+            raise self._broken(error) from root(error)
         if data:
             self._progress.responds()
         return data
@@ -156,9 +153,10 @@ class _Server:
                 raise await self._refusal(event)
             else:
                 data = await self._receive()
-                if not data and self._write_error is not None:
-                    raise self._broken(self._write_error) from root(self._write_error)
                 if not data:
+                    await let_streams_run()  # the request may still be on its way, and meet the same end
+                    if self._write_error is not None:
+                        raise self._broken(self._write_error) from root(self._write_error)
                     raise ConnectError(self._url, "the peer closed the connection during the handshake")
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from operator import itemgetter
 from typing import Generic, TypeVar, final
@@ -14,6 +14,7 @@ import trio
 
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 from ._hooks import nothing
+from ._thread import HomeThread
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("trio_socket_task")
@@ -22,7 +23,8 @@ _size_of = itemgetter(1)
 MESSAGE_OVERHEAD = 128
 """Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
 FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
-"""The limit of a mailbox of openings, errors or closes of socket after socket."""
+"""The limit of a mailbox of openings, errors or closes of socket after socket: what they hold on to is counted."""
+_ERROR_OVERHEAD = 1024  # an exception, its cause and their tracebacks
 
 
 _NOTHING: deque[object] = deque()
@@ -109,6 +111,7 @@ class Listener(trio.abc.ReceiveChannel[_T]):
     def __init__(self, mailbox: Mailbox[_T], attach: Callable[[], None], detach: Callable[[], None]) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._mailbox = mailbox
+        self._thread = HomeThread()
         self._detach = detach
         attach()
         self._closed = False
@@ -139,7 +142,12 @@ class Listener(trio.abc.ReceiveChannel[_T]):
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Stop listening: events not yet received are dropped, and a task that waits for one gets an error."""
+        """Stop listening: events not yet received are dropped, and a task that waits for one gets an error.
+
+        Raises:
+            RuntimeError: This is another thread than that of the Trio run.
+        """
+        self._thread.check()
         if not self._closed:
             self._closed = True
             self._release()
@@ -161,6 +169,24 @@ class Listener(trio.abc.ReceiveChannel[_T]):
                 self._token.run_sync_soon(self._release)
 
 
+def _weigh(event: object) -> int:
+    """Count the bytes that an event holds on to, but for `MESSAGE_OVERHEAD`."""
+    match event:
+        case OpenEvent(header=header):
+            return _weigh_header(header)
+        case ErrorEvent(err_msg=words, error=error):
+            header, body = getattr(error, "header", {}), getattr(error, "body", b"")
+            return _ERROR_OVERHEAD + 2 * len(words) + len(body) + _weigh_header(header)
+        case CloseEvent(reason=reason, peer_reason=peer_reason):
+            return len(reason) + len(peer_reason)
+        case _:
+            return 0
+
+
+def _weigh_header(header: Mapping[str, str]) -> int:
+    return sum(MESSAGE_OVERHEAD + len(name) + len(value) for name, value in header.items())
+
+
 @final
 @attrs.define(eq=False)
 class Topic(Generic[_T]):
@@ -180,8 +206,10 @@ class Topic(Generic[_T]):
             self.end()
 
     def _give(self, mailbox: Mailbox[_T], event: _T, size: int) -> None:
-        if mailbox.drops and mailbox.size >= mailbox.limit:
-            mailbox.pop()
+        if mailbox.drops:
+            size = size or _weigh(event)
+            while mailbox.items and mailbox.size + size + MESSAGE_OVERHEAD > mailbox.limit:
+                mailbox.pop()
         mailbox.put(event, size)
 
     def attach(self, mailbox: Mailbox[_T]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import clear_frames
 from typing import final
 
 import attrs
@@ -39,7 +40,9 @@ async def open_connection(options: Options, progress: Progress) -> Connection:
     """
     try:
         return await _open_connection(options, progress)
-    except ConnectError:
+    except ConnectError as error:
+        if error.__cause__ is not None:
+            clear_frames(error.__cause__.__traceback__)  # which hold what came in
         raise
     except Exception as error:
         why = f"{type(error).__name__} while {progress.phase}: {words(error)}"

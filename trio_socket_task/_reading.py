@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ._wire import LAST_STEPS, Wire, receive_arrived
+from ._wire import Wire, let_streams_run, receive_arrived
 
 GRACE = 0.005
 """Seconds that a program may be away between two messages before the background task reads on. A program that
@@ -116,9 +116,7 @@ class Reading:
     async def look(self) -> None:
         """Read what has come already, before anybody concludes from a clock that nothing has; a checkpoint."""
         if self._leading or self._reading:
-            with trio.CancelScope(shield=True):
-                for _ in range(LAST_STEPS):
-                    await trio.lowlevel.checkpoint()
+            await let_streams_run()
             return
         self._reading = True
         try:

@@ -11,6 +11,8 @@ from ._text import quoted
 
 SHOWN = 200
 """Characters shown of a body: a sentence or two, and no more than fits into a log line."""
+_READ = 16 * 1024
+"""Bytes of a body that are looked at."""
 _TEXT = re.compile(r"(text/.*|.*[/+](json|xml)|)")  # RFC 6838 section 4.2.8; none where the server does not say
 _HTML = "text/html"
 _UNSEEN = re.compile(r"<(script|style)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)|<[^>]*(>|$)", re.DOTALL | re.IGNORECASE)
@@ -23,11 +25,11 @@ def explanation(header: Mapping[str, str], body: bytes) -> str:
     if is_encoded or not _TEXT.fullmatch(kind):
         return ""
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(body)  # it may have been cut inside a character
+        text = codecs.getincrementaldecoder("utf-8")().decode(body[:_READ])  # it may be cut inside a character
     except UnicodeDecodeError:
         if not kind:
             return ""
-        text = body.decode("latin-1")
+        text = body[:_READ].decode("latin-1")
     if "\0" in text:
         return ""
     if kind == _HTML or (not kind and text.lstrip().startswith("<")):

@@ -108,7 +108,9 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketNotOpenError: The socket is still connecting.
             SocketClosedError: This side closed it.
             SocketLostError: The peer closed it, or the connection dropped.
+            RuntimeError: This is another thread than that of the Trio run.
         """
+        self._driver.thread.check()
         payload = check_data(data)
         self._driver.life.require_open()
         if not self._driver.outgoing.has_room():
@@ -216,6 +218,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
         Raises:
             InvalidOptionsError: `code` or `reason` breaks its rule; the socket is unharmed.
+            RuntimeError: This is another thread than that of the Trio run.
         """
         self._driver.close(code, reason)
 

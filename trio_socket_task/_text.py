@@ -7,7 +7,9 @@ import reprlib
 import unicodedata
 
 MASK = "***"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*?(?=[\"')>\],.;:!]*(?:\s|$))")
+_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")  # bounded, so that it takes linear time
+_AFTER_URL = "\"')>],.;:!"
+_SCHEME = re.compile(r"(?:[^:/?#@]*:)?//")
 _AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
@@ -20,16 +22,16 @@ _SHORT.maxstring = _SHORT.maxother = 120
 
 def mask_url(url: str) -> str:
     """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
+    scheme = _SCHEME.match(url)
+    start = "" if scheme is None else scheme[0]
+    rest = url[len(start) :]
     authority, slash, path = rest.partition("/")
     if "@" in rest and ("@" in authority or not _AUTHORITY.fullmatch(authority)):
         rest = f"{MASK}@{rest.rpartition('@')[2]}"
     elif ":" in authority and not _AUTHORITY.fullmatch(re.split("[?#]", authority, maxsplit=1)[0]):
         rest = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
     shown = re.sub(r"([?#]).*", rf"\1{MASK}", rest, count=1, flags=re.DOTALL)
-    return printable(scheme + separator + shown)
+    return printable(start + shown)
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -49,7 +51,12 @@ def _visible(character: str) -> str:
 
 def quoted(text: str, limit: int | None = None) -> str:
     """Return what a peer or another program said: `printable`, and the URLs in it masked."""
-    return printable(_URL.sub(lambda found: mask_url(found[0]), text), limit)
+    return printable(_URL.sub(_mask_found, text), limit)
+
+
+def _mask_found(found: re.Match[str]) -> str:
+    url = found[0].rstrip(_AFTER_URL)
+    return mask_url(url) + found[0][len(url) :]
 
 
 def kind_of(value: object) -> str:

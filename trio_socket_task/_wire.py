@@ -178,9 +178,16 @@ def _broken(error: OSError) -> trio.BrokenResourceError:
     return trio.BrokenResourceError(error.strerror or str(error))
 
 
-LAST_STEPS = 10
+_LAST_STEPS = 10
 """Steps of the loop in which a stream gives what has come already: a task that waits for a socket runs in the second,
 and TLS over a stream of somebody else's takes a few more."""
+
+
+async def let_streams_run() -> None:
+    """Let tasks that wait for a stream find out what has come already; it cannot be cancelled."""
+    with trio.CancelScope(shield=True):
+        for _ in range(_LAST_STEPS):
+            await trio.lowlevel.checkpoint()
 
 
 async def receive_arrived(wire: Wire, max_bytes: int) -> bytes | None:
@@ -205,7 +212,7 @@ async def receive_arrived(wire: Wire, max_bytes: int) -> bytes | None:
     with trio.CancelScope(shield=True):
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.start_soon(receive)
-            for _ in range(LAST_STEPS):
+            for _ in range(_LAST_STEPS):
                 if arrived or failed:
                     break
                 await trio.lowlevel.checkpoint()
