@@ -17,13 +17,14 @@ from trio_socket_task._resilient._reports import ConnectionState
 from trio_socket_task._resilient._socket import ResilientSocket, open_resilient_socket
 from trio_socket_task._text import mask_url
 
-from ._input import Lines
+from ._input import Lines, Source
 from ._output import Output
 from ._prompt import Prompt
 from ._sending import ENDS, Channel, Sender, counted, wait_delivered, wait_for_silence
 from ._stats import show_statistics
 from ._words import in_options
 
+_THEM: Final = ("it", "them")
 _QUIET: Final = {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD}
 
 
@@ -35,7 +36,7 @@ class Wanted:
     url: str
     options: ConnectOptions
     output: Output
-    source: Lines | Prompt | None
+    source: Source | None
     """Where lines come from; None to listen only."""
     binary: bool
     """Whether lines are hexadecimal, and go out as binary messages."""
@@ -66,9 +67,13 @@ def insecure_context() -> ssl.SSLContext:
 
 async def talk(wanted: Wanted) -> int:
     """Talk until the server closes, the input ends or enough has come, and return the exit code."""
-    source = wanted.source
+    source, screen = wanted.source, wanted.output.screen
     with source.terminal() if isinstance(source, Prompt) else nullcontext():
-        return await _Talk(wanted).run()
+        try:
+            return await _Talk(wanted).run()
+        finally:
+            if screen is not None:
+                screen.end()
 
 
 @final
@@ -165,7 +170,7 @@ class _Talk:
         given_up = socket.statistics().undelivered
         if number := given_up - self._undelivered:
             self._failed, self._undelivered = True, given_up
-            words = f"{counted(number, 'message')} of which nothing shows that the server has read it"
+            words = f"{counted(number, 'message')}, as nothing shows that the server has read {_THEM[number > 1]}"
             self._output.event("undelivered", words, messages=number)
 
     def _tell_end(self, channel: Channel) -> None:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -16,7 +17,7 @@ from trio_socket_task._errors import InvalidOptionsError, SocketTaskError
 from ._arguments import PROGRAM, answer_seconds, check, delivery_seconds, options_of, parse
 from ._connect import Wanted, talk
 from ._demo import run_demo
-from ._input import Lines
+from ._input import Lines, Source
 from ._output import Output, WriteError
 from ._probe import probe
 from ._prompt import Prompt
@@ -49,14 +50,11 @@ def _wanted(parsed: argparse.Namespace, output: Output) -> Wanted:
         raise InvalidOptionsError("--raw", parsed.raw, "needs standard output to be a file or a pipe")
     options = options_of(parsed)
     output.stamped = sys.stdin.isatty() and sys.stdout.isatty() and not parsed.json
-    source: Lines | Prompt | None = None if parsed.listen else Lines()
+    source: Source | None = None if parsed.listen else Lines()
     if output.stamped and source is not None:
-        try:
-            source = Prompt()
-        except ImportError:
-            pass  # then lines are typed without a prompt
-        else:
-            output.screen = source.screen
+        with suppress(ImportError):  # then lines are typed without a prompt
+            source = prompt = Prompt()
+            output.screen = prompt.screen
     if parsed.stats and output.screen is None and sys.stderr.isatty():
         output.screen = Screen(sys.stderr)
     return Wanted(

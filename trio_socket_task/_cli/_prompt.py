@@ -61,5 +61,4 @@ class Prompt:
         try:
             yield
         finally:
-            self.screen.end()
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
