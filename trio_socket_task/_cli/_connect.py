@@ -119,9 +119,10 @@ class _Talk:
             except SocketLostError as error:
                 if error.why:  # else the close event tells
                     self._fail(error)
+            buffered = 0 if isinstance(channel, ResilientSocket) else channel.statistics().send_buffered
             nursery.cancel_scope.cancel()
         if self._sender is not None and self._received != wanted.count:
-            self._failed |= self._sender.tell_unsent()
+            self._failed |= self._sender.tell_unsent(buffered)
 
     def _fail(self, error: Exception) -> None:
         self._failed = True

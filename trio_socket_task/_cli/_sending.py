@@ -18,6 +18,8 @@ from ._stats import figures_of
 Channel = SocketTask | ResilientSocket
 ENDS: Final = (SocketClosedError, SocketLostError, GaveUpError)
 """What calls raise that meet the end of their connection."""
+_CLOSE_FRAME: Final = 131
+"""Bytes that the answer to a Close frame may have (RFC 6455 section 5.5), behind what else is still to be written."""
 _LINGER: Final = 0.5
 """Seconds without a message after which no more answers are awaited."""
 
@@ -46,14 +48,17 @@ class Sender:
                 self._output.event("refused", str(error).replace("not a str", "not a text"))
             self._line = None
 
-    def tell_unsent(self) -> bool:
-        """Say what of the input was not sent; whether there was something."""
+    def tell_unsent(self, buffered: int) -> bool:
+        """Say what of the input was not sent, where so many bytes are not written; whether there was something."""
         lines, size = self._source.rest()
         if self._line is not None:
             lines, size = lines + 1, size + self._line.size
-        if lines:
-            self._output.event("unsent", f"{counted(lines, 'line')} of {size} bytes", lines=lines, bytes=size)
-        return bool(lines)
+        parts = [f"{counted(lines, 'line')} of {counted(size, 'byte')}"] if lines else []
+        if buffered > _CLOSE_FRAME:
+            parts.append(f"{counted(buffered, 'byte')} of lines that were begun")
+        if parts:
+            self._output.event("unsent", ", and ".join(parts), lines=lines, bytes=size, buffered=buffered)
+        return bool(parts)
 
 
 async def wait_delivered(socket: ResilientSocket, seconds: float) -> str:
