@@ -137,7 +137,7 @@ async def test_a_server_that_cannot_begin(monkeypatch: pytest.MonkeyPatch, error
 
     monkeypatch.setattr("trio_socket_task._cli._serve.open_test_server", refuse)
     with pytest.raises(ServeError, match=words):
-        await serve(80, Output(), tls=True, chaos=False)
+        await serve(80, Output(), trio.CancelScope(), tls=True, chaos=False)
 
 
 async def test_an_error_of_the_network_is_none_of_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,4 +149,4 @@ async def test_an_error_of_the_network_is_none_of_the_port(monkeypatch: pytest.M
 
     monkeypatch.setattr(SocketServer, "serve_forever", fail)
     with pytest.raises(OSError, match="odd"):
-        await serve(0, Output(), tls=False, chaos=False)
+        await serve(0, Output(), trio.CancelScope(), tls=False, chaos=False)

@@ -102,7 +102,8 @@ class _Talk:
         finally:
             if channel is not None:
                 self._tell_end(channel)
-        return int(self._failed)
+        is_refused = self._sender is not None and self._sender.refused > 0
+        return int(self._failed or is_refused)
 
     async def _converse(self, channel: Channel) -> None:
         """Send and receive, until one of them is done."""
@@ -140,7 +141,6 @@ class _Talk:
         wanted = self._wanted
         with suppress(*ENDS):
             await sender.send_all(channel)
-        self._failed |= bool(sender.refused)
         if isinstance(wanted.source, Lines) and wanted.source.error is not None:
             self._failed = True
             self._output.event("error", f"cannot read standard input: {wanted.source.error.strerror}")

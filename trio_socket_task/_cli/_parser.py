@@ -36,12 +36,15 @@ _PIPE: Final = 141
 def _job(parsed: argparse.Namespace, output: Output) -> Callable[[], Awaitable[int]]:
     """Return what the arguments ask for."""
     if parsed.command == "demo":
-        return partial(run_demo, output.line)
+        return partial(run_until_signal, partial(run_demo, output.line))
     if parsed.command == "serve":
-        return partial(serve, parsed.port, output, tls=parsed.tls, chaos=parsed.chaos)
+        serving = trio.CancelScope()
+        job = partial(serve, parsed.port, output, serving, tls=parsed.tls, chaos=parsed.chaos)
+        return partial(run_until_signal, job, serving)
     if parsed.command == "probe":
-        return partial(probe, parsed.url, options_of(parsed), output, answer_seconds(parsed))
-    return partial(talk, _wanted(parsed, output))
+        job = partial(probe, parsed.url, options_of(parsed), output, answer_seconds(parsed))
+        return partial(run_until_signal, job)
+    return partial(run_until_signal, partial(talk, _wanted(parsed, output)))
 
 
 def _wanted(parsed: argparse.Namespace, output: Output) -> Wanted:
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.as_json = "json" in parsed and parsed.json
         check(parsed)
         job = _job(parsed, output)
-        return trio.run(run_until_signal, job, strict_exception_groups=True)
+        return trio.run(job, strict_exception_groups=True)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 (what is not judged is raised)
         return _judge(error, output)
     finally:

@@ -30,6 +30,8 @@ class Prompt:
         self.screen: Screen = Screen(sys.stdout, readline.get_line_buffer)
         """Where they are typed."""
         readline.parse_and_bind("set enable-bracketed-paste off")  # which would outlast this program
+        for setting in ("input-meta on", "output-meta on", "convert-meta off"):  # all bytes, in every locale
+            readline.parse_and_bind(f"set {setting}")
         readline.set_pre_input_hook(self.screen.begin_line)
 
     async def next(self) -> Line | None:

@@ -107,15 +107,16 @@ async def _say_farewell(connection: ServerConnection) -> None:
         await trio.lowlevel.checkpoint()  # it is misbehaving, or its client has left
 
 
-async def serve(port: int, output: Output, *, tls: bool, chaos: bool) -> int:
-    """Serve until interrupted; then clients are told 1001."""
+async def serve(port: int, output: Output, serving: trio.CancelScope, *, tls: bool, chaos: bool) -> int:
+    """Serve until interrupted, or until `serving` is cancelled; then clients are told 1001."""
     echo, server = EchoServer(output, chaos=chaos), None
     try:
         async with open_test_server(echo.handle, tls=tls, port=port) as server:
             insecure = " (its certificate is its own: connect with --insecure)" if tls else ""
             output.line(f"serving on {server.url}{insecure}")
             try:
-                await server.serve_forever()
+                with serving:
+                    await server.serve_forever()
             finally:
                 with trio.CancelScope(shield=True):
                     await echo.close()
@@ -125,7 +126,7 @@ async def serve(port: int, output: Output, *, tls: bool, chaos: bool) -> int:
         if server is not None:
             raise
         raise ServeError(_port_words(port, error)) from error
-    return 0  # pragma: no cover (only an interrupt ends it, and that raises)
+    return 0
 
 
 def _port_words(port: int, error: OSError) -> str:

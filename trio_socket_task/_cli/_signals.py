@@ -12,10 +12,14 @@ _OFFSET: Final = 128
 """What a shell adds to a signal's number for the exit code."""
 
 
-async def run_until_signal(job: Callable[[], Awaitable[int]]) -> int:
-    """Run a job to its end and return its exit code, or cancel it when SIGTERM or SIGHUP comes; Ctrl-C is Trio's.
+async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelScope | None = None) -> int:
+    """Run a job to its end and return its exit code; when SIGTERM or SIGHUP comes, cancel it. Ctrl-C is Trio's.
 
     A signal that is ignored, as under nohup, stays so.
+
+    Args:
+        job: What is run.
+        part: What is cancelled of it; by default all.
     """
     code = caught = 0
 
@@ -23,7 +27,7 @@ async def run_until_signal(job: Callable[[], Awaitable[int]]) -> int:
         nonlocal caught
         async for number in arrivals:
             caught = number
-            nursery.cancel_scope.cancel()
+            (part or nursery.cancel_scope).cancel()
 
     with trio.open_signal_receiver(*_handled()) as arrivals:
         try:
