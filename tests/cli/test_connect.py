@@ -23,12 +23,13 @@ URL = "ws://memory.test/"
 class Typed:
     """An input that is there from the beginning."""
 
-    def __init__(self, lines: Iterable[bytes], *, endless: bool = False) -> None:
+    def __init__(self, lines: Iterable[bytes], *, pause: float = 0.0, endless: bool = False) -> None:
         self._lines = list(lines)
+        self._pause = pause
         self._endless = endless
 
     async def next(self) -> Line | None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._pause)
         if self._lines:
             line = self._lines.pop(0)
             return Line(line, len(line))
@@ -82,6 +83,13 @@ async def test_keep_delivers_when_the_server_comes(
     assert written.out == "important\n"
     assert written.err.startswith("connecting: attempt 1\nwaiting: cannot connect to ws://memory.test/: ")
     assert written.err.endswith("connected: connection 1\nclosed: 1000\n")
+
+
+async def test_keep_ends_where_it_is_connected(autojump_clock: trio.testing.MockClock) -> None:
+    """And everything is delivered."""
+    async with open_memory_server() as server:
+        assert await talk(wanted(server.dial, source=Typed([b"a", b"b"], pause=1.0), keep=True)) == 0
+        assert server.connections[0].received == ["a", "b"]
 
 
 async def test_keep_says_what_is_not_delivered(

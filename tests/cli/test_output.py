@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
+from typing import BinaryIO, cast
 
 import pytest
 
 from trio_socket_task import CloseEvent, ConnectError
 from trio_socket_task._cli._output import Output, WriteError
+from trio_socket_task._cli._prompt import Prompt
 from trio_socket_task._cli._screen import Screen
 from trio_socket_task._cli._streams import flush_streams
 
@@ -69,8 +72,8 @@ class Full(io.StringIO):
         self._descriptor = descriptor
 
     @property
-    def buffer(self) -> Full:
-        return self
+    def buffer(self) -> BinaryIO:
+        return cast("BinaryIO", self)
 
     def write(self, _text: object) -> int:
         raise OSError(28, "No space left on device")
@@ -166,3 +169,23 @@ def test_a_prompt_that_is_about_to_appear() -> None:
     screen.stand("sent 2/s")
     screen.end()
     assert "sent 2/s" not in terminal.getvalue()
+
+
+def test_a_prompt_that_comes_at_the_end() -> None:
+    """Is waited for, and erased."""
+    terminal = Terminal()
+    screen = Screen(terminal, str)
+    screen.ask()
+    appearing = threading.Timer(0.01, screen.begin_line)
+    appearing.start()
+    screen.end()
+    appearing.join()
+    assert terminal.getvalue() == "\r\x1b[J"
+
+
+def test_a_readline_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it shows its prompt is of no use."""
+    readline = pytest.importorskip("readline")
+    monkeypatch.delattr(readline, "set_pre_input_hook", raising=False)
+    with pytest.raises(ImportError):
+        Prompt()

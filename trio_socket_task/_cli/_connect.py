@@ -100,8 +100,7 @@ class _Talk:
                     self._output.event("open", mask_url(channel.url), **protocol)
                 await self._converse(channel)
         finally:
-            if channel is not None:
-                self._tell_end(channel)
+            self._tell_end(channel)
         is_refused = self._sender is not None and self._sender.refused > 0
         return int(self._failed or is_refused)
 
@@ -174,13 +173,13 @@ class _Talk:
             words = f"{counted(number, 'message')}, as nothing shows that the server has read {_THEM[number > 1]}"
             self._output.event("undelivered", words, messages=number)
 
-    def _tell_end(self, channel: Channel) -> None:
+    def _tell_end(self, channel: Channel | None) -> None:
         if isinstance(channel, ResilientSocket):
             self._tell_undelivered(channel)
             if not channel.statistics().generation:
                 self._failed = True
                 return  # what was never open is not closed
-        event = channel.close_event
+        event = None if channel is None else channel.close_event
         if event is not None:
             self._failed |= event.code not in _QUIET
             self._output.close(event)
