@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from contextlib import suppress
 
@@ -10,8 +11,9 @@ import trio
 import trio.testing
 
 from trio_socket_task import HandshakeError, SocketTaskError, connect_socket
-from trio_socket_task._cli._serve import FAULTS, _echo, _misbehave, _serve_badly, _serve_well
-from trio_socket_task.testing import ServerConnection, open_memory_server
+from trio_socket_task._cli._output import Output
+from trio_socket_task._cli._serve import FAULTS, EchoServer, ServeError, _echo, serve
+from trio_socket_task.testing import MisuseError, ServerConnection, SocketServer, open_memory_server
 
 
 @pytest.mark.parametrize("words", FAULTS)
@@ -56,7 +58,7 @@ async def test_bad_days(
 ) -> None:
     """A refusal, or some echoes and then a fault; each is told."""
     monkeypatch.setattr(random, "SystemRandom", lambda: Dice(draw))
-    async with open_memory_server(_serve_badly) as server:
+    async with open_memory_server(EchoServer(Output(), chaos=True).handle) as server:
         with suppress(SocketTaskError):
             async with connect_socket(server.url, dial=server.dial) as task:
                 for _ in range(5):
@@ -72,7 +74,7 @@ async def test_bad_days(
 
 async def test_good_days(autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]) -> None:
     """Echoes, for as long as the client wants."""
-    async with open_memory_server(_serve_well) as server:
+    async with open_memory_server(EchoServer(Output(), chaos=False).handle) as server:
         async with connect_socket(server.url, dial=server.dial) as task:
             for _ in range(50):
                 await task.send("hello")
@@ -80,15 +82,71 @@ async def test_good_days(autojump_clock: trio.testing.MockClock, capsys: pytest.
     assert capsys.readouterr().err == "/ connected\n"
 
 
-@pytest.mark.parametrize("words", FAULTS)
-async def test_a_client_that_has_left_is_spared(autojump_clock: trio.testing.MockClock, words: str) -> None:
-    """And the server goes on."""
+async def test_a_client_that_has_left_is_no_news(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was about to be done to it; a mistake in the server is."""
+    monkeypatch.setattr(random, "SystemRandom", lambda: Dice(0.9))
+    echo = EchoServer(Output(), chaos=True)
 
-    async def handler(connection: ServerConnection) -> None:
+    async def handle_late(connection: ServerConnection) -> None:
         await connection.wait_closed()
-        await _misbehave(connection, FAULTS[words])
+        await echo.handle(connection)
 
-    async with open_memory_server(handler) as server:
+    async with open_memory_server(handle_late) as server:
         async with connect_socket(server.url, dial=server.dial):
             pass
         await trio.sleep(1)
+
+    async def misuse(connection: ServerConnection) -> None:
+        connection.delay(-1)
+
+    monkeypatch.setattr(echo, "_behave", misuse)
+    with pytest.raises(MisuseError, match="delay"):
+        async with open_memory_server(echo.handle) as server, connect_socket(server.url, dial=server.dial):
+            await trio.sleep(1)
+
+
+async def test_a_farewell(autojump_clock: trio.testing.MockClock) -> None:
+    """Clients hear 1001, those that are stalled nothing; nobody is waited for longer than a second."""
+    echo = EchoServer(Output(), chaos=False)
+    async with open_memory_server(echo.handle) as server:
+        async with connect_socket(server.url, dial=server.dial) as first:
+            async with connect_socket(server.url, dial=server.dial, close_timeout=1):
+                stalled = await server.wait_connection(2)
+                stalled.stall()
+                await echo.close()
+                assert (await first.wait_closed()).code == 1001
+                assert trio.current_time() <= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EADDRINUSE, "in use"), "port 80 is taken by another program"),
+        (PermissionError(errno.EACCES, "denied"), "port 80 is not for this user"),
+        (OSError(errno.EADDRNOTAVAIL, "no such address"), "cannot listen on port 80: no such address"),
+        (ModuleNotFoundError("trustme"), "--tls needs the package trustme"),
+    ],
+)
+async def test_a_server_that_cannot_begin(monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:
+    """Says why, in a sentence that names the option."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("trio_socket_task._cli._serve.open_test_server", refuse)
+    with pytest.raises(ServeError, match=words):
+        await serve(80, Output(), trio.CancelScope(), tls=True, chaos=False)
+
+
+async def test_an_error_of_the_network_is_none_of_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it serves."""
+
+    async def fail(_server: SocketServer) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError("odd")
+
+    monkeypatch.setattr(SocketServer, "serve_forever", fail)
+    with pytest.raises(OSError, match="odd"):
+        await serve(0, Output(), trio.CancelScope(), tls=False, chaos=False)

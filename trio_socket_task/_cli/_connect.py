@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import ssl
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, final
 
 import attrs
 import trio
 
 from trio_socket_task._connect import connect_socket
-from trio_socket_task._errors import GaveUpError, InvalidOptionsError, SocketClosedError, SocketLostError
-from trio_socket_task._events import CloseCode, CloseEvent, SocketStatistics
+from trio_socket_task._errors import GaveUpError, SocketLostError
+from trio_socket_task._events import CloseCode
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._resilient._reports import ConnectionState
 from trio_socket_task._resilient._socket import ResilientSocket, open_resilient_socket
-from trio_socket_task._task import SocketTask
+from trio_socket_task._text import mask_url
 
-from ._paper import Paper
+from ._input import Lines, Source
+from ._output import Output
+from ._prompt import Prompt
+from ._sending import ENDS, Channel, Sender, counted, wait_delivered, wait_for_silence
 from ._stats import show_statistics
+from ._words import in_options
 
-Channel = SocketTask | ResilientSocket
-_LINGER = 0.5
-"""Seconds without a message after which no more answers are awaited."""
-_ENDS: Final = (SocketClosedError, SocketLostError, GaveUpError)
+_THEM: Final = ("it", "them")
 _QUIET: Final = {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD}
 
 
 @final
 @attrs.frozen(kw_only=True)
-class Talk:
+class Wanted:
     """What was asked for."""
 
     url: str
     options: ConnectOptions
-    paper: Paper
+    output: Output
+    source: Source | None
+    """Where lines come from; None to listen only."""
     binary: bool
     """Whether lines are hexadecimal, and go out as binary messages."""
     count: int | None
@@ -44,131 +45,141 @@ class Talk:
     keep: bool
     """Whether to connect again."""
     statistics: bool
+    pong: float
+    """Seconds that a pong may take."""
+    delivery: float
+    """Seconds that may pass from the end of the input until everything is delivered, with `keep`."""
 
     def open(self) -> AbstractAsyncContextManager[Channel]:
-        """Give the block of the connection."""
+        """Return the block of the connection."""
         if self.keep:
             return open_resilient_socket(self.url, **self.options)
         return connect_socket(self.url, **self.options)
 
 
 def insecure_context() -> ssl.SSLContext:
-    """Give TLS settings that trust everybody."""
+    """Return TLS settings that trust everybody."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-async def talk(wanted: Talk) -> int:
-    """Talk until the server closes, the input ends or enough has come, and give the exit code."""
-    channel: Channel | None = None
-    error: Exception | None = None
-    try:
-        with _terminal(wanted.paper):
-            async with wanted.open() as channel:
-                error = await _converse(channel, wanted)
-    finally:
-        event = None if channel is None else channel.close_event
-        _tell_end(event, wanted.paper)
-    if error is not None:
-        wanted.paper.event("error", str(error))
-    return 0 if error is None and event is not None and event.code in _QUIET else 1
-
-
-def _tell_end(event: CloseEvent | None, paper: Paper) -> None:
-    if event is not None:
-        paper.event("closed", f"{int(event.code)} {event.reason}".rstrip())
-
-
-async def _converse(channel: Channel, wanted: Talk) -> Exception | None:
-    """Send and receive; give what ended it, where that is worth telling."""
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        if isinstance(channel, ResilientSocket):
-            nursery.start_soon(_tell_states, channel, wanted.paper)
-        else:
-            wanted.paper.event("open", channel.url)
-        nursery.start_soon(_send_lines, channel, wanted)
-        if wanted.statistics:
-            nursery.start_soon(show_statistics, channel, wanted.paper)
+async def talk(wanted: Wanted) -> int:
+    """Talk until the server closes, the input ends or enough has come, and return the exit code."""
+    source, screen = wanted.source, wanted.output.screen
+    with source.terminal() if isinstance(source, Prompt) else nullcontext():
         try:
-            await _print_messages(channel, wanted)
-        except GaveUpError as error:
-            failure = error
-        except SocketLostError as error:
-            failure = error if error.why else None
-        nursery.cancel_scope.cancel()
-    return failure
+            return await _Talk(wanted).run()
+        finally:
+            if screen is not None:
+                screen.end()
 
 
-async def _print_messages(channel: Channel, wanted: Talk) -> None:
-    received = 0
-    async for data in channel:
-        wanted.paper.message(data)
-        received += 1
-        if received == wanted.count:
-            return
+@final
+class _Talk:
+    """One conversation."""
 
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._output = wanted.output
+        self._sender = None if wanted.source is None else Sender(wanted.source, wanted.output, binary=wanted.binary)
+        self._failed = False
+        self._undelivered = 0  # messages that were told of
+        self._received = 0
 
-async def _send_lines(channel: Channel, wanted: Talk) -> None:
-    """Send each line; at the end of the input, close when no more answers come, unless some are still awaited."""
-    read = wanted.paper.prompt if wanted.paper.live else sys.stdin.readline
-    with suppress(*_ENDS):
-        while line := await trio.to_thread.run_sync(read, abandon_on_cancel=True):
+    async def run(self) -> int:
+        """Talk, and return the exit code."""
+        channel: Channel | None = None
+        try:
+            async with trio.open_nursery() as nursery, self._wanted.open() as channel:
+                if isinstance(channel, ResilientSocket):
+                    nursery.start_soon(self._tell_states, channel)  # which ends when the socket has
+                else:
+                    protocol = {} if channel.protocol is None else {"protocol": channel.protocol}
+                    self._output.event("open", mask_url(channel.url), **protocol)
+                await self._converse(channel)
+        finally:
+            self._tell_end(channel)
+        is_refused = self._sender is not None and self._sender.refused > 0
+        return int(self._failed or is_refused)
+
+    async def _converse(self, channel: Channel) -> None:
+        """Send and receive, until one of them is done."""
+        wanted = self._wanted
+        async with trio.open_nursery() as nursery:
+            if self._sender is not None:
+                nursery.start_soon(self._send, self._sender, channel)
+            if wanted.statistics:
+                nursery.start_soon(show_statistics, channel, wanted.output, wanted.pong)
             try:
-                await channel.send(_message(line.rstrip("\n"), binary=wanted.binary))
-            except InvalidOptionsError as error:
-                wanted.paper.event("refused", str(error))
-    if wanted.count is None:
-        await _wait_for_silence(channel)
-        channel.close()
+                await self._print_messages(channel)
+            except GaveUpError as error:
+                self._fail(error)
+            except SocketLostError as error:
+                if error.why:  # else the close event tells
+                    self._fail(error)
+            buffered = 0 if isinstance(channel, ResilientSocket) else channel.statistics().send_buffered
+            nursery.cancel_scope.cancel()
+        if self._sender is not None and self._received != wanted.count:
+            self._failed |= self._sender.tell_unsent(buffered)
 
+    def _fail(self, error: Exception) -> None:
+        self._failed = True
+        self._output.error(error)
 
-async def _wait_for_silence(channel: Channel) -> None:
-    before = -1
-    while before < (now := _received(channel)):
-        before = now
-        await trio.sleep(_LINGER)
+    async def _print_messages(self, channel: Channel) -> None:
+        async for data in channel:
+            self._output.message(data)
+            self._received += 1
+            if self._received == self._wanted.count:
+                return
 
+    async def _send(self, sender: Sender, channel: Channel) -> None:
+        """Send the input; when it has ended, close when no more answers come, unless some are still awaited."""
+        wanted = self._wanted
+        with suppress(*ENDS):
+            await sender.send_all(channel)
+        if isinstance(wanted.source, Lines) and wanted.source.error is not None:
+            self._failed = True
+            self._output.event("error", f"cannot read standard input: {wanted.source.error.strerror}")
+        if wanted.count is None:
+            if isinstance(channel, ResilientSocket) and (why := await wait_delivered(channel, wanted.delivery)):
+                self._failed = True
+                self._output.event("error", why)
+            await wait_for_silence(channel)
+            channel.close()
 
-def _received(channel: Channel) -> int:
-    figures = channel.statistics()
-    return figures.messages_received if isinstance(figures, SocketStatistics) else figures.sockets.messages_received
+    async def _tell_states(self, socket: ResilientSocket) -> None:
+        async for event in socket.on_state():
+            self._tell_undelivered(socket)
+            if event.state is ConnectionState.CONNECTING:
+                number = event.failures + 1
+                self._output.event("connecting", f"attempt {number}", attempt=number)
+            elif event.state is ConnectionState.CONNECTED:
+                number = event.generation
+                self._output.event("connected", f"connection {number}", connection=number)
+            elif event.state is ConnectionState.WAITING:
+                again = "" if event.delay is None else f", again in {event.delay:.1f} s"
+                self._output.event("waiting", in_options(event.why) + again, delay=event.delay)
+            elif self._output.as_json:  # a person reads of the error, or of the close, that follows
+                self._output.event("stopped", in_options(event.why))
 
+    def _tell_undelivered(self, socket: ResilientSocket) -> None:
+        """Say how many messages were given up since this was said last."""
+        given_up = socket.statistics().undelivered
+        if number := given_up - self._undelivered:
+            self._failed, self._undelivered = True, given_up
+            words = f"{counted(number, 'message')}, as nothing shows that the server has read {_THEM[number > 1]}"
+            self._output.event("undelivered", words, messages=number)
 
-def _message(line: str, *, binary: bool) -> str | bytes:
-    if not binary:
-        return line
-    try:
-        return bytes.fromhex(line)
-    except ValueError:
-        raise InvalidOptionsError("line", line, "must be hexadecimal with --binary") from None
-
-
-async def _tell_states(socket: ResilientSocket, paper: Paper) -> None:
-    async for event in socket.on_state():
-        if event.state is ConnectionState.CONNECTING:
-            words = f"attempt {event.failures + 1}"
-        elif event.state is ConnectionState.CONNECTED:
-            words = f"connection {event.generation}"
-        else:
-            words = event.why + ("" if event.delay is None else f", again in {event.delay:.1f} s")
-        paper.event(event.state.value, words)
-
-
-@contextmanager
-def _terminal(paper: Paper) -> Iterator[None]:
-    """Leave a person's terminal as it was: the thread that waits for a line is not waited for."""
-    if not paper.live:
-        yield
-        return
-    import readline  # noqa: F401, PLC0415 (`input` uses it once it is there)
-    import termios  # noqa: PLC0415 (where there are terminals)
-
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-        print(file=sys.stderr)
+    def _tell_end(self, channel: Channel | None) -> None:
+        if isinstance(channel, ResilientSocket):
+            self._tell_undelivered(channel)
+            if not channel.statistics().generation:
+                self._failed = True
+                return  # what was never open is not closed
+        event = None if channel is None else channel.close_event
+        if event is not None:
+            self._failed |= event.code not in _QUIET
+            self._output.close(event)

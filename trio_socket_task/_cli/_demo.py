@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from trio_socket_task._admission import ReplacePrevious
@@ -25,57 +26,57 @@ async def _serve(connection: ServerConnection) -> None:
             await connection.send(message)
 
 
-async def run_demo() -> int:
-    """Start a server on a free loopback port and talk to it."""
+async def run_demo(say: Callable[[str], None]) -> int:
+    """Start a server on a free loopback port, talk to it, and say what happens."""
     async with open_test_server(_serve) as server:
-        await _show_messages(server.url)
-        await _show_limit(server.url)
-        await _show_replacement(server.url)
+        await _show_messages(server.url, say)
+        await _show_limit(server.url, say)
+        await _show_replacement(server.url, say)
     return 0
 
 
-async def _show_messages(url: str) -> None:
-    print("One socket, for the length of a block")
+async def _show_messages(url: str, say: Callable[[str], None]) -> None:
+    say("One socket, for the length of a block")
     async with connect_socket(url, protocols=[_PROTOCOL]) as task:
-        print(f"  {task}")
-        print(f"  header: x-served-by = {task.header['X-Served-By']}, protocol = {task.protocol}")
+        say(f"  {task}")
+        say(f"  header: x-served-by = {task.header['X-Served-By']}, protocol = {task.protocol}")
         for data in ("你好, text", b"\x00\xffbinary"):
             await task.send(data)
-            print(f"  sent {data!r}, received {await task.receive()!r}")
+            say(f"  sent {data!r}, received {await task.receive()!r}")
         try:
             task.close(4001, _REASON_OF_126_BYTES)
         except InvalidOptionsError as error:
-            print(f"  refused: {error}")
-        print(f"  still {task.ready_state.name}; now with a reason of 123 bytes")
+            say(f"  refused: {error}")
+        say(f"  still {task.ready_state.name}; now with a reason of 123 bytes")
         await task.aclose(4001, _REASON_OF_123_BYTES)
         event = await task.wait_closed()
-        print(f"  closed by this side: code {event.code}, reason of {len(event.reason.encode())} bytes")
+        say(f"  closed by this side: code {event.code}, reason of {len(event.reason.encode())} bytes")
     async with connect_socket(url) as task:
         await task.send("close, please")
         event = await task.wait_closed()
-        print(f"  closed by the server: code {event.code}, reason {event.reason!r}")
+        say(f"  closed by the server: code {event.code}, reason {event.reason!r}")
 
 
-async def _show_limit(url: str) -> None:
-    print("Five sockets coexist, as the vendors have it")
+async def _show_limit(url: str, say: Callable[[str], None]) -> None:
+    say("Five sockets coexist, as the vendors have it")
     async with AsyncExitStack() as stack:
         for _ in range(5):
             await stack.enter_async_context(connect_socket(url))
-        print("  five sockets are open; a sixth:")
+        say("  five sockets are open; a sixth:")
         try:
             await stack.enter_async_context(connect_socket(url))
         except SocketLimitError as error:
-            print(f"  refused: {error}")
+            say(f"  refused: {error}")
 
 
-async def _show_replacement(url: str) -> None:
-    print("One socket at a time, as before base library 1.5.0")
+async def _show_replacement(url: str, say: Callable[[str], None]) -> None:
+    say("One socket at a time, as before base library 1.5.0")
     async with open_socket_manager(ReplacePrevious()) as manager:
         old = manager.connect_socket(url)
         await old.wait_open()
         new = manager.connect_socket(url)
-        print(f"  at once: old {old.ready_state.name}, new {new.ready_state.name}")
+        say(f"  at once: old {old.ready_state.name}, new {new.ready_state.name}")
         await new.wait_open()
-        print(f"  later:   old {old.ready_state.name}, new {new.ready_state.name}")
-        print(f"  the old one's event: {await old.wait_closed()}")
-        print(f"  {manager}")
+        say(f"  later:   old {old.ready_state.name}, new {new.ready_state.name}")
+        say(f"  the old one's event: {await old.wait_closed()}")
+        say(f"  {manager}")

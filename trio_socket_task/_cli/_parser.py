@@ -1,126 +1,117 @@
-"""The arguments of the command line, and what they start."""
+"""The command line from its arguments to its exit code."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import logging
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from typing import Final
 
 import trio
 
 from trio_socket_task._errors import InvalidOptionsError, SocketTaskError
-from trio_socket_task._options import ConnectOptions
-from trio_socket_task._version import __version__
 
-from ._connect import Talk, insecure_context, talk
+from ._arguments import PROGRAM, answer_seconds, check, delivery_seconds, options_of, parse
+from ._connect import Wanted, talk
 from ._demo import run_demo
-from ._paper import Paper
+from ._input import Lines, Source
+from ._output import Output, WriteError
 from ._probe import probe
-from ._serve import serve
+from ._prompt import Prompt
+from ._screen import Screen
+from ._serve import ServeError, serve
+from ._signals import run_until_signal
+from ._streams import flush_streams, prepare_streams
+from ._words import words_of
 
-_CODES = """\
-exit codes: 0 closed normally, 1 could not connect or was lost, 2 wrong arguments, 130 Ctrl-C (the server is told 1001)
-"""
-_LOST, _WRONG, _INTERRUPTED, _PIPE = 1, 2, 130, 141
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="trio-socket-task", description="WebSockets on the command line.", epilog=_CODES
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    reached = argparse.ArgumentParser(add_help=False)
-    reached.add_argument("url", metavar="URL", help="such as wss://example.org/chat")
-    reached.add_argument(
-        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="a field of the request"
-    )
-    reached.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer")
-    reached.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for the opening (default 60)")
-    reached.add_argument("--insecure", action="store_true", help="trust any certificate")
-
-    connect = commands.add_parser(
-        "connect", parents=[reached], help="send lines, print messages; at a terminal, with a prompt", epilog=_CODES
-    )
-    connect.add_argument("--json", action="store_true", help="print messages and events as lines of JSON")
-    connect.add_argument("--binary", action="store_true", help="lines are hexadecimal and go out as binary messages")
-    connect.add_argument("--count", type=int, metavar="N", help="end after so many messages")
-    connect.add_argument("--keep", action="store_true", help="connect again when the connection is lost")
-    connect.add_argument("--stats", action="store_true", help="show rates, round trip and buffers every second")
-
-    commands.add_parser("probe", parents=[reached], help="take one connection apart: timings, header, pings, close")
-
-    serving = commands.add_parser("serve", help="echo on a port of this machine, to try things against")
-    serving.add_argument("--port", type=int, default=8000, help="0 for any free one (default 8000)")
-    serving.add_argument("--tls", action="store_true", help="with a throw-away certificate")
-    serving.add_argument("--chaos", action="store_true", help="refuse, drop, stall and garble at random")
-
-    commands.add_parser("demo", help="show the library at work, against a server of its own")
-    return parser
+_LOST: Final = 1
+_WRONG: Final = 2
+_INTERRUPTED: Final = 130
+_PIPE: Final = 141
 
 
-def _options(parsed: argparse.Namespace) -> ConnectOptions:
-    header = {}
-    for field in parsed.header:
-        name, colon, value = field.partition(":")
-        if not colon:
-            raise InvalidOptionsError("--header", field, "must be 'NAME: VALUE'")
-        header[name.strip()] = value.strip()
-    options = ConnectOptions(header=header, protocols=parsed.protocol, timeout=parsed.timeout)
-    if parsed.insecure and parsed.url.lower().startswith("wss"):
-        options["ssl_context"] = insecure_context()
-    return options
-
-
-def _job(parsed: argparse.Namespace) -> Callable[[], Awaitable[int]]:
-    """Give what the arguments ask for."""
+def _job(parsed: argparse.Namespace, output: Output) -> Callable[[], Awaitable[int]]:
+    """Return what the arguments ask for."""
     if parsed.command == "demo":
-        return run_demo
+        return partial(run_until_signal, partial(run_demo, output.line))
     if parsed.command == "serve":
-        return partial(serve, parsed.port, tls=parsed.tls, chaos=parsed.chaos)
-    options = _options(parsed)
+        serving = trio.CancelScope()
+        job = partial(serve, parsed.port, output, serving, tls=parsed.tls, chaos=parsed.chaos)
+        return partial(run_until_signal, job, serving)
     if parsed.command == "probe":
-        return partial(probe, parsed.url, options)
-    if parsed.count is not None and parsed.count < 1:
-        raise InvalidOptionsError("--count", parsed.count, "must be a positive number")
-    wanted = Talk(
+        job = partial(probe, parsed.url, options_of(parsed), output, answer_seconds(parsed))
+        return partial(run_until_signal, job)
+    return partial(run_until_signal, partial(talk, _wanted(parsed, output)))
+
+
+def _wanted(parsed: argparse.Namespace, output: Output) -> Wanted:
+    output.raw = parsed.raw
+    if output.raw and sys.stdout.isatty():
+        raise InvalidOptionsError("--raw", parsed.raw, "needs standard output to be a file or a pipe")
+    options = options_of(parsed)
+    output.stamped = sys.stdin.isatty() and sys.stdout.isatty() and not parsed.json
+    source: Source | None = None if parsed.listen else Lines()
+    if output.stamped and source is not None:
+        with suppress(ImportError):  # then lines are typed without a prompt
+            source = prompt = Prompt()
+            output.screen = prompt.screen
+    if parsed.stats and output.screen is None and sys.stderr.isatty():
+        output.screen = Screen(sys.stderr)
+    return Wanted(
         url=parsed.url,
         options=options,
-        paper=Paper(as_json=parsed.json, live=sys.stdin.isatty() and sys.stdout.isatty() and not parsed.json),
+        output=output,
+        source=source,
         binary=parsed.binary,
         count=parsed.count,
         keep=parsed.keep,
         statistics=parsed.stats,
+        pong=answer_seconds(parsed),
+        delivery=delivery_seconds(parsed),
     )
-    return partial(talk, wanted)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give the exit code."""
-    parser = _parser()
-    parsed = parser.parse_args(arguments)
+    """Run the command line and return the exit code."""
+    prepare_streams()
+    logging.basicConfig(handlers=[logging.NullHandler()])  # all that matters is told by the commands themselves
+    output = Output()
     try:
-        return trio.run(_job(parsed), strict_exception_groups=True)
-    except SocketTaskError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return _WRONG if isinstance(error, ValueError) else _LOST
-    except (KeyboardInterrupt, BrokenPipeError, OSError, BaseExceptionGroup) as error:
-        return _verdict(error, parser.prog)
+        parsed = parse(arguments)
+        output.as_json = "json" in parsed and parsed.json
+        check(parsed)
+        job = _job(parsed, output)
+        return trio.run(job, strict_exception_groups=True)
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 (what is not judged is raised)
+        return _judge(error, output)
+    finally:
+        flush_streams()
 
 
-def _verdict(error: BaseException, program: str) -> int:
-    """Judge what came out of the run: an interrupt and a reader that has left are no news."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, KeyboardInterrupt):
+def _judge(error: BaseException, output: Output) -> int:
+    """Tell what ended the run, where it is news, and return the exit code; a bug is raised."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return _INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is written at the exit
-        return _PIPE
-    if isinstance(error, OSError):
-        print(f"{program}: {error}", file=sys.stderr)
+    if not all(isinstance(cause, SocketTaskError | WriteError | ServeError) for cause in causes):
+        raise error
+    first = causes[0]
+    if isinstance(first, WriteError):
+        if isinstance(first.__cause__, BrokenPipeError):
+            return _PIPE  # as the shell's tools end when their reader has left
+        output.as_json = False
+        output.event(PROGRAM, f"cannot write to standard output: {words_of(first.__cause__ or first)}")
         return _LOST
-    raise error
+    output.error(first, PROGRAM)
+    return _WRONG if isinstance(first, ValueError) else _LOST
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error

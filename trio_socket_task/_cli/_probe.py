@@ -3,49 +3,72 @@
 from __future__ import annotations
 
 from statistics import median
+from typing import Final, final
 
 import trio
 
 from trio_socket_task._connect import connect_socket
+from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._options import ConnectOptions
+from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
+from trio_socket_task._text import mask_url
 from trio_socket_task._tls import TlsWire
 
-_PINGS = 10
+from ._output import Output
+from ._words import words_of
+
+_PINGS: Final = 10
 
 
-async def probe(url: str, options: ConnectOptions) -> int:
-    """Print the parts of one connection, and how long each took."""
+async def probe(url: str, options: ConnectOptions, output: Output, patience: float) -> int:
+    """Print the parts of one connection, and how long each took; the exit code is 1 where an answer was missing."""
     resolution = Resolution()
     options["dial"] = resolution.dial
     async with connect_socket(url, **options) as task:
         figures = task.statistics()
-        print(task.url)
-        _row("resolution", resolution.seconds, ", ".join(resolution.addresses))
-        _row("TCP", (figures.dial_seconds or 0.0) - resolution.seconds, "")
+        output.line(mask_url(task.url))
+        _row(output, "resolution", resolution.seconds, ", ".join(resolution.addresses))
+        _row(output, "TCP", max(0.0, (figures.dial_seconds or 0.0) - resolution.seconds))
         if figures.tls_seconds is not None:
-            _row("TLS", figures.tls_seconds, _tls_words(task))
-        _row("handshake", figures.handshake_seconds or 0.0, f"protocol {task.protocol or 'none'}")
+            _row(output, "TLS", figures.tls_seconds, _tls_words(task))
+        _row(output, "handshake", figures.handshake_seconds or 0.0, f"protocol {task.protocol or 'none'}")
         for name, value in task.header.items():
-            print(f"    {name}: {value}")
-        trips = [await task.ping() for _ in range(_PINGS)]
-        _row(
-            "round trip", median(trips), f"median of {_PINGS} pings, {min(trips) * 1000:.2f} to {max(trips) * 1000:.2f}"
-        )
+            output.line(f"    {name}: {value}")
+        answered = await _measure_pings(task, output, patience)
+        verb = "answered" if task.ready_state is ReadyState.OPEN else "the server closed"
         started = trio.current_time()
         await task.aclose()
         event = await task.wait_closed()
-        answer = (
-            "no answer" if event.peer_code is None else f"answered with {event.peer_code} {event.peer_reason}".rstrip()
-        )
-        _row("close", trio.current_time() - started, answer)
-    return 0
+        words = "no answer" if event.peer_code is None else f"{verb} with {event.peer_code} {event.peer_reason}"
+        _row(output, "close", trio.current_time() - started, words)
+    return 0 if answered and event.peer_code is not None else 1
 
 
-def _row(name: str, seconds: float, words: str) -> None:
-    print(f"  {name:10} {seconds * 1000:9.2f} ms  {words}".rstrip())
+async def _measure_pings(task: SocketTask, output: Output, patience: float) -> bool:
+    """Print how long pongs take; whether all have come."""
+    trips: list[float] = []
+    try:
+        with trio.move_on_after(patience) as scope:
+            for _ in range(_PINGS):
+                trips.append(await task.ping())
+                scope.deadline = trio.current_time() + patience
+    except SocketTaskError as error:
+        output.line(f"  {'round trip':10} {'-':>9}     {words_of(error)}")
+        return False
+    if scope.cancelled_caught:
+        output.line(f"  {'round trip':10} {'-':>9}     no pong within {patience:g} s to ping {len(trips) + 1}")
+        return False
+    span = f"{min(trips) * 1000:.2f} to {max(trips) * 1000:.2f}"
+    _row(output, "round trip", median(trips), f"median of {_PINGS} pings, {span}")
+    return True
 
 
+def _row(output: Output, name: str, seconds: float, words: str = "") -> None:
+    output.line(f"  {name:10} {seconds * 1000:9.2f} ms  {words}".rstrip())
+
+
+@final
 class Resolution:
     """Resolves a name once more than is needed, to time it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Final, final
 
 import trio
 
@@ -11,26 +12,56 @@ from trio_socket_task._events import SocketStatistics
 from trio_socket_task._resilient._socket import ResilientSocket
 from trio_socket_task._task import SocketTask
 
-from ._paper import Paper
+from ._output import Output
 
-_SECOND = 1.0
-
-
-async def show_statistics(channel: SocketTask | ResilientSocket, paper: Paper) -> None:
-    """Print what goes through a socket, for ever."""
-    before = _figures(channel)
-    while True:
-        await trio.sleep(_SECOND)
-        task = channel.task if isinstance(channel, ResilientSocket) else channel
-        rtt = None
-        with trio.move_on_after(_SECOND), suppress(SocketTaskError):
-            rtt = None if task is None else await task.ping()
-        now = _figures(channel)
-        paper.standing(describe(before, now, rtt))
-        before = now
+_SECOND: Final = 1.0
 
 
-def _figures(channel: SocketTask | ResilientSocket) -> SocketStatistics:
+async def show_statistics(channel: SocketTask | ResilientSocket, output: Output, patience: float) -> None:
+    """Print what goes through a socket, for ever; a pong that takes longer than `patience` seconds counts as none."""
+    trip = _Trip(channel, patience)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trip.measure)
+        before = figures_of(channel)
+        while True:
+            await trio.sleep(_SECOND)
+            now = figures_of(channel)
+            output.statistics(
+                describe(before, now, trip.seconds),
+                messages_sent=now.messages_sent,
+                messages_received=now.messages_received,
+                bytes_sent=now.bytes_sent,
+                bytes_received=now.bytes_received,
+                send_buffered=now.send_buffered,
+                receive_buffered=now.receive_buffered,
+                rtt=trip.seconds,
+            )
+            before = now
+
+
+@final
+class _Trip:
+    """How long the latest ping took to be answered."""
+
+    def __init__(self, channel: SocketTask | ResilientSocket, patience: float) -> None:
+        self.seconds: float | None = None
+        """None before the first pong, and when none came in time."""
+        self._channel = channel
+        self._patience = patience
+
+    async def measure(self) -> None:
+        """Measure it again and again."""
+        while True:
+            await trio.sleep(_SECOND / 2)
+            task = self._channel.task if isinstance(self._channel, ResilientSocket) else self._channel
+            seconds = None
+            with trio.move_on_after(self._patience), suppress(SocketTaskError):
+                seconds = None if task is None else await task.ping()
+            self.seconds = seconds
+
+
+def figures_of(channel: SocketTask | ResilientSocket) -> SocketStatistics:
+    """Return the figures of a socket, or of all connections of a resilient one."""
     return channel.statistics().sockets if isinstance(channel, ResilientSocket) else channel.statistics()
 
 

@@ -1,0 +1,68 @@
+"""Signals that end a command."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+
+from trio_socket_task._cli._signals import run_until_signal
+
+
+async def test_the_last_words_may_fail() -> None:
+    """The signal's exit code stands, whatever a terminal that is gone makes of them."""
+
+    async def job() -> int:
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("input/output error")
+
+    assert await run_until_signal(job) == 143
+
+
+async def test_without_a_signal() -> None:
+    """The job's exit code, or its error."""
+
+    async def succeed() -> int:
+        await trio.lowlevel.checkpoint()
+        return 3
+
+    async def fail() -> int:
+        raise OSError("odd")
+
+    assert await run_until_signal(succeed) == 3
+    with pytest.raises(ExceptionGroup, match="1 sub-exception"):
+        await run_until_signal(fail)
+
+
+async def test_a_part_of_the_job() -> None:
+    """Is cancelled where it has more to do."""
+    part = trio.CancelScope()
+
+    async def job() -> int:
+        with part:
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    assert await run_until_signal(job, part) == 143
+
+
+async def test_an_ignored_signal_stays_so() -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+
+        async def job() -> int:
+            signal.raise_signal(signal.SIGTERM)
+            await trio.lowlevel.checkpoint()
+            return 0
+
+        assert await run_until_signal(job) == 0
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,151 @@
+"""The arguments of the command line: what there are, and their rules."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Final, NoReturn, final
+
+from trio_socket_task._errors import InvalidOptionsError
+from trio_socket_task._options import ConnectOptions, check_positive
+from trio_socket_task._text import quoted
+from trio_socket_task._version import __version__
+
+from ._connect import insecure_context
+
+PROGRAM: Final = "trio-socket-task"
+_OPENING: Final = 60.0
+_ANSWER: Final = 5.0
+_DELIVERY: Final = 10.0
+_CODES: Final = (
+    "exit codes: 0 closed normally; 1 not connected, lost, not sent, not answered; 2 wrong arguments; "
+    "130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (the server is told 1001)"
+)
+_MAX_PORT: Final = 65535
+_NAME: Final = re.compile(r"--[a-z-]+")
+
+
+@final
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without quoting what may be a secret."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(quoted(message))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments.
+
+    Raises:
+        SystemExit: There is an option or a command that is none, or help was asked for.
+    """
+    parser = _parser()
+    parsed, others = parser.parse_known_args(arguments)
+    if others:
+        names = [name for name in (other.partition("=")[0] for other in others) if _NAME.fullmatch(name)]
+        unknown = f"unknown: {' '.join(names)}" if names else f"{len(others)} too many"
+        parser.error(f"arguments are {unknown}; one with a blank needs quotes, as in --header 'NAME: VALUE'")
+    return parsed
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Check the values that have a rule of their own here.
+
+    Raises:
+        InvalidOptionsError: A value breaks the rule of its option.
+    """
+    if parsed.command == "serve":
+        if not 0 <= parsed.port <= _MAX_PORT:
+            raise InvalidOptionsError("--port", parsed.port, f"must be from 0 to {_MAX_PORT}")
+    elif parsed.command != "demo" and parsed.timeout is not None:
+        check_positive("--timeout", parsed.timeout, "seconds")
+    if parsed.command == "connect":
+        for name, value in (("--count", parsed.count), ("--max-size", parsed.max_size)):
+            if value is not None and value < 1:
+                raise InvalidOptionsError(name, value, "must be a positive number")
+
+
+def options_of(parsed: argparse.Namespace) -> ConnectOptions:
+    """Return the options of `connect_socket` that the arguments ask for."""
+    options = ConnectOptions(
+        header=_header(parsed.header),
+        protocols=parsed.protocol,
+        timeout=parsed.timeout or _OPENING,
+        close_timeout=parsed.timeout or _ANSWER,
+    )
+    if parsed.insecure and parsed.url.lower().startswith("wss"):
+        options["ssl_context"] = insecure_context()
+    if parsed.command == "connect" and parsed.max_size is not None:
+        options["max_message_size"] = parsed.max_size
+    return options
+
+
+def answer_seconds(parsed: argparse.Namespace) -> float:
+    """Return the seconds that a pong may take."""
+    return parsed.timeout or _ANSWER
+
+
+def delivery_seconds(parsed: argparse.Namespace) -> float:
+    """Return the seconds that the delivery of the last messages may take."""
+    return parsed.timeout or _DELIVERY
+
+
+def _header(fields: Sequence[str]) -> dict[str, str]:
+    """Return the fields by name; of one name several become one (RFC 7230 section 3.2.2, RFC 6265 section 5.4)."""
+    values: dict[str, list[str]] = {}
+    spelling: dict[str, str] = {}
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon:
+            raise InvalidOptionsError("--header", field, "must be 'NAME: VALUE'")
+        values.setdefault(spelling.setdefault(name.strip().lower(), name.strip()), []).append(value.strip())
+    return {name: ("; " if name.lower() == "cookie" else ", ").join(several) for name, several in values.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description="WebSockets on the command line.", epilog=_CODES)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    reached = _Parser(add_help=False)
+    reached.add_argument("url", metavar="URL", help="such as wss://example.org/chat")
+    reached.add_argument("--header", action="append", default=[], metavar="'N: V'", help="a field of the request")
+    reached.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer")
+    reached.add_argument(
+        "--timeout", type=float, metavar="S", help="seconds: opening (60), pong, close (5), delivery (10)"
+    )
+    reached.add_argument("--insecure", action="store_true", help="trust any certificate")
+
+    connect = commands.add_parser(
+        "connect",
+        parents=[reached],
+        usage="%(prog)s [OPTION ...] URL",
+        help="send lines, print messages; at a terminal, with a prompt",
+        epilog=_CODES,
+    )
+    connect.add_argument("--listen", action="store_true", help="read no lines, print until the end or Ctrl-C")
+    connect.add_argument("--binary", action="store_true", help="lines are hexadecimal, for binary messages")
+    connect.add_argument("--count", type=int, metavar="N", help="end after so many messages")
+    connect.add_argument("--keep", action="store_true", help="connect again when the connection is lost")
+    connect.add_argument("--stats", action="store_true", help="show rates, round trip, buffers every second")
+    connect.add_argument("--max-size", type=int, metavar="N", help="bytes of a message, at most (16 MiB)")
+    printed = connect.add_mutually_exclusive_group()
+    printed.add_argument("--json", action="store_true", help="print messages and events as lines of JSON")
+    printed.add_argument("--raw", action="store_true", help="messages as they are; not at a terminal")
+
+    commands.add_parser(
+        "probe",
+        parents=[reached],
+        usage="%(prog)s [OPTION ...] URL",
+        help="take one connection apart: timings, header, pings, close",
+        epilog=_CODES,
+    )
+
+    serving = commands.add_parser("serve", help="echo on a port of this machine, to try things against")
+    serving.add_argument("--port", type=int, default=8000, help="0 for any free one (default 8000)")
+    serving.add_argument("--tls", action="store_true", help="with a throw-away certificate")
+    serving.add_argument("--chaos", action="store_true", help="refuse, drop, stall and garble at random")
+
+    commands.add_parser("demo", help="show the library at work, against a server of its own")
+    return parser

@@ -1,0 +1,135 @@
+"""What the command line prints: messages on standard output, all else on standard error, or JSON for a program."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import TextIO, final
+
+import attrs
+
+from trio_socket_task._events import CloseEvent
+from trio_socket_task._text import printable
+
+from ._screen import Screen
+from ._words import fields_of, words_of
+
+
+class WriteError(Exception):
+    """Standard output cannot be written to; the cause says why."""
+
+
+@final
+@attrs.define
+class Output:
+    """Where things are written. Control characters are made visible, so that nobody else writes to the terminal."""
+
+    as_json: bool = False
+    """Whether each message and each event is a line of JSON."""
+    stamped: bool = False
+    """Whether each line begins with the time, for a person."""
+    raw: bool = False
+    """Whether messages are written as they are."""
+    screen: Screen | None = None
+    """What stands below what is printed, at a terminal."""
+
+    def message(self, data: str | bytes) -> None:
+        """Print a message: text in a line, binary in hexadecimal."""
+        if self.as_json:
+            plain = {"text": data} if isinstance(data, str) else {"binary": base64.b64encode(data).decode()}
+            self._write(sys.stdout, _json_line({"event": "message", **plain}))
+        elif self.raw:
+            self._write_raw(data)
+        else:
+            text = printable(data) if isinstance(data, str) else data.hex(" ")
+            self._write(sys.stdout, f"{_now()} < {text}" if self.stamped else text)
+
+    def event(self, name: str, words: str, **fields: object) -> None:
+        """Print what happens: words for a person, and fields beside them for a program."""
+        if self.as_json:
+            self._write(sys.stdout, _json_line({"event": name, "words": words, **fields}))
+        else:
+            line = f"{name}: {printable(words)}".rstrip()
+            self._write(sys.stderr, f"{_now()} {line}" if self.stamped else line)
+
+    def error(self, error: BaseException, program: str = "error") -> None:
+        """Print what went wrong."""
+        if self.as_json:
+            self.event("error", words_of(error), **fields_of(error))
+        else:
+            self.event(program, words_of(error))
+
+    def close(self, event: CloseEvent) -> None:
+        """Print how the connection was closed."""
+        code = int(event.code)
+        if self.as_json:
+            self._write(sys.stdout, _json_line({"event": "close", "code": code, "reason": event.reason}))
+        else:
+            self.event("closed", f"{code} {event.reason}")
+
+    def line(self, text: str) -> None:
+        """Print a line of a report."""
+        self._write(sys.stdout, printable(text))
+
+    def note(self, text: str) -> None:
+        """Print a line beside a report."""
+        self._write(sys.stderr, printable(text))
+
+    def statistics(self, words: str, **fields: object) -> None:
+        """Print figures, in a line that the next ones replace where there is a terminal."""
+        if self.as_json:
+            self.event("statistics", words, **fields)
+        elif self.screen is not None:
+            self.screen.stand(words)
+        else:
+            self.note(words)
+
+    def _write(self, stream: TextIO, line: str) -> None:
+        with self._above():
+            try:
+                stream.write(line + "\n")
+                stream.flush()
+            except OSError as error:
+                _fail(stream, error)
+
+    def _write_raw(self, data: str | bytes) -> None:
+        try:
+            sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode() + b"\n")
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            _fail(sys.stdout, error)
+
+    def _above(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.screen is None else self.screen.above()
+
+
+def _fail(stream: TextIO, error: OSError) -> None:
+    """Tell that standard output cannot be written to; that standard error cannot is told to nobody."""
+    discard(stream)
+    if stream is sys.stdout:
+        raise WriteError from error
+
+
+def discard(stream: TextIO) -> None:
+    """Let what a stream still holds, and what it is given from now on, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _json_line(fields: dict[str, object]) -> str:
+    """Return a line of JSON as a person reads it best, in ASCII where a character is invisible or cannot be written."""
+    line = json.dumps(fields, ensure_ascii=False)
+    try:
+        line.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return json.dumps(fields)
+    return line if printable(line) == line else json.dumps(fields)
+
+
+def _now() -> str:
+    return datetime.now().astimezone().strftime("%H:%M:%S")

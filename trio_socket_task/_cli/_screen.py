@@ -1,0 +1,120 @@
+"""What stands below what is printed, at a terminal: a line of statistics, and the prompt with what is being typed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, TextIO, final
+
+from trio_socket_task._text import printable
+
+PROMPT: Final = "> "
+_WIDTH: Final = 80
+_PATIENCE: Final = 1.0
+"""Seconds that the prompt may take to appear, once it was asked for."""
+_ERASE: Final = "\r\x1b[J"  # ECMA-48 section 8.3.39: from the cursor to the end of the screen
+
+
+@final
+class Screen:
+    """The last rows of a terminal; the thread that waits for a typed line uses it, too."""
+
+    def __init__(self, stream: TextIO, typed: Callable[[], str] | None = None) -> None:
+        self._stream = stream
+        self._typed = typed  # what is being typed; None where there is no prompt
+        self._standing = ""
+        self._lock = threading.Lock()
+        self._prompting = False  # whether a line is being typed
+        self._asked = False  # whether the prompt may appear at any moment
+        self._disturbed = False  # whether something was printed since then
+        self._answered = threading.Event()  # set when the prompt was shown, or will not be
+        self._rows: int | None = None  # how many are ours above that of the cursor; None when nothing is ours
+
+    @contextmanager
+    def above(self) -> Iterator[None]:
+        """Print something: what stands below is erased first and drawn again afterwards."""
+        with self._lock:
+            self._erase()
+            try:
+                yield
+            finally:
+                self._draw()
+
+    def stand(self, line: str) -> None:
+        """Let a line stand below what is printed, in place of the one before."""
+        with self._lock:
+            self._erase()
+            self._standing = line
+            self._draw()
+
+    def ask(self) -> None:
+        """Expect the prompt: from now on the terminal may show it."""
+        with self._lock:
+            self._asked, self._disturbed = True, False
+            self._answered.clear()
+
+    def begin_line(self) -> None:
+        """Note that the prompt is shown and that typing begins."""
+        with self._lock:
+            self._asked, self._prompting, self._rows = False, True, 0
+            if self._disturbed or self._standing:
+                self._erase()
+                self._draw()
+        self._answered.set()
+
+    def end_line(self) -> None:
+        """Note that the line was taken, and that the cursor is in a row of its own."""
+        with self._lock:
+            self._asked = self._prompting = False
+            self._rows = None
+        self._answered.set()
+
+    def end(self) -> None:
+        """Erase what stands below for good; a prompt that is about to appear is waited for."""
+        if self._asked:
+            self._answered.wait(_PATIENCE)
+        with self._lock:
+            self._erase()
+            self._asked = self._prompting = False
+            self._standing = ""
+            self._typed = None
+
+    @property
+    def half_line(self) -> str:
+        """What was typed of a line that is not ended."""
+        return self._typed() if self._prompting and self._typed is not None else ""
+
+    def _erase(self) -> None:
+        if self._asked:
+            self._disturbed = True
+            self._write(_ERASE)
+        if self._rows is not None:
+            up = self._rows + (_width(PROMPT + self.half_line) // self._columns() if self._prompting else 0)
+            self._write((f"\x1b[{up}A" if up else "") + _ERASE)
+            self._rows = None
+
+    def _draw(self) -> None:
+        standing = self._standing[: self._columns() - 1]
+        if self._prompting:
+            self._write((f"{standing}\n" if standing else "") + PROMPT + printable(self.half_line))
+            self._rows = bool(standing)
+        elif standing and self._typed is None:
+            self._write(standing)
+            self._rows = 0
+
+    def _columns(self) -> int:
+        with suppress(OSError, ValueError):  # it is no terminal any more
+            return os.get_terminal_size(self._stream.fileno()).columns or _WIDTH
+        return _WIDTH
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that is gone needs no drawing
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
