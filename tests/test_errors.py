@@ -70,8 +70,9 @@ def test_fields() -> None:
     assert ConnectTimeoutError("u", 3).timeout == 3
     assert SocketLimitError(5).limit == 5
     refused = HandshakeError("u", "w", 403, {"a": "b"}, b"no")
-    assert (refused.url, refused.status_code, refused.header, refused.body) == ("u", 403, {"a": "b"}, b"no")
-    assert HandshakeError("u", "w").header == {}
+    assert (refused.url, refused.status_code, refused.body) == ("u", 403, b"no")
+    assert dict(refused.header) == {"a": "b"}
+    assert dict(HandshakeError("u", "w").header) == {}
     assert SocketLostError(EVENT).close_event is EVENT
 
 

@@ -43,7 +43,7 @@ async def test_repr_states_the_state(memory_socket_server: SocketServer) -> None
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=memory_socket_server.dial)
         assert repr(task) == f"<SocketTask CONNECTING {URL}>"
-        assert (task.protocol, task.header, task.close_event, task.url) == (None, {}, None, URL)
+        assert (task.protocol, dict(task.header), task.close_event, task.url) == (None, {}, None, URL)
         await task.wait_open()
         assert repr(task) == f"<SocketTask OPEN {URL}>"
         task.close()

@@ -26,7 +26,17 @@ from ._errors import (
     SocketNotOpenError,
     SocketTaskError,
 )
-from ._events import Attempt, CloseCode, CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent, SocketStatistics
+from ._events import (
+    Attempt,
+    CloseCode,
+    CloseEvent,
+    ErrorEvent,
+    Header,
+    MessageEvent,
+    OpenEvent,
+    SocketEvent,
+    SocketStatistics,
+)
 from ._listeners import Listener
 from ._manager import SocketManager, open_socket_manager
 from ._options import ConnectOptions, Heartbeat
@@ -54,6 +64,7 @@ __all__ = [
     "ErrorEvent",
     "GaveUpError",
     "HandshakeError",
+    "Header",
     "Heartbeat",
     "InvalidOptionsError",
     "Listener",

@@ -23,7 +23,7 @@ from typing import final
 
 import trio
 
-from ._events import Attempt, CloseCode, CloseEvent
+from ._events import Attempt, CloseCode, CloseEvent, Header, as_header
 from ._text import mask_url, quoted, shown_value
 
 
@@ -114,7 +114,7 @@ class HandshakeError(ConnectError):
         super().__init__(url, why)
         self.status_code = status_code
         """The HTTP status, or None when no valid HTTP response came."""
-        self.header: Mapping[str, str] = {} if header is None else header
+        self.header: Header = as_header({} if header is None else header)
         """The fields of the response."""
         self.body = body
         """The body of the response as far as it was read, at most 64 KiB."""

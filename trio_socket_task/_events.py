@@ -82,12 +82,17 @@ class Header(Mapping[str, str]):
         self._by_name = None
 
 
+def as_header(fields: Mapping[str, str]) -> Header:
+    """Return fields as a header."""
+    return fields if isinstance(fields, Header) else Header(fields.items())
+
+
 @final
 @attrs.frozen
 class OpenEvent:
     """The socket is open (``SocketTask.onOpen``)."""
 
-    header: Mapping[str, str]
+    header: Header = attrs.field(converter=as_header)
     """The fields of the server's response; names in any case find them."""
 
 

@@ -175,8 +175,8 @@ def _weigh(event: object) -> int:
         case OpenEvent(header=header):
             return _weigh_header(header)
         case ErrorEvent(err_msg=words, error=error):
-            header, body = getattr(error, "header", {}), getattr(error, "body", b"")
-            return _ERROR_OVERHEAD + 2 * len(words) + len(body) + _weigh_header(header)
+            refusal = getattr(error, "header", {}), getattr(error, "body", b"")  # of a HandshakeError
+            return _ERROR_OVERHEAD + 2 * len(words) + _weigh_header(refusal[0]) + len(refusal[1])
         case CloseEvent(reason=reason, peer_reason=peer_reason):
             return len(reason) + len(peer_reason)
         case _:

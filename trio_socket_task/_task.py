@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import final
 
 import trio
 
 from ._driver import Driver
 from ._encoding import encode_message
-from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
+from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics
 from ._frames import Opcode
 from ._listeners import Listener
 from ._options import check_data
@@ -50,9 +49,9 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         return None if self._driver.connection is None else self._driver.connection.protocol
 
     @property
-    def header(self) -> Mapping[str, str]:
+    def header(self) -> Header:
         """The fields of the server's response, found by names in any case; empty before the socket is open."""
-        return {} if self._driver.connection is None else self._driver.connection.header
+        return Header() if self._driver.connection is None else self._driver.connection.header
 
     @property
     def ready_state(self) -> ReadyState:

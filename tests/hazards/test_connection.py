@@ -1,4 +1,4 @@
-"""Every hazard of a WebSocket client on Trio, by its id, against a peer that speaks raw bytes.
+"""The hazards of opening, running and closing a connection, by their ids, against a peer that speaks raw bytes.
 
 `docs/explanation/reliability.md` tells what each is about. Where a test takes `network`, it runs on memory streams
 with a virtual clock, over loopback TCP, and over TLS; the real clock is never measured, only outwaited.
@@ -6,12 +6,10 @@ with a virtual clock, over loopback TCP, and over TLS; the real clock is never m
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol, Unpack
 
 import attrs
@@ -34,14 +32,6 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
-
-IDS = [f"o{n}" for n in range(1, 12)] + [f"r{n}" for n in range(1, 12)] + [f"c{n}" for n in range(1, 11)]
-
-
-def test_every_hazard_has_a_test() -> None:
-    """By its id in a name of this file."""
-    source = Path(__file__).read_text(encoding="utf-8")
-    assert set(IDS) == set(re.findall(r"^async def test_([orc]\d+)_", source, re.MULTILINE))
 
 
 class Connect(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
 import pytest
@@ -207,7 +207,7 @@ async def test_q5_a_block_left_in_another_task(serve: Serve, kind: str) -> None:
 async def test_q5_the_cure(serve: Serve) -> None:
     """`aclosing` lets the task that iterates leave the block."""
 
-    async def messages() -> AsyncIterator[str | bytes]:
+    async def messages() -> AsyncGenerator[str | bytes, None]:
         async with connect_socket(URL, dial=serve(ping_pong)) as task:
             async for data in task:
                 yield data

@@ -50,8 +50,8 @@ async def test_l1_a_large_message_on_a_slow_link(
 ) -> None:
     """It takes a minute, in which no pong can come; its bytes are life."""
     data = frame(BINARY, bytes(600_000))
-    dial = serve(lambda peer: trickle(peer, data, pieces=60, every=1))
-    async with connect_socket(URL, dial=dial, **options) as task:
+    options = {**options, "dial": serve(lambda peer: trickle(peer, data, pieces=60, every=1))}
+    async with connect_socket(URL, **options) as task:
         assert len(await task.receive()) == 600_000
     assert trio.current_time() >= 60
 
@@ -62,8 +62,8 @@ async def test_l1_many_fragments_on_a_slow_link(
 ) -> None:
     """A message in fragments is coming in between them, too."""
     data = frame(TEXT, b"x" * 1000, fin=False) + frame(0, b"x" * 1000, fin=False) * 58 + frame(0, b"x" * 1000)
-    dial = serve(lambda peer: trickle(peer, data, pieces=60, every=4))
-    async with connect_socket(URL, dial=dial, **options) as task:
+    options = {**options, "dial": serve(lambda peer: trickle(peer, data, pieces=60, every=4))}
+    async with connect_socket(URL, **options) as task:
         assert len(await task.receive()) == 60_000
 
 
@@ -135,8 +135,9 @@ async def test_l1_a_record_of_tls_that_comes_slowly(
 
     url = await serve_tcp(script, server_context)
     options: ConnectOptions = {"heartbeat": Heartbeat(interval=0.2, timeout=0.6), "receive_timeout": 0.6}
+    options |= {"dial": dial, "ssl_context": client_context}
     with trio.fail_after(60):
-        async with connect_socket(url, dial=dial, ssl_context=client_context, **options) as task:
+        async with connect_socket(url, **options) as task:
             streams[0].slow = True
             await task.send("now")
             assert len(await task.receive()) == 16_000  # after 1.6 seconds

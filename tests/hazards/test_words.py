@@ -603,7 +603,7 @@ async def test_e8_a_name_with_a_trailing_dot(
         async with connect_socket(url, ssl_context=client_context, dial=dial):
             pass
     finally:
-        server_context.sni_callback = None  # type: ignore[assignment]
+        server_context.sni_callback = None
     assert asked == ["localhost"]
 
 
