@@ -159,8 +159,10 @@ class MiniProgram:
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.
 
-        A callback cannot wait for this, because it is itself what is waited for. If this is cancelled, the program is
-        unharmed.
+        If this is cancelled, the program is unharmed.
+
+        Raises:
+            RuntimeError: A callback or a listener waits for this, and would wait for itself.
         """
         await self._workers.wait_idle()
 
@@ -221,9 +223,16 @@ def open_mini_program(
     """Open the block that mini-program code runs in.
 
     ``async with open_mini_program("wx") as wx:`` gives a `MiniProgram`; the code in the block may be pasted from the
-    vendors' pages. Leaving the block closes every socket with 1000, waits until they are CLOSED, at most their
-    ``close_timeout``, and until every callback has run; `MiniProgram.wait_closed` waits for the program to end by
-    itself. When the body raises or is cancelled, the callbacks are cancelled and the sockets dropped.
+    vendors' pages. `MiniProgram.wait_closed` waits for the program to end by itself.
+
+    Leaving the block closes every socket with 1000, waits until they are CLOSED, at most their ``close_timeout``, and
+    until every function that is due has run, however long it takes. When the body raises or is cancelled, the sockets
+    are dropped, and async functions end at their next checkpoint; what is due is called all the same. So each call
+    has its ``success`` or ``fail`` and then ``complete``, and each socket its close event, however the block is left.
+
+    From the moment at which the block is being left, connections are refused. The callbacks of calls that are made
+    from then on are called last of all, and calls that those make have none: a program that connects again whenever
+    it fails or is closed ends with its block.
 
     Args:
         vendor: ``"wx"`` or ``"qq"``.

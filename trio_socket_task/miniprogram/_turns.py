@@ -72,6 +72,7 @@ class Workers:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._at_work = 0
+        self._tasks: set[trio.lowlevel.Task] = set()
         self._idle = trio.lowlevel.ParkingLot()
         self._scopes: set[trio.CancelScope] = set()  # of the async functions that run
         self._cancelled = False
@@ -82,10 +83,12 @@ class Workers:
         self._nursery.start_soon(self._run, work)
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.add(trio.lowlevel.current_task())
         try:
             with trio.CancelScope(shield=True):
                 await work()
         finally:
+            self._tasks.remove(trio.lowlevel.current_task())
             self._at_work -= 1
             if not self._at_work:
                 self._idle.unpark_all()
@@ -108,8 +111,16 @@ class Workers:
             scope.cancel()
 
     async def wait_idle(self) -> None:
-        """Wait until no task is at work."""
+        """Wait until no task is at work.
+
+        Raises:
+            RuntimeError: One of them would wait for itself.
+        """
         await trio.lowlevel.checkpoint()
+        if trio.lowlevel.current_task() in self._tasks:
+            raise RuntimeError(
+                "a callback or listener cannot wait for wait_closed(), which waits for it; return instead"
+            )
         while self._at_work:
             await self._idle.park()
 
