@@ -16,6 +16,7 @@ from trio_socket_task import (
     MessageEvent,
     ReadyState,
     ReplacePrevious,
+    SocketClosedError,
     SocketLimitError,
     SocketNotOpenError,
     connect_socket,
@@ -143,7 +144,7 @@ async def test_three_quick_calls(memory_socket_server: SocketServer) -> None:
 
 
 async def test_global_send_and_close(memory_socket_server: SocketServer) -> None:
-    """They act on the earliest socket that is not CLOSED; the binding moves when that has closed (contract 2.4)."""
+    """They act on the earliest socket that is not CLOSED, and on the next once that was closed (contract 2.4, 2.12)."""
     async with open_socket_manager() as manager:
         assert manager.current is None
         with pytest.raises(SocketNotOpenError, match="there is no socket"):
@@ -159,13 +160,19 @@ async def test_global_send_and_close(memory_socket_server: SocketServer) -> None
         await manager.send_socket_message("to one")
         assert await one.receive() == "to one"
         manager.close_socket(4000, "bye")
-        manager.close_socket(4001)  # a no-op while it is CLOSING
-        assert manager.current is one
-        await one.wait_closed()
-        assert one.close_event == CloseEvent(code=4000, reason="bye", peer_code=4000, peer_reason="bye")
-        assert manager.current is two
+        assert one.ready_state is ReadyState.CLOSING
+        assert manager.sockets == (one, two)
         await manager.send_socket_message("to two")
         assert await two.receive() == "to two"
+        await one.wait_closed()
+        assert one.close_event == CloseEvent(code=4000, reason="bye", peer_code=4000, peer_reason="bye")
+        manager.close_socket()
+        manager.close_socket(4001)  # a no-op while it is CLOSING and there is no other
+        assert manager.current is two
+        with pytest.raises(SocketClosedError):
+            await manager.send_socket_message("x")
+        assert (await two.wait_closed()).code == 1000
+        assert manager.current is None
 
 
 async def test_a_global_close_before_open_fails_and_the_socket_opens(memory_socket_server: SocketServer) -> None:

@@ -337,9 +337,10 @@ class Listeners:
     def end(self) -> None:
         """Say that nothing will come any more."""
         self._ended = True
-        self._on_room = self.inbox.on_room = nothing
         for mailbox in self.message.mailboxes:
-            mailbox.on_room = nothing
+            if mailbox.on_room == self._on_room:  # and not that of several sockets
+                mailbox.on_room = nothing
+        self._on_room = self.inbox.on_room = nothing
         self.inbox.end()
         self.open.end()
         self.message.end()

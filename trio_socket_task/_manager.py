@@ -15,7 +15,8 @@ from ._block import Block
 from ._driver import Driver
 from ._errors import SocketNotOpenError
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
-from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox
+from ._hooks import nothing
+from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox, Topic
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask
@@ -38,16 +39,17 @@ class Member:
     driver: Driver
     nursery: trio.Nursery | None = None
     """Where it lives: the manager's nursery, or that of a block of its own; None before it does."""
+    let_go: bool = False
+    """Whether `SocketManager.close_socket` has closed it, so that the global functions act on the next."""
 
 
 @final
 @attrs.define(eq=False)
 class _GlobalListener:
-    """How an ``on_socket_*`` channel listens to one socket, and after it to the next."""
+    """How an ``on_socket_*`` channel listens to socket after socket."""
 
     name: str
     attach: Callable[[Listeners], None]
-    detach: Callable[[Listeners], None]
     end: Callable[[], None]
 
 
@@ -55,8 +57,7 @@ class _GlobalListener:
 class SocketManager:
     """The sockets of a block: a nursery, and the policy that says how many may coexist.
 
-    Made by `open_socket_manager`. The vendors' seven global functions act on `current`, the earliest socket that is
-    not CLOSED.
+    Made by `open_socket_manager`. The vendors' seven global functions act on `current`.
     """
 
     def __init__(self, policy: CoexistencePolicy, defaults: ConnectOptions | None = None) -> None:
@@ -65,9 +66,10 @@ class SocketManager:
         self._nursery: trio.Nursery | None = None
         self._members: list[Member] = []
         self._listeners: list[_GlobalListener] = []
-        self._bound: Driver | None = None  # the socket that the global listeners listen to
+        self._heard: list[Member] = []  # the sockets that the global listeners listen to
         self._gone = Traffic()  # of the sockets that have closed
         self._ended = False
+        self._on_closing: Callable[[], None] = nothing  # called before sockets are closed that no own call closes
         self._room = trio.lowlevel.ParkingLot()  # those who wait until a socket has gone
 
     def __repr__(self) -> str:
@@ -85,8 +87,16 @@ class SocketManager:
 
     @property
     def current(self) -> SocketTask | None:
-        """The socket that the global functions act on, which is the earliest that is not CLOSED."""
-        return self._members[0].task if self._members else None
+        """The socket that the global functions act on: the earliest that is not CLOSED, None where there is none.
+
+        One that `close_socket` has closed gives way to the next at once, though its peer may be slow to answer.
+        """
+        member = self._current()
+        return None if member is None else member.task
+
+    def _current(self) -> Member | None:
+        earliest = self._members[0] if self._members else None
+        return next((member for member in self._members if not member.let_go), earliest)
 
     @trio.lowlevel.enable_ki_protection
     def connect_socket(self, url: str, **options: Unpack[ConnectOptions]) -> SocketTask:
@@ -111,8 +121,11 @@ class SocketManager:
         if self._ended:
             raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
         address = check_url(url)
-        replaced = admit(self._policy, self._members)
+        admit(self._policy, self._members)
         checked = check_options(address, self._complete(address, options))
+        replaced = admit(self._policy, self._members)  # again: a mapping of the program's may connect when it is read
+        if replaced:
+            self._on_closing()
         for old in replaced:
             old.driver.close(1000, _REPLACED)
         driver = Driver(checked, [old.driver for old in replaced])
@@ -137,12 +150,12 @@ class SocketManager:
 
     def _bind(self) -> None:
         """Let the global listeners listen to the current socket; they stay with one until it has closed."""
-        current = self._members[0].driver if self._members else None
-        if current is not self._bound and (self._bound is None or self._bound.has_closed):
-            self._bound = current
-            if current is not None:
-                for listener in self._listeners:
-                    listener.attach(current.listeners)
+        self._heard = [member for member in self._heard if not member.driver.has_closed]
+        current = self._current()
+        if current is not None and current not in self._heard:
+            self._heard.append(current)
+            for listener in self._listeners:
+                listener.attach(current.driver.listeners)
 
     def statistics(self) -> SocketStatistics:
         """Give the figures of all its sockets together, closed ones included; times of single sockets are None."""
@@ -152,13 +165,15 @@ class SocketManager:
         return total
 
     async def _close_all(self) -> None:
-        for member in self._members:
+        self._on_closing()
+        members = tuple(self._members)
+        for member in members:
             member.driver.close(1000, "")
-        for member in tuple(self._members):
+        for member in members:
             await member.driver.wait_closed()
 
     def _abort_all(self) -> None:
-        for member in self._members:
+        for member in tuple(self._members):
             member.driver.abort()
 
     def _end(self) -> None:
@@ -178,10 +193,13 @@ class SocketManager:
             SocketClosedError: This side closed it.
             SocketLostError: The peer closed it, or the connection dropped.
         """
-        await self._require_current().send(data)
+        await self._require_current().task.send(data)
 
+    @trio.lowlevel.enable_ki_protection
     def close_socket(self, code: int = 1000, reason: str = "") -> None:
-        """Start closing the current socket (``closeSocket``).
+        """Start closing the current socket (``closeSocket``); from now on the next one is `current`, if there is one.
+
+        The ``on_socket_*`` channels hear the old socket to its end, and the new one from its beginning.
 
         Before it is open this fails and the socket goes on to open: "the purpose of closing the WebSocket cannot be
         achieved", as the vendors say. `SocketTask.close` can.
@@ -195,66 +213,79 @@ class SocketManager:
             SocketNotOpenError: There is no socket, or it is still connecting.
         """
         current = self._require_current()
-        if current.ready_state is ReadyState.CONNECTING:
-            raise SocketNotOpenError(current.url)
-        current.close(code, reason)
+        if current.task.ready_state is ReadyState.CONNECTING:
+            raise SocketNotOpenError(current.task.url)
+        current.task.close(code, reason)
+        current.let_go = True
+        self._bind()
 
-    def _require_current(self) -> SocketTask:
-        if self.current is None:
+    def _require_current(self) -> Member:
+        current = self._current()
+        if current is None:
             raise SocketNotOpenError(None)
-        return self.current
+        return current
 
     def on_socket_open(self) -> Listener[OpenEvent]:
         """Listen to the opening of the current socket and of every one after it (``onSocketOpen``).
 
         This channel, and those of errors and closes, keep the latest 1024 events for a reader that does not read.
         """
-        return self._listen(
-            "on_socket_open", FACTS_KEPT, lambda of, box: of.open.attach(box), lambda of, box: of.open.detach(box)
-        )
+        return self._listen("on_socket_open", FACTS_KEPT, lambda of: of.open)
 
     def on_socket_message(self) -> Listener[MessageEvent]:
         """Listen to the messages of the current socket and of every one after it (``onSocketMessage``)."""
-        return self._listen(
-            "on_socket_message",
-            _MESSAGE_BUFFER,
-            lambda of, box: of.attach_messages(box),
-            lambda of, box: of.message.detach(box),
-        )
+
+        def attach(of: Listeners, mailbox: Mailbox[MessageEvent]) -> None:
+            of.attach_messages(mailbox)
+            mailbox.on_room = self._read_on
+
+        return self._listen("on_socket_message", _MESSAGE_BUFFER, lambda of: of.message, attach)
+
+    def _read_on(self) -> None:
+        """Let those sockets read on that have stopped for a global listener, which may listen to several."""
+        for member in tuple(self._members):
+            member.driver._on_room()
 
     def on_socket_error(self) -> Listener[ErrorEvent]:
         """Listen to the failure of the current socket and of every one after it (``onSocketError``)."""
-        return self._listen(
-            "on_socket_error", FACTS_KEPT, lambda of, box: of.error.attach(box), lambda of, box: of.error.detach(box)
-        )
+        return self._listen("on_socket_error", FACTS_KEPT, lambda of: of.error)
 
     def on_socket_close(self) -> Listener[CloseEvent]:
         """Listen to the close of the current socket and of every one after it (``onSocketClose``)."""
-        return self._listen(
-            "on_socket_close", FACTS_KEPT, lambda of, box: of.close.attach(box), lambda of, box: of.close.detach(box)
-        )
+        return self._listen("on_socket_close", FACTS_KEPT, lambda of: of.close)
 
     def _listen(
         self,
         name: str,
         limit: int,
-        attach: Callable[[Listeners, Mailbox[_T]], None],
-        detach: Callable[[Listeners, Mailbox[_T]], None],
+        topic: Callable[[Listeners], Topic[_T]],
+        attach: Callable[[Listeners, Mailbox[_T]], None] | None = None,
     ) -> Listener[_T]:
         mailbox: Mailbox[_T] = Mailbox(limit, endless=True, drops=limit == FACTS_KEPT)
-        listener = _GlobalListener(name, lambda of: attach(of, mailbox), lambda of: detach(of, mailbox), mailbox.end)
+
+        def listen(of: Listeners) -> None:
+            if attach is None:
+                topic(of).attach(mailbox)
+            else:
+                attach(of, mailbox)
+
+        listener = _GlobalListener(name, listen, mailbox.end)
 
         def join() -> None:
             self._listeners.append(listener)
-            if self._bound is not None:
-                listener.attach(self._bound.listeners)
+            for member in self._heard:
+                of = member.driver.listeners
+                if not member.let_go:
+                    listener.attach(of)
+                elif not topic(of).happened:  # what has been belongs to the past, as its socket does
+                    topic(of).attach(mailbox)
             if self._ended:
                 mailbox.end()
 
         def leave() -> None:
             self._listeners.remove(listener)
-            if self._bound is not None:
-                listener.detach(self._bound.listeners)
+            for member in self._heard:
+                topic(member.driver.listeners).detach(mailbox)
 
         return Listener(mailbox, join, leave)
 

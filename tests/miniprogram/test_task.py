@@ -230,6 +230,7 @@ async def test_a_slow_listener_stops_the_reading(
 
         async def slow(_res: object) -> None:
             await trio.sleep(1)
+            assert task._turns is not None
             sizes.append(task._turns.mailbox.size)
 
         task.onMessage(slow)

@@ -20,8 +20,9 @@ class Invocation:
         self._callbacks = {key: arguments.callback(key) for key in ("success", "fail", "complete")}
         self._turns = turns
 
-    def ok(self, socket_task_id: int | None = None) -> Outcome:
-        """Let ``success`` and then ``complete`` be called."""
+    def ok(self, socket_task_id: int | None = None, turns: Turns | Refusals | None = None) -> Outcome:
+        """Let ``success`` and then ``complete`` be called, by `turns` where the call has made a socket."""
+        self._turns = turns or self._turns
         return self._settle("success", f"{self._name}:ok", socket_task_id)
 
     def fail(self, message: str, socket_task_id: int | None = None) -> Outcome:
@@ -32,8 +33,7 @@ class Invocation:
         result: Result = {"errMsg": message}
         if socket_task_id is not None:
             result["socketTaskId"] = socket_task_id
-        self.outcome._result = result
-        self.outcome._settled.set()
+        self.outcome._settle(result)
         functions = (self._callbacks[callback], self._callbacks["complete"])
         calls = tuple(Call(function, result.copy()) for function in functions if function is not None)
         if calls:

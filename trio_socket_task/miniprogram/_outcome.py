@@ -22,6 +22,10 @@ class Outcome(Awaitable[Result]):
         self._settled = trio.Event()
         self._result: Result = {"errMsg": ""}
 
+    def _settle(self, result: Result) -> None:
+        self._result = result
+        self._settled.set()
+
     def __await__(self) -> Generator[object, object, Result]:
         return self._wait().__await__()
 

@@ -9,12 +9,13 @@ from typing import Literal, Unpack, final
 
 import trio
 
-from trio_socket_task._admission import Coexist, CoexistencePolicy, ReplacePrevious, policy_for_base_library
+from trio_socket_task._admission import Coexist, CoexistencePolicy, policy_for_base_library
 from trio_socket_task._block import Block
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
 from trio_socket_task._manager import SocketManager, open_socket_manager
 from trio_socket_task._options import ConnectOptions
+from trio_socket_task._task import SocketTask as NativeTask
 
 from ._arguments import Arguments, Callback, RefusedError, connect_refusal, read_connect_options, read_url
 from ._calls import Invocation
@@ -44,9 +45,9 @@ class MiniProgram:
         self._refusals = Refusals(workers)  # of calls that no socket is concerned with
         self._nobody = SocketTask(0, self._refusals)  # CLOSED: what a call acts on that finds no socket
         self._sockets: list[SocketTask] = []  # whose close event has not been heard
-        self._bound: SocketTask | None = None  # the one that the global listeners listen to
         self._listeners: dict[type[SocketEvent], Callback] = {}
         self._made = 0
+        manager._on_closing = self._flush
 
     def __repr__(self) -> str:
         return f"<MiniProgram with {len(self._sockets)} sockets>"
@@ -57,45 +58,62 @@ class MiniProgram:
         Options: url, header, protocols, tcpNoDelay, timeout (milliseconds, default 60000; wx only), success, fail,
         complete. ``success`` means that the call was accepted; ``onOpen`` says that the socket is open.
         """
-        arguments = Arguments(options, keywords)
         self._made += 1
-        if self._manager._ended:
-            return self._refuse(arguments, "the mini program has ended")
-        if isinstance(self._manager.policy, ReplacePrevious):
-            self._flush()
+        arguments, task = Arguments(options, keywords), SocketTask(self._made, self._refusals)
+        # Everything is read before anything is decided, because what is read may call back.
+        call = Invocation("connectSocket", arguments, self._refusals)
         native_options = read_connect_options(arguments, with_timeout=self._has_timeout)
         try:
+            self._refusals.check_not_ended()
             native = self._manager.connect_socket(read_url(arguments), **native_options)
         except RefusedError as refused:
-            return self._refuse(arguments, str(refused))
+            call.fail(f"connectSocket:fail {refused}", task._number)
         except (InvalidOptionsError, SocketLimitError) as refused:
-            return self._refuse(arguments, connect_refusal(refused, native_options))
-        task = SocketTask(self._made, self._refusals)
-        task._attach(native, self._workers, self._forget, tells_close=self._close_after_connect_error)
-        Invocation("connectSocket", arguments, task._calls).ok(task._number)
-        self._sockets.append(task)
-        self._bind()
-        return task
-
-    def _refuse(self, arguments: Arguments, why: str) -> SocketTask:
-        task = SocketTask(self._made, self._refusals)
-        Invocation("connectSocket", arguments, self._refusals).fail(f"connectSocket:fail {why}", task._number)
+            call.fail(f"connectSocket:fail {connect_refusal(refused, native_options)}", task._number)
+        else:
+            task._attach(native, self._workers, self._forget, tells_close=self._close_after_connect_error)
+            call.ok(task._number, task._calls)
+            self._sockets.append(task)
+            self._bind()
         return task
 
     def sendSocketMessage(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
-        """Send a message on the earliest socket that is not closed; options: data, success, fail, complete."""
+        """Send a message on the earliest socket that is not closed; options: data, success, fail, complete.
+
+        One that `closeSocket` closes gives way to the next at once, though its server may be slow to answer.
+        """
         task = self._current()
         return task._send(Arguments(options, keywords), "sendSocketMessage:fail WebSocket is not connected")
 
     def closeSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the earliest socket that is not closed; options: code, reason, success, fail, complete.
 
-        Before it is open this fails, and the socket goes on to open, as the vendors' pages warn.
+        Before it is open this fails, and the socket goes on to open, as the vendors' pages warn. Once it is accepted,
+        the global functions and listeners are the next socket's; the listeners hear the old one to its end as well.
         """
-        return self._current()._close(Arguments(options, keywords), from_states=(SocketTask.OPEN,))
+        task = self._current()
+
+        def close(_native: NativeTask, code: int, reason: str) -> None:
+            self._manager.close_socket(code, reason)
+            self._let_go(task)
+
+        return task._close(Arguments(options, keywords), (SocketTask.OPEN,), close)
 
     def _current(self) -> SocketTask:
-        return next((task for task in self._sockets if task.readyState != SocketTask.CLOSED), self._nobody)
+        """Give the manager's current socket; without one, the earliest of which the program has not heard the close.
+
+        So what fails because of a close that has yet to be told is told before it.
+        """
+        current = self._manager.current
+        earliest = self._sockets[0] if self._sockets else self._nobody
+        return next((task for task in self._sockets if task._native is current), earliest)
+
+    def _let_go(self, task: SocketTask) -> None:
+        """Let the global listeners listen to the next socket as well."""
+        if task._global_listeners is None:
+            task._bind(self._listeners)
+        task._let_go = True
+        self._bind()
 
     def onSocketOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening of the current socket and of those after it, in place of the former listener."""
@@ -116,20 +134,22 @@ class MiniProgram:
     def _listen(self, kind: type[SocketEvent], listener: Callback | None) -> None:
         if callable(listener):
             self._listeners[kind] = listener
-            if self._bound is not None:
-                self._bound._introduce(kind, listener)
+            for task in self._sockets:
+                if task._global_listeners is not None:
+                    task._introduce(kind, listener)
 
     def _bind(self) -> None:
-        """Let the global listeners listen to the earliest socket; they stay with one until its close was heard."""
-        if self._bound is None and self._sockets:
-            self._bound = self._sockets[0]
-            self._bound._bind(self._listeners)
+        """Let the global listeners listen to the earliest socket that was not let go.
+
+        They stay with it until its close was heard, or until it is let go.
+        """
+        earliest = next((task for task in self._sockets if not task._let_go), None)
+        if earliest is not None and earliest._global_listeners is None:
+            earliest._bind(self._listeners)
 
     def _forget(self, task: SocketTask) -> None:
         self._sockets.remove(task)
-        if task is self._bound:
-            self._bound = None
-            self._bind()
+        self._bind()
 
     def _flush(self) -> None:
         """Let what waits for room go out before a close that no call of the program's made."""
@@ -139,8 +159,10 @@ class MiniProgram:
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.
 
-        A callback cannot wait for this, because it is itself what is waited for. If this is cancelled, the program is
-        unharmed.
+        If this is cancelled, the program is unharmed.
+
+        Raises:
+            RuntimeError: A callback or a listener waits for this, and would wait for itself.
         """
         await self._workers.wait_idle()
 
@@ -157,13 +179,15 @@ class _ProgramBlock:
         self._close_after_connect_error = close_after_connect_error
         self._block = Block()
         self._entered = False
+        self._finished = trio.Event()
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> MiniProgram:
         if self._entered:
             raise RuntimeError("a block can be entered once; call open_mini_program() for each block")
-        self._workers = Workers(await self._block.enter())
+        self._nursery = await self._block.enter()
         self._entered = True
+        self._workers = Workers(self._nursery)
         self._program = MiniProgram(
             await self._sockets.__aenter__(),
             self._workers,
@@ -176,18 +200,16 @@ class _ProgramBlock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        refusals = self._program._refusals
+        refusals.ended = True
         try:
-            if error is None:
-                self._program._flush()
             await self._sockets.__aexit__(kind, error, traceback)
         except BaseException as cancelled:
             error = cancelled
             raise
         finally:
-            try:
-                suppressed = await self._block.leave(error, self._workers.finish, self._workers.stop)
-            finally:
-                self._workers.stop()
+            self._nursery.start_soon(refusals.finish, self._finished)
+            suppressed = await self._block.leave(error, self._finished.wait, self._workers.cancel)
         return suppressed
 
 
@@ -201,9 +223,16 @@ def open_mini_program(
     """Open the block that mini-program code runs in.
 
     ``async with open_mini_program("wx") as wx:`` gives a `MiniProgram`; the code in the block may be pasted from the
-    vendors' pages. Leaving the block closes every socket with 1000, waits until they are CLOSED, at most their
-    ``close_timeout``, and until every callback has run; `MiniProgram.wait_closed` waits for the program to end by
-    itself. When the body raises or is cancelled, the callbacks are cancelled and the sockets dropped.
+    vendors' pages. `MiniProgram.wait_closed` waits for the program to end by itself.
+
+    Leaving the block closes every socket with 1000, waits until they are CLOSED, at most their ``close_timeout``, and
+    until every function that is due has run, however long it takes. When the body raises or is cancelled, the sockets
+    are dropped, and async functions end at their next checkpoint; what is due is called all the same. So each call
+    has its ``success`` or ``fail`` and then ``complete``, and each socket its close event, however the block is left.
+
+    From the moment at which the block is being left, connections are refused. The callbacks of calls that are made
+    from then on are called last of all, and calls that those make have none: a program that connects again whenever
+    it fails or is closed ends with its block.
 
     Args:
         vendor: ``"wx"`` or ``"qq"``.

@@ -40,23 +40,28 @@ class Sending:
 
     def flush(self) -> None:
         """Send what waits without minding the room, before a close."""
-        waiting, self._waiting = self._waiting, deque()
-        for data, call, not_open in waiting:
+        while self._waiting:
+            self._send_next()
+
+    def fail(self) -> None:
+        """Fail what waits: the connection is over."""
+        while self._waiting:
+            _, call, not_open = self._waiting.popleft()
+            call.fail(not_open)
+
+    async def _drain(self) -> None:
+        outgoing = self._native._driver.outgoing
+        while self._waiting and not outgoing.finished:  # after which nobody is given room
+            await outgoing.use_room(self._send_next)
+        self.fail()
+
+    def _send_next(self) -> None:
+        """Send the first of those that wait now: others may have been sent, or failed, while the task waited."""
+        if self._waiting:
+            data, call, not_open = self._waiting.popleft()
             try:
                 self._native._send_beyond_room(data)
             except SocketTaskError:
                 call.fail(not_open)
             else:
                 call.ok()
-
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                await self._native.send(self._waiting[0][0])
-                self._waiting.popleft()[1].ok()
-        except SocketTaskError:
-            pass  # it is gone, or what waited was flushed
-        finally:
-            for _, call, not_open in self._waiting:
-                call.fail(not_open)
-            self._waiting.clear()

@@ -9,6 +9,7 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 from trio_socket_task._listeners import Mailbox
 from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask as NativeTask
+from trio_socket_task._text import mask_url
 
 from ._arguments import Arguments, Callback, RefusedError, read_close, read_data
 from ._calls import Invocation
@@ -37,17 +38,19 @@ class SocketTask:
 
     def __init__(self, number: int, refusals: Refusals) -> None:
         self._number = number
-        self._calls: Turns | Refusals = refusals
+        self._refusals = refusals
+        self._turns: Turns | None = None
         self._native: NativeTask | None = None  # as long as it was refused
         self._listeners: dict[type[SocketEvent], list[Callback]] = {kind: [] for kind in KINDS}
         self._global_listeners: GlobalListeners | None = None  # those of the program, once it listens to this socket
         self._heard: dict[type[SocketEvent], SocketEvent] = {}
         self._told_globally: set[type[SocketEvent]] = set()
         self._hearing: type[SocketEvent] | None = None  # what the global listeners are about to be told
+        self._let_go = False  # whether closeSocket closed it, so that the global functions act on the next
         self._tells_close = True
 
     def __repr__(self) -> str:
-        url = "refused" if self._native is None else self._native.url
+        url = "refused" if self._native is None else mask_url(self._native.url)
         return f"<SocketTask {self._number} {ReadyState(self.readyState).name} {url}>"
 
     @property
@@ -72,9 +75,14 @@ class SocketTask:
 
     def close(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the socket, or stop its opening; options: code, reason, success, fail, complete."""
-        return self._close(Arguments(options, keywords), from_states=(self.CONNECTING, self.OPEN))
+        return self._close(Arguments(options, keywords), (self.CONNECTING, self.OPEN))
 
-    def _close(self, arguments: Arguments, from_states: Sequence[int]) -> Outcome:
+    def _close(
+        self,
+        arguments: Arguments,
+        from_states: Sequence[int],
+        close: Callable[[NativeTask, int, str], None] = NativeTask.close,
+    ) -> Outcome:
         call = Invocation("closeSocket", arguments, self._calls)
         try:
             code, reason = read_close(arguments)
@@ -83,7 +91,7 @@ class SocketTask:
         if self._native is None or self.readyState not in from_states:
             return call.fail("closeSocket:fail WebSocket is not connected")
         self._sending.flush()
-        self._native.close(code, reason)
+        close(self._native, code, reason)
         return call.ok()
 
     def onOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
@@ -109,9 +117,22 @@ class SocketTask:
         if kind is MessageEvent:
             self._open_messages()
         elif kind in self._heard:
-            self._turns.put_late(Call(listener, describe(self._heard[kind])), KINDS.index(kind))
+            self._tell_late(kind, listener)
+
+    def _tell_late(self, kind: type[SocketEvent], listener: Callback) -> None:
+        """Let a listener hear of what has been."""
+        call = Call(listener, describe(self._heard[kind]))
+        if self._turns is None or self._refusals.ended:
+            self._refusals.put([call])
+        else:
+            self._turns.put_late(call, KINDS.index(kind))
 
     # What the program does with it
+
+    @property
+    def _calls(self) -> Turns | Refusals:
+        """What is to call the callbacks of a call that is made now."""
+        return self._refusals if self._turns is None or self._refusals.ended else self._turns
 
     def _attach(
         self, native: NativeTask, workers: Workers, on_closed: Callable[[SocketTask], None], *, tells_close: bool
@@ -120,17 +141,18 @@ class SocketTask:
         self._native = native
         self._sending = Sending(native, workers)
         self._tells_close = tells_close
-        self._calls = self._turns = Turns(workers, self._hear, lambda: on_closed(self))
-        of, mailbox = native._driver.listeners, self._turns.mailbox
+        turns = Turns(workers, self._refusals, self._hear, self._sending.fail, lambda: on_closed(self))
+        self._turns = turns
+        of, mailbox = native._driver.listeners, turns.mailbox
         # One mailbox for all kinds keeps their order. It takes what it is given: each cast names the kind.
         of.open.attach(cast("Mailbox[OpenEvent]", mailbox))
         of.error.attach(cast("Mailbox[ErrorEvent]", mailbox))
         of.close.attach(cast("Mailbox[CloseEvent]", mailbox))
-        self._turns.listen(native._driver.options.receive_buffer)
+        turns.listen(native._driver.options.receive_buffer)
 
     def _open_messages(self) -> None:
         """Take messages from now on, unless they are over; until a listener wants them, the socket keeps them."""
-        if self._native is None or ErrorEvent in self._heard or CloseEvent in self._heard:
+        if self._native is None or self._turns is None or ErrorEvent in self._heard or CloseEvent in self._heard:
             return
         listeners = self._native._driver.listeners
         mailbox = cast("Mailbox[MessageEvent]", self._turns.mailbox)
@@ -146,12 +168,17 @@ class SocketTask:
                 self._introduce(kind, listeners[kind])
 
     def _introduce(self, kind: type[SocketEvent], listener: Callback) -> None:
-        """Let a global listener that is new have what no global listener has heard of this socket."""
+        """Let a global listener that is new have what no global listener has heard of this socket.
+
+        Of a socket that was let go it hears what comes: what has been belongs to the past, as the socket does.
+        """
+        if self._let_go:
+            return
         if kind is MessageEvent:
             self._open_messages()
         elif kind in self._heard.keys() - self._told_globally - {self._hearing} and CloseEvent not in self._heard:
             self._told_globally.add(kind)
-            self._turns.put_late(Call(listener, describe(self._heard[kind])), KINDS.index(kind))
+            self._tell_late(kind, listener)
 
     def _hear(self, event: SocketEvent) -> Iterator[Call]:
         """Give the calls that an event leads to: the task's own listeners before the global one."""
