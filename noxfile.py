@@ -13,7 +13,7 @@ SHARED = ["-n", "auto", "--dist", "worksteal"]
 PYTHONS = nox.project.python_versions(PROJECT)
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "docs", "package"]
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "plugins", "docs", "package"]
 nox.options.error_on_missing_interpreters = False  # tests run on every Python at hand
 nox.options.reuse_existing_virtualenvs = True
 
@@ -148,6 +148,17 @@ def examples(session: nox.Session) -> None:
     session.install(".", "pytest", "pytest-trio")
     session.chdir("docs/examples/chat_client")
     session.run("pytest")
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Run tests on Trio, on asyncio and of anyio beside one another: each plugin runs its own tests and fixtures."""
+    session.install(".", "pytest", "pytest-trio", "pytest-asyncio", "anyio")
+    session.chdir("tests/plugins")
+    session.run("pytest")
+    session.run("pytest", "-o", "trio_mode=true", "trio_tests.py")
+    session.run("pytest", "-o", "asyncio_mode=auto", "asyncio_tests.py")
+    session.run("pytest", "-o", "anyio_mode=auto", "anyio_tests.py")
 
 
 @nox.session

@@ -186,9 +186,15 @@ def test_v6_fixtures_are_no_async_functions(name: str, request: pytest.FixtureRe
     assert not inspect.isasyncgenfunction(function)
 
 
-def test_v6_tests_that_are_not_async_are_told_that_fixtures_need_trio(project: pytest.Pytester) -> None:
-    """Such a test does not get a generator that nobody runs."""
-    project.makepyfile("def test_plain(memory_socket_server): pass")
+def test_v6_a_test_that_is_not_on_trio_is_told_what_the_fixtures_need(project: pytest.Pytester) -> None:
+    """It does not get a generator that nobody runs, and the tests after it are not disturbed."""
+    project.makepyfile(
+        """
+        def test_plain(memory_socket_server): pass
+        def test_with_a_manager(socket_manager): pass
+        async def test_on_trio(memory_socket_server, socket_manager): pass
+        """
+    )
     result = project.runpytest_inprocess()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*Trio fixtures can only be used by Trio tests*"])
+    result.assert_outcomes(errors=2, passed=1)
+    result.stdout.fnmatch_lines(["*test_plain asks for a fixture that runs on Trio, and does not*pytest.mark.trio*"])
