@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -10,6 +11,10 @@ import nox
 PROJECT = nox.project.load_toml("pyproject.toml")
 SHARED = ["-n", "auto", "--dist", "worksteal"]
 """How tests share the processors."""
+ADMITTED = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
+LOWEST = [requirement.replace(">=", "==") for requirement in ADMITTED]
+KNOWN_HOLE = ("h11==0.14.0", "CVE-2025-43859")
+"""A version that is known to be vulnerable, and the advisory: who does not find it knows no advisories."""
 PYTHONS = nox.project.python_versions(PROJECT)
 
 nox.needs_version = ">=2025.2.9"
@@ -56,9 +61,27 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions of the dependencies that the package admits."""
-    lowest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
-    session.install(".", *lowest, *nox.project.dependency_groups(PROJECT, "tests"))
+    session.install(".", *LOWEST, *nox.project.dependency_groups(PROJECT, "tests"))
     session.run("pytest", *SHARED, *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look the lowest and the highest admitted versions up in the advisories of PyPI, which must be within reach."""
+    session.install(*nox.project.dependency_groups(PROJECT, "audit"))
+    requirements = Path(session.create_tmp()).resolve() / "requirements.txt"
+    version, advisory = KNOWN_HOLE
+    requirements.write_text(version, encoding="utf-8")
+    found = session.run(
+        *("pip-audit", "--format", "json", "--no-deps", "--disable-pip", "-r", str(requirements)),
+        silent=True,
+        success_codes=[0, 1],
+    )
+    if advisory not in str(found):
+        session.error(f"NOTHING WAS AUDITED: no advisories are within reach, not even {advisory} of {version}")
+    for versions in (LOWEST, ADMITTED):
+        requirements.write_text("\n".join(versions), encoding="utf-8")
+        session.run("pip-audit", "--strict", "-r", str(requirements))
 
 
 @nox.session

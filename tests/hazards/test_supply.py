@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +68,26 @@ def test_v5_a_forked_process_has_masking_keys_of_its_own(fork: str) -> None:
     command = [sys.executable, "-c", FORKED + fork + COMPARED]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
+
+
+ROOT = Path(__file__).parents[2]
+FIXED = {"h11": (0, 16), "idna": (3, 15), "websockets": (9, 1), "pytest": (9, 0, 3)}
+"""The first release without a hole that the advisories know."""
+
+
+def requirements() -> list[str]:
+    """Return what the package asks for, by its extras, too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+
+
+@pytest.mark.parametrize("requirement", requirements())
+def test_v7_no_release_with_a_known_hole_is_admitted(requirement: str) -> None:
+    """Each dependency has a floor, at or after the release that fixed it, and a line with reason, floor and licence."""
+    floor = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement)
+    assert floor is not None
+    name, version = floor.groups()
+    assert tuple(map(int, version.split("."))) >= FIXED.get(name, ())
+    page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text(encoding="utf-8")
+    row = rf"^\| {name}\b[^|]*\|[^|]{{10,}}\| {re.escape(version)}\b[^|]*\| [A-Z][^|]*\|$"
+    assert re.search(row, page, re.MULTILINE), f"docs/explanation/dependencies.md says nothing of {requirement}"
