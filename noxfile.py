@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -10,10 +11,14 @@ import nox
 PROJECT = nox.project.load_toml("pyproject.toml")
 SHARED = ["-n", "auto", "--dist", "worksteal"]
 """How tests share the processors."""
+ADMITTED = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
+LOWEST = [requirement.replace(">=", "==") for requirement in ADMITTED]
+KNOWN_HOLE = ("h11==0.14.0", "CVE-2025-43859")
+"""A version that is known to be vulnerable, and the advisory: who does not find it knows no advisories."""
 PYTHONS = nox.project.python_versions(PROJECT)
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "docs", "package"]
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "plugins", "docs", "package"]
 nox.options.error_on_missing_interpreters = False  # tests run on every Python at hand
 nox.options.reuse_existing_virtualenvs = True
 
@@ -56,9 +61,27 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions of the dependencies that the package admits."""
-    lowest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
-    session.install(".", *lowest, *nox.project.dependency_groups(PROJECT, "tests"))
+    session.install(".", *LOWEST, *nox.project.dependency_groups(PROJECT, "tests"))
     session.run("pytest", *SHARED, *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look the lowest and the highest admitted versions up in the advisories of PyPI, which must be within reach."""
+    session.install(*nox.project.dependency_groups(PROJECT, "audit"))
+    requirements = Path(session.create_tmp()).resolve() / "requirements.txt"
+    version, advisory = KNOWN_HOLE
+    requirements.write_text(version, encoding="utf-8")
+    found = session.run(
+        *("pip-audit", "--format", "json", "--no-deps", "--disable-pip", "-r", str(requirements)),
+        silent=True,
+        success_codes=[0, 1],
+    )
+    if advisory not in str(found):
+        session.error(f"NOTHING WAS AUDITED: no advisories are within reach, not even {advisory} of {version}")
+    for versions in (LOWEST, ADMITTED):
+        requirements.write_text("\n".join(versions), encoding="utf-8")
+        session.run("pip-audit", "--strict", "-r", str(requirements))
 
 
 @nox.session
@@ -148,6 +171,17 @@ def examples(session: nox.Session) -> None:
     session.install(".", "pytest", "pytest-trio")
     session.chdir("docs/examples/chat_client")
     session.run("pytest")
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Run tests on Trio, on asyncio and of anyio beside one another: each plugin runs its own tests and fixtures."""
+    session.install(".", "pytest", "pytest-trio", "pytest-asyncio", "anyio")
+    session.chdir("tests/plugins")
+    session.run("pytest")
+    session.run("pytest", "-o", "trio_mode=true", "trio_tests.py")
+    session.run("pytest", "-o", "asyncio_mode=auto", "asyncio_tests.py")
+    session.run("pytest", "-o", "anyio_mode=auto", "anyio_tests.py")
 
 
 @nox.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import pytest
@@ -43,3 +44,13 @@ def test_keys_are_new_and_unguessable() -> None:
     keys = [source() for _ in range(5000)]
     assert {len(key) for key in keys} == {4}
     assert len(set(keys)) > 4900
+
+
+def test_without_fork_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no fork, and no hooks for it."""
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    try:
+        assert importlib.reload(_mask).next_key() != _mask.next_key()
+    finally:
+        monkeypatch.undo()
+        importlib.reload(_mask)

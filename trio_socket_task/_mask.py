@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from struct import iter_unpack
 from typing import final
 
 _SMALL = 128  # below it one big-integer xor is the faster way in Python
@@ -44,22 +45,26 @@ except ImportError:
 class KeySource:
     """Masking keys nobody can foretell, drawn from the system in blocks: one system call for a thousand keys."""
 
-    __slots__ = ("_block", "_next")
+    __slots__ = ("_keys",)
 
     _BLOCK = 4096
+    _keys: Iterator[tuple[bytes]]
 
     def __init__(self) -> None:
-        self._block = b""
-        self._next = 0
+        self.drop()
 
     def __call__(self) -> bytes:
-        """Give four bytes that were never given before."""
-        start = self._next
-        if start == len(self._block):
-            self._block = os.urandom(self._BLOCK)
-            start = 0
-        self._next = start + 4
-        return self._block[start : start + 4]
+        """Return four bytes that were never returned before, in any thread."""
+        for (key,) in self._keys:
+            return key
+        self._keys = iter_unpack("4s", os.urandom(self._BLOCK))
+        return self()
+
+    def drop(self) -> None:
+        """Draw a new block for the next key: a forked process must not use the keys that its parent is to use."""
+        self._keys = iter_unpack("4s", b"")
 
 
 next_key = KeySource()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=next_key.drop)

@@ -227,8 +227,8 @@ def test_what_a_test_drops_or_a_fixture_owns_is_no_leak_and_what_a_fixtures_task
     result.assert_outcomes(passed=2, failed=4)
     result.stdout.fnmatch_lines(
         [
-            "*1 x the socket to ws://held.test/ and its task, in a block that lives on*",
-            "*1 x the socket to ws://held.test/ and its task, in a block that lives on*",
+            "*1 x the socket to ws://held.test/, OPEN, in a block that lives on*",
+            "*1 x the socket to ws://held.test/, OPEN, in a block that lives on*",
             "*1 x a listener on_message() of the socket to ws://fixture.test/*",
             "*ws://closing.test/ and its task, which is still closing: `await task.aclose()`, in a manager*",
         ]

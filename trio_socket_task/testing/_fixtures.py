@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TypeVar
 
 import pytest
 import trio
+from pytest_trio import trio_fixture  # type: ignore[import-untyped]
 
 from trio_socket_task._manager import SocketManager, open_socket_manager
 from trio_socket_task.miniprogram import MiniProgram, open_mini_program
 
 from ._leaks import LeakWatch
+from ._misuse import MisuseError
 from ._server import SocketServer, open_memory_server, open_test_server
 
+_T = TypeVar("_T")
 _SURROUNDING = {"no_socket_leaks", "socket_server", "memory_socket_server"}
 _FAILED = pytest.StashKey[bool]()
 """Whether the test's own function has raised."""
@@ -72,33 +76,59 @@ def _excused(request: pytest.FixtureRequest, server: SocketServer) -> Iterator[S
             server._asks_for_scripts = False
 
 
+def _fixture(function: Callable[..., AsyncIterator[object]]) -> object:
+    """Make a fixture that pytest-trio alone runs: the generator that a plain function returns.
+
+    An async function would be adopted by other plugins, such as pytest-asyncio in auto mode.
+    """
+    definition: object = trio_fixture(function)
+    return definition
+
+
 @pytest.fixture
-async def socket_server(request: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
+def socket_kit_on_trio(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
+    """Refuse the kit's fixtures to a test that does not run on Trio."""
+    # Before pytest-trio does, whose own refusal in the fixture's setup makes pytest 9 stumble over all later uses.
+    if request.node.get_closest_marker("trio") is None:
+        raise MisuseError(
+            f"{request.node.name} asks for a fixture that runs on Trio, and does not run on Trio itself; "
+            "make it an async test with pytest.mark.trio, or set trio_mode = true"
+        )
+    return request
+
+
+@_fixture
+def socket_server(socket_kit_on_trio: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
     """Give a WebSocket server on a free loopback port; it echoes, until its ``handler`` is changed."""
-    async with open_test_server() as server:
-        with _excused(request, server):
-            yield server
+    return _serve(socket_kit_on_trio, open_test_server())
 
 
-@pytest.fixture
-async def memory_socket_server(request: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
+@_fixture
+def memory_socket_server(socket_kit_on_trio: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
     """Give a WebSocket server in memory; it echoes, until its ``handler`` is changed."""
-    async with open_memory_server() as server:
+    return _serve(socket_kit_on_trio, open_memory_server())
+
+
+async def _serve(
+    request: pytest.FixtureRequest, block: AbstractAsyncContextManager[SocketServer]
+) -> AsyncIterator[SocketServer]:
+    async with block as server:
         with _excused(request, server):
             yield server
 
 
-@pytest.fixture
-async def socket_manager(memory_socket_server: SocketServer) -> AsyncIterator[SocketManager]:
+@_fixture
+def socket_manager(memory_socket_server: SocketServer) -> AsyncIterator[SocketManager]:
     """Give a manager whose sockets reach `memory_socket_server`, whatever their URL says."""
-    async with open_socket_manager(dial=memory_socket_server.dial) as manager:
-        yield manager
+    return _enter(open_socket_manager(dial=memory_socket_server.dial))
 
 
-@pytest.fixture
-async def mini_program(
-    request: pytest.FixtureRequest, memory_socket_server: SocketServer
-) -> AsyncIterator[MiniProgram]:
+@_fixture
+def mini_program(request: pytest.FixtureRequest, memory_socket_server: SocketServer) -> AsyncIterator[MiniProgram]:
     """Give a ``wx``, or the vendor given by indirect parametrization, that reaches `memory_socket_server`."""
-    async with open_mini_program(getattr(request, "param", "wx"), dial=memory_socket_server.dial) as program:
-        yield program
+    return _enter(open_mini_program(getattr(request, "param", "wx"), dial=memory_socket_server.dial))
+
+
+async def _enter(block: AbstractAsyncContextManager[_T]) -> AsyncIterator[_T]:
+    async with block as entered:
+        yield entered

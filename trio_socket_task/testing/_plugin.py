@@ -10,6 +10,7 @@ if find_spec("pytest_trio") is not None:
         mini_program,
         no_socket_leaks,
         pytest_runtest_call,
+        socket_kit_on_trio,
         socket_manager,
         socket_server,
     )
