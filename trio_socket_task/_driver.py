@@ -108,9 +108,9 @@ class Driver:
         """Open the connection, unless it is called off."""
         predecessors, self._predecessors = self._predecessors, ()
         with self._phase:
-            await trio.lowlevel.checkpoint_if_cancelled()
             for predecessor in predecessors:
                 await predecessor.wait_closed()
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._limit(self.options.timeout)
             try:
                 connection = await open_connection(self.options)
@@ -296,8 +296,7 @@ class Driver:
         self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self._write_error is not None):
             self._discards = self.listeners.full
-        if not self._discards:
-            self.listeners.deliver(messages)
+        self.listeners.deliver(messages, discards=self._discards)
 
     def _on_peer_close(self, close: Close) -> None:
         self.life.peer_closed(close.code, close.reason)

@@ -8,6 +8,8 @@ from typing import final
 
 import attrs
 
+from ._text import mask_url
+
 
 @final
 class CloseCode(IntEnum):
@@ -118,7 +120,7 @@ class CloseEvent:
 class Attempt:
     """One attempt of a resilient socket to be connected, from its beginning to the end of its connection."""
 
-    url: str
+    url: str = attrs.field(repr=mask_url)
     """Where it went, or the attempt before it when its target could not be asked."""
     connected_for: float = 0.0
     """Seconds from the end of ``on_connected`` to the end of the connection; 0 when it did not come so far."""

@@ -12,6 +12,7 @@ import attrs
 
 from ._dial import Dial
 from ._errors import InvalidOptionsError
+from ._functions import call_plain, check_plain
 from ._url import Address
 
 _MIB = 2**20
@@ -80,12 +81,14 @@ class Heartbeat:
 
     @reply.validator
     def _check_reply(self, _attribute: object, value: object) -> None:
-        if value is not None and not isinstance(value, str | bytes) and not callable(value):
-            raise InvalidOptionsError("reply", value, "must be str, bytes or a function of a message")
+        if value is not None and not isinstance(value, str | bytes):
+            check_plain("reply", value, "str, bytes or a function of a message")
 
     def is_reply(self, data: str | bytes) -> bool:
         """Whether a message answers the heartbeat's own."""
-        return self.reply(data) if callable(self.reply) else self.reply is not None and data == self.reply
+        if callable(self.reply):
+            return call_plain("reply", self.reply, data)
+        return self.reply is not None and data == self.reply
 
 
 class ConnectOptions(TypedDict, total=False):
