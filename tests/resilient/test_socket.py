@@ -527,8 +527,7 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await full_outbox(socket)
             socket.close()
     assert [record.getMessage() for record in caplog.records] == [
-        f"resilient socket {socket._states.number} (ws://memory.test/): given up and not listened to by "
-        "on_undelivered(): 2 (stopped)"
+        f"{socket._states.label()}: given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import final
 
+import attrs
 import trio
 
 from trio_socket_task._errors import SocketClosedError, SocketLostError
@@ -29,6 +30,20 @@ _MOST_PINGS = 32
 
 
 @final
+@attrs.define(eq=False)
+class _Question:
+    """A ping that asks how far the server has read."""
+
+    ping: PendingPing
+    number: int
+    """The last message that went before it."""
+    mark: int
+    """What `Outgoing.written` is when it was written."""
+    left_at: float | None = None
+    """When that was."""
+
+
+@final
 class Delivery:
     """What one connection is given, and what proves that it was delivered."""
 
@@ -45,7 +60,7 @@ class Delivery:
         self._by_pong = letters.limits.proof == "pong"
         self._by_writing = letters.limits.proof == "written"
         self._window = _FIRST_WINDOW if self._by_pong else letters.limits.max_messages
-        self._pings: deque[tuple[PendingPing, int]] = deque()  # each with the last message that went before it
+        self._pings: deque[_Question] = deque()
         self._marks: deque[tuple[int, int]] = deque()  # what `outgoing.written` is then, and the message
         self._since = 0.0  # from when on a proof is waited for
         self._heard = 0  # how many messages had come then
@@ -101,6 +116,9 @@ class Delivery:
     def _look_at_written(self) -> None:
         """Count as delivered what needs no other proof than being written."""
         written, confirmed = self._driver.outgoing.written, False
+        for question in self._pings:
+            if question.left_at is None and question.mark <= written:
+                question.left_at = trio.current_time()
         while self._marks and self._marks[0][0] <= written:
             confirmed |= self._letters.confirm(self._marks.popleft()[1])
         if confirmed:
@@ -130,19 +148,21 @@ class Delivery:
             if len(letters.handed) < self._window and not pings:
                 await trio.sleep(_PACE)
             if len(pings) < _MOST_PINGS:
-                pings.append((self._driver.signs.ping(in_order=True), next(reversed(letters.handed))))
+                ping = self._driver.signs.ping(in_order=True)
+                pings.append(_Question(ping, next(reversed(letters.handed)), self._driver.outgoing.taken))
+                self._look_at_written()
             with trio.move_on_after(_PATIENCE):
-                await pings[0][0].settled.wait()
+                await pings[0].ping.settled.wait()
             if not self._look_at_pongs():
                 return  # the connection has ended
 
     def _look_at_pongs(self) -> bool:
         """Count as delivered what went before a ping that was answered; False when no pong can come any more."""
-        while self._pings and self._pings[0][0].settled.is_set():
-            ping, number = self._pings.popleft()
-            if ping.rtt is None:
+        while self._pings and self._pings[0].ping.settled.is_set():
+            question = self._pings.popleft()
+            if question.ping.rtt is None:
                 return False
-            self._letters.confirm_through(number)
+            self._letters.confirm_through(question.number)
             self._window = min(2 * self._window, max(_FIRST_WINDOW, self._letters.limits.max_messages))
             self.prove()
         return True
@@ -157,7 +177,7 @@ class Delivery:
         driver, timeout = self._driver, self._evidence.timeout
         while not self._by_writing:
             now = trio.current_time()
-            since = max(self._since, driver.outgoing.progress, driver.reading.paused_until)
+            since = max(self._since, self._left_at(), driver.reading.paused_until)
             if self._missing or not self._waits_for_proof():
                 await self._watcher.park()
             elif now < since + timeout:
@@ -168,6 +188,13 @@ class Delivery:
                 self._missing = True
                 self._evidence.fail()
                 self._pump.unpark()
+
+    def _left_at(self) -> float:
+        """When what asks for the proof was written, or, while it waits, bytes before it."""
+        outgoing = self._driver.outgoing
+        if self._pings and self._pings[0].left_at is not None:
+            return self._pings[0].left_at
+        return outgoing.progress if outgoing.written < outgoing.taken else self._since
 
     def _is_silent(self) -> bool:
         """Whether the peer may be gone, which the heartbeat finds out: then it need not be given all there is."""
