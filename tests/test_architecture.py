@@ -16,7 +16,7 @@ FLOORS = [
     {"_refusal"},
     {"_events"},
     {"_errors", "_frames"},
-    {"_encoding", "_dial", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},
+    {"_encoding", "_dial", "_functions", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},
     {"_pings", "_options", "_outgoing", "_reading", "_tls"},
     {"_transport", "_signs", "_upgrade"},
     {"_handshake"},
@@ -25,8 +25,9 @@ FLOORS = [
     {"_task"},
     {"_manager"},
     {"_connect"},
-    {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"},
-    {"_resilient._states", "_resilient._delivery", "_resilient._plan"},
+    {"_resilient._backoff", "_resilient._proof", "_resilient._reports", "_resilient._retry"},
+    {"_resilient._outbox", "_resilient._states"},
+    {"_resilient._undelivered", "_resilient._delivery", "_resilient._plan"},
     {"_resilient._mail"},
     {"_resilient._connection"},
     {"_resilient._keeper"},
@@ -68,7 +69,7 @@ PURE = {
     "_encoding",
 }
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
-PURE |= {"_hooks", "miniprogram._arguments", "miniprogram._values"}
+PURE |= {"_hooks", "_functions", "_resilient._proof", "miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path

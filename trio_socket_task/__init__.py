@@ -42,6 +42,7 @@ from ._manager import SocketManager, open_socket_manager
 from ._options import ConnectOptions, Heartbeat
 from ._resilient._backoff import Backoff
 from ._resilient._outbox import Outbox
+from ._resilient._proof import Acknowledgement
 from ._resilient._reports import ConnectionState, ResilientStatistics, StateEvent, UndeliveredEvent
 from ._resilient._retry import Retry, retry_by_evidence
 from ._resilient._socket import ResilientSocket, open_resilient_socket
@@ -50,6 +51,7 @@ from ._task import SocketTask
 from ._version import __version__
 
 __all__ = [
+    "Acknowledgement",
     "Attempt",
     "Backoff",
     "CloseCode",

@@ -106,9 +106,9 @@ class Driver:
         predecessors, self._predecessors = self._predecessors, ()
         progress = Progress(self.options.address.peer)
         with self._phase:
-            await trio.lowlevel.checkpoint_if_cancelled()
             for predecessor in predecessors:
                 await predecessor.wait_closed()
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._limit(self.options.timeout)
             try:
                 connection = await open_connection(self.options, progress)
@@ -303,8 +303,7 @@ class Driver:
         self.traffic.count_received(messages)
         if not self._discards and (self.life.requested is not None or self.life.broken is not None):
             self._discards = self.listeners.full
-        if not self._discards:
-            self.listeners.deliver(messages)
+        self.listeners.deliver(messages, discards=self._discards)
 
     def _on_peer_close(self, close: Close) -> None:
         self.life.peer_closed(close.code, close.reason)

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
+from ._frames import Message
 from ._hooks import nothing
 from ._thread import HomeThread
 
@@ -249,7 +250,7 @@ class Listeners:
 
     __slots__ = (
         *("_ended", "_limit", "_on_room", "_warned", "claimed", "close", "error", "inbox", "keeps_inbox"),
-        *("message", "open"),
+        *("message", "on_messages", "open"),
     )
 
     def __init__(self, limit: int, on_room: Callable[[], None]) -> None:
@@ -262,6 +263,8 @@ class Listeners:
         self.message: Topic[MessageEvent] = Topic(once=False)
         self.error: Topic[ErrorEvent] = Topic(once=True)
         self.close: Topic[CloseEvent] = Topic(once=True)
+        self.on_messages: Callable[[list[Message]], None] | None = None
+        """Called with messages as they come, whether the program receives them or not."""
         self.claimed: bool = False
         """Whether somebody receives, so that messages are kept for the next call."""
         self._ended = False
@@ -283,8 +286,12 @@ class Listeners:
         else:
             self.message.attach(mailbox)
 
-    def deliver(self, messages: list[tuple[str | bytes, int]]) -> None:
-        """Give messages, each with its size, to everyone who listens."""
+    def deliver(self, messages: list[Message], *, discards: bool = False) -> None:
+        """Give messages to everyone who listens, or, where they are discarded, to `on_messages` alone."""
+        if self.on_messages is not None:
+            self.on_messages(messages)
+        if discards:
+            return
         if self.keeps_inbox:
             self.inbox.put_all(messages)
         if self.message.mailboxes:

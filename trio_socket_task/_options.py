@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +12,7 @@ import attrs
 
 from ._dial import Dial
 from ._errors import InvalidOptionsError
+from ._functions import call_plain, check_plain
 from ._text import kind_of, mask_url, name_character
 from ._url import Address
 
@@ -42,18 +41,6 @@ def check_positive(argument: str, value: object, unit: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST):
         raise InvalidOptionsError(argument, value, f"must be a positive, finite number of {unit}")
     return float(value)
-
-
-def check_plain(argument: str, value: object) -> None:
-    """Check that a function is no async function: what such a one returns is true, whatever it would come to.
-
-    Raises:
-        InvalidOptionsError: It is one.
-    """
-    function = value.func if isinstance(value, functools.partial) else value
-    call = type(function).__call__ if callable(function) else None  # of an object that can be called
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
-        raise InvalidOptionsError(argument, value, "must be a plain function, not an async one")
 
 
 def _positive_int(argument: str, value: object) -> int:
@@ -100,13 +87,14 @@ class Heartbeat:
 
     @reply.validator
     def _check_reply(self, _attribute: object, value: object) -> None:
-        if value is not None and not isinstance(value, str | bytes) and not callable(value):
-            raise InvalidOptionsError("reply", value, "must be str, bytes or a function of a message")
-        check_plain("reply", value)
+        if value is not None and not isinstance(value, str | bytes):
+            check_plain("reply", value, "str, bytes or a function of a message")
 
     def is_reply(self, data: str | bytes) -> bool:
         """Whether a message answers the heartbeat's own."""
-        return self.reply(data) if callable(self.reply) else self.reply is not None and data == self.reply
+        if callable(self.reply):
+            return call_plain("reply", self.reply, data)
+        return self.reply is not None and data == self.reply
 
 
 class ConnectOptions(TypedDict, total=False):

@@ -30,8 +30,8 @@ class Outgoing:
 
     __slots__ = (
         *("_begun", "_data", "_granted", "_limit", "_on_broken", "_pieces", "_pings", "_pongs"),
-        *("_start_soon", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager", "finished"),
-        *("on_drained", "pings_taken", "progress", "room", "size"),
+        *("_start_soon", "_under_way", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager"),
+        *("finished", "on_drained", "on_written", "pings_taken", "progress", "room", "size", "taken", "written"),
     )
 
     def __init__(
@@ -69,6 +69,13 @@ class Outgoing:
         self._granted = False  # whether a sender was woken that has not put its message yet
         self.on_drained: Callable[[], None] = nothing
         """Called when everything is written."""
+        self.taken: int = 0
+        """How many frames were taken that go in order: messages, and Pings among them."""
+        self.written: int = 0
+        """How many of these were written whole; those of a write that failed or was cancelled never count."""
+        self.on_written: Callable[[], None] = nothing
+        """Called when `written` has grown."""
+        self._under_way = 0  # how many of them are in what is being written
 
     def has_room(self) -> bool:
         """Whether a message may be taken now, with nobody waiting before it."""
@@ -136,10 +143,23 @@ class Outgoing:
 
     def _accept(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
         """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
+        in_order = queue is self._data
+        self.taken += in_order
         if not at_once or self.size or not self._write_now(frame):
             queue.append(frame)
             self.size += len(frame)
             self._wake_writer()
+        elif in_order and not self.finished:
+            self._under_way = 1
+            if not self.size:
+                self._count_written()
+
+    def _count_written(self) -> None:
+        """Count what was being written, all of which was."""
+        if self._under_way:
+            self.written += self._under_way
+            self._under_way = 0
+            self.on_written()
 
     def _write_now(self, frame: Frame) -> bool:
         """Write what the stream takes at once, of a frame before which nothing waits; False where that is nothing.
@@ -190,6 +210,7 @@ class Outgoing:
                     return
                 self.size -= len(begun) or len(piece)
                 if not self.size:
+                    self._count_written()
                     self._begin(self._wire.words(), 0)
                 self._grant_room()
             self.on_drained()
@@ -212,6 +233,7 @@ class Outgoing:
 
     def _take(self) -> bytes:
         """Join what belongs into the next write: control frames first, then messages."""
+        self._count_written()
         if self._pings:
             self.pings_taken = trio.current_time()
         batch = [*self._pings, *self._pongs]
@@ -225,6 +247,7 @@ class Outgoing:
                 frame = next(self._pieces)
             size += len(frame)
             batch.append(frame)
+            self._under_way += 1
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
     def _wake_writer(self) -> None:
@@ -239,6 +262,7 @@ class Outgoing:
         """End writing: after a write that failed, nothing that follows would be understood."""
         self.finished = True
         self.size = 0
+        self._under_way = 0
         self._begun = b""
         self._pieces = iter(())
         self._pings.clear()
@@ -252,5 +276,5 @@ class Outgoing:
         """Take nothing more, and call nobody any more: the connection is over."""
         self.finished = True
         self.room.unpark_all()
-        self.on_drained = self._on_broken = nothing
+        self.on_drained = self.on_written = self._on_broken = nothing
         self._wire.listen(nothing)

@@ -69,23 +69,6 @@ async def test_a_close_that_crosses_ours_proves_nothing(autojump_clock: MockCloc
     assert told.messages == ["unread", "later"]
 
 
-async def test_a_close_that_answers_ours_proves_it(autojump_clock: MockClock, serve: Serve) -> None:
-    """For a peer that answers no pings."""
-
-    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
-        if opcode == CLOSE:
-            await peer.send(frame(CLOSE, payload))
-
-    told = Told(answer)
-    async with open_resilient_socket(URL, dial=serve(told), heartbeat=None) as socket:
-        undelivered = socket.on_undelivered()
-        await socket.wait_connected()
-        await socket.send("read")
-        await socket.aclose()
-        assert [event async for event in undelivered] == []
-        assert socket.statistics().delivered == 1
-
-
 @pytest.mark.parametrize("most", [1, 32])
 async def test_a_slow_link_is_waited_for(
     autojump_clock: MockClock, serve: Serve, monkeypatch: pytest.MonkeyPatch, most: int

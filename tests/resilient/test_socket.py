@@ -68,7 +68,8 @@ async def test_messages_go_both_ways_across_a_reconnection(autojump_clock: trio.
         open_memory_server(in_turn(first, second)) as server,
         open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket,
     ):
-        assert repr(socket) == "<ResilientSocket CONNECTING, connection 0>"
+        number = socket._states.number
+        assert repr(socket) == f"<ResilientSocket {number} CONNECTING ws://memory.test/, connection 0>"
         await socket.send("one")
         assert await socket.receive() == "1"
         start = trio.current_time()
@@ -76,8 +77,8 @@ async def test_messages_go_both_ways_across_a_reconnection(autojump_clock: trio.
         await socket.send("two")
         assert await socket.receive() == "2"
         assert round(trio.current_time() - start, 6) == 0.5
-        assert repr(socket) == "<ResilientSocket CONNECTED, connection 2>"
-    assert repr(socket) == "<ResilientSocket STOPPED, connection 2>"
+        assert repr(socket) == f"<ResilientSocket {number} CONNECTED ws://memory.test/, connection 2>"
+    assert repr(socket) == f"<ResilientSocket {number} STOPPED ws://memory.test/, connection 2>"
     assert socket.close_event == CloseEvent(code=1000)
 
 
@@ -526,7 +527,7 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await full_outbox(socket)
             socket.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "given up and not listened to by on_undelivered(): 2 (stopped)"
+        f"{socket._states.label()}: given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
 
 

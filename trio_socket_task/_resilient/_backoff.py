@@ -9,6 +9,7 @@ from typing import final
 import attrs
 
 from trio_socket_task._errors import InvalidOptionsError
+from trio_socket_task._functions import call_plain, check_plain
 from trio_socket_task._options import check_positive
 
 
@@ -52,8 +53,7 @@ class Backoff:
 
     @random.validator
     def _check_random(self, _attribute: object, value: object) -> None:
-        if not callable(value):
-            raise InvalidOptionsError("random", value, "must be a function that gives numbers from 0 to 1")
+        check_plain("random", value, "a function that gives numbers from 0 to 1")
 
     def ceiling(self, failures: int) -> float:
         """Give the seconds that the delay takes at most after so many failures in a row before the latest."""
@@ -72,7 +72,7 @@ class Backoff:
         Raises:
             InvalidOptionsError: `random` gave something else than a number from 0 to 1.
         """
-        draw = self.random()
+        draw = call_plain("random", self.random)
         if not 0 <= draw <= 1:
             raise InvalidOptionsError("random", draw, "must give numbers from 0 to 1")
         return min(retry_after or 0.0, self.longest_retry_after) + draw * self.ceiling(failures)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable
 from typing import final
 
 import trio
@@ -13,6 +11,7 @@ import trio
 from trio_socket_task._driver import Driver
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent
+from trio_socket_task._functions import call_async
 from trio_socket_task._listeners import MESSAGE_OVERHEAD
 from trio_socket_task._manager import Member, SocketManager
 from trio_socket_task._options import ConnectOptions
@@ -20,12 +19,11 @@ from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
 from trio_socket_task._traffic import Traffic
 
-from ._delivery import Delivery
 from ._mail import Mail
 from ._plan import OnConnected, Plan
 from ._reports import ConnectionState
 from ._retry import read_retry_after
-from ._states import States
+from ._states import States, level_of
 
 _ENDS = (SocketLostError, SocketClosedError, trio.EndOfChannel)
 """What calls raise that meet the end of their connection."""
@@ -42,14 +40,10 @@ class Connection:
         """The socket that the program uses, from the end of ``on_connected`` to its own."""
         self.backlog: deque[tuple[str | bytes, int]] = deque()
         """Messages, with their sizes, of connections that have ended: the program is still to receive them."""
-        self.close_event: CloseEvent | None = None
-        """How the latest connection closed."""
         self.closed_here: CloseEvent | None = None
         """How somebody else on this side has closed the latest connection."""
         self.hurried: bool = False
         """Whether the program wants the next attempt at once."""
-        self.url: str = plan.target if isinstance(plan.target, str) else "what its target gives"
-        """Where the latest attempt goes."""
         self.gone: Traffic = Traffic()
         """What went through the connections that have ended."""
         self._plan = plan
@@ -57,6 +51,8 @@ class Connection:
         self._mail = mail
         self._states = states
         self._driver: Driver | None = None
+        self._latest: CloseEvent | None = None  # how the latest connection that has ended closed
+        self._level = logging.WARNING  # at which the log tells of a failure of the present attempt
         self._aborted = False  # whether it is ended from here
         self._search = trio.CancelScope()  # for a URL, and for room in the manager
         self._closing: tuple[int, str] | None = None
@@ -64,8 +60,19 @@ class Connection:
         self._backlog_size = 0
         self._was_read = trio.lowlevel.ParkingLot()
 
+    @property
+    def close_event(self) -> CloseEvent | None:
+        """How the present connection closes, once it does; else how the one before it closed."""
+        life = None if self._driver is None else self._driver.life
+        return life.close_event() if life is not None and life.ready_state >= ReadyState.CLOSING else self._latest
+
     async def attempt(self, failures: int) -> Attempt:
-        """Connect, serve the connection to its end, and say how it went."""
+        """Connect, serve the connection to its end, and say how it went.
+
+        Whatever it waits for, it looks at what is wanted again afterwards: the socket may have been closed in the
+        instant in which the wait was over.
+        """
+        self._level = level_of(failures + 1)
         self.hurried = self._aborted = False
         self._search = trio.CancelScope()
         member = None
@@ -73,19 +80,25 @@ class Connection:
             with self._search:
                 await self._wait_until_read(failures)
                 self._states.enter(ConnectionState.CONNECTING, failures=failures)
-                self.url, options = await self._plan.aim()
-                member = await self._join(self.url, options, failures)
+                url, options = await self._plan.aim(self._states.url)
+                self._states.url = url
+                member = await self._join(url, options, failures)
         except Exception as error:
-            _logger.warning("no attempt to connect could be made", exc_info=True)
-            return Attempt(url=self.url, error=error)
+            if not isinstance(error, SocketTaskError):  # of which the state tells enough
+                _logger.log(self._level, "%s: no attempt to connect could be made", self._states.label(), exc_info=True)
+            return Attempt(url=self._states.url, error=error)
         if member is None:
-            return Attempt(url=self.url)  # this side closes, or begins anew
+            return Attempt(url=self._states.url)  # this side closes, or begins anew
         member.driver.greeted = False
+        member.driver.listeners.on_messages = self._mail.take
         member.driver.listeners.claim_inbox()
         member.driver.listeners.inbox.limit = max(1, self._plan.receive_buffer - self._backlog_size)
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            nursery.start_soon(member.driver.run)
             self._driver = member.driver
+            if self._search.cancel_called:  # while it joined, by a mapping of the program's own
+                self._close(member.driver)
+                self._abort(member.driver)
+            nursery.start_soon(member.driver.run)
             try:
                 return await self._use(member)
             finally:
@@ -95,10 +108,11 @@ class Connection:
     async def _wait_until_read(self, failures: int) -> None:
         """Wait until the program has received enough, so that connection after connection does not fill the memory."""
         if self._backlog_size >= self._plan.receive_buffer:
-            why = f"{self._backlog_size} bytes of the connections before are not received; go on receiving"
-            _logger.warning("not connecting: %s", why)
-            self._states.enter(ConnectionState.WAITING, failures=failures, why=why)
+            size = self._backlog_size
+            why = f"not connecting: {size} bytes of the connections before are not received; go on receiving"
+            self._states.enter(ConnectionState.WAITING, failures=failures, why=why, level=logging.WARNING)
             await self._was_read.park()
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def take_old(self) -> str | bytes:
         """Give the oldest message of connections that have ended."""
@@ -111,11 +125,14 @@ class Connection:
     async def _join(self, url: str, options: ConnectOptions, failures: int) -> Member:
         """Join the manager, as soon as it has room."""
         await trio.lowlevel.checkpoint()
+        level = logging.WARNING  # the first time, because it may last for ever
         while True:
+            await trio.lowlevel.checkpoint_if_cancelled()
             try:
                 member = self._manager._admit(url, options)
             except SocketLimitError as error:
-                self._states.enter(ConnectionState.WAITING, failures=failures, why=str(error))
+                self._states.enter(ConnectionState.WAITING, failures=failures, why=str(error), level=level)
+                level = logging.INFO
                 await self._manager._room.park()
                 self._states.enter(ConnectionState.CONNECTING, failures=failures)
             else:
@@ -132,15 +149,15 @@ class Connection:
             error = driver.life.error  # none where the server has closed: then the close event tells
         else:
             self._abort(driver)
-        self.close_event = await driver.wait_closed()
+        self._latest = await driver.wait_closed()
         self.gone.include(driver.traffic)
-        self.closed_here = self.close_event if driver.life.requested is not None and not self._aborted else None
+        self.closed_here = self._latest if driver.life.requested is not None and not self._aborted else None
         error = error or driver.life.error
         return Attempt(
-            url=self.url,
+            url=self._states.url,
             connected_for=connected_for,
             error=error,
-            close_event=self.close_event,
+            close_event=self._latest,
             retry_after=read_retry_after(error),
         )
 
@@ -150,18 +167,33 @@ class Connection:
             await member.driver.wait_open()
         except SocketTaskError as error:
             return error
-        if self._plan.on_connected is None:
+        if self._plan.on_connected is None or member.driver.life.requested is not None:
             return None
         try:
-            return await _greet(self._plan.on_connected, member)
+            return await self._greet(self._plan.on_connected, member)
         except Exception as error:  # what it raised while it was being cancelled
-            _logger.exception("on_connected raised")
+            _logger.log(self._level, "%s: on_connected raised", self._states.label(), exc_info=True)
             return error
+
+    async def _greet(self, on_connected: OnConnected, member: Member) -> Exception | None:
+        """Run the program's function, for as long as the connection lasts; give what it raised."""
+        failure: Exception | None = None
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(_cancel_when_closed, member.driver, nursery.cancel_scope)
+            try:
+                await call_async("on_connected", on_connected, member.task)
+            except Exception as error:
+                failure = error
+                if member.driver.life.ready_state is ReadyState.OPEN or not isinstance(error, _ENDS):
+                    what = "on_connected raised, so this attempt to connect has failed"
+                    _logger.log(self._level, "%s: %s", self._states.label(), what, exc_info=True)
+            nursery.cancel_scope.cancel()
+        return failure
 
     async def _serve(self, member: Member) -> float:
         """Let the program use a connection until it has ended, and give for how many seconds that was alive."""
         driver, inbox = member.driver, member.driver.listeners.inbox
-        delivery = Delivery(member.task, self._mail.letters, self._mail.on_progress)
+        delivery = self._mail.deliver_to(member.task)
         driver.greeted = True
         driver.listeners.claim_inbox()  # again, should on_connected have listened to messages
         inbox.limit = driver.options.receive_buffer
@@ -176,7 +208,8 @@ class Connection:
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.start_soon(delivery.pump)
             nursery.start_soon(delivery.ask)
-            nursery.start_soon(self._close_when_asked, driver, delivery)
+            nursery.start_soon(delivery.watch)
+            nursery.start_soon(self._close_when_asked, driver)
             await driver.wait_closed()
             nursery.cancel_scope.cancel()
         ended = driver.reading.received_at if driver.silent else trio.current_time()
@@ -186,10 +219,10 @@ class Connection:
         self._mail.end_connection()
         return max(0.0, ended - started)
 
-    async def _close_when_asked(self, driver: Driver, delivery: Delivery) -> None:
+    async def _close_when_asked(self, driver: Driver) -> None:
         await self._close_call.wait()
         with trio.move_on_after(driver.options.close_timeout):
-            await delivery.flush()
+            await self._mail.wait_empty()
         self._close(driver)
 
     def _close(self, driver: Driver) -> None:
@@ -207,43 +240,22 @@ class Connection:
         if self._driver is not None and self.task is None:
             self._close(self._driver)
 
-    def abort(self) -> None:
-        """End the connection at once."""
-        if self._driver is not None:
-            self._abort(self._driver)
+    def abort(self) -> CloseEvent | None:
+        """End the connection, or the search for one, at once; give how this side closes the connection, if it does."""
+        if self._driver is None:
+            self._search.cancel()
+            return None
+        self._abort(self._driver)
+        return None if self._driver.life.requested is None else self.close_event
 
     def hurry(self) -> None:
         """End the connection, or the search for one, at once, so that the next attempt begins."""
         self.hurried = True
         self.abort()
-        if self._driver is None:
-            self._search.cancel()
 
     def _abort(self, driver: Driver) -> None:
         self._aborted |= driver.life.requested is None
         driver.abort()
-
-
-async def _greet(on_connected: OnConnected, member: Member) -> Exception | None:
-    """Run the program's function, for as long as the connection lasts; give what it raised."""
-    failure: Exception | None = None
-    async with trio.open_nursery(strict_exception_groups=True) as nursery:
-        nursery.start_soon(_cancel_when_closed, member.driver, nursery.cancel_scope)
-        try:
-            await _begin(on_connected, member.task)
-        except Exception as error:
-            failure = error
-            if member.driver.life.ready_state is ReadyState.OPEN or not isinstance(error, _ENDS):
-                _logger.exception("on_connected raised, so this attempt to connect has failed")
-        nursery.cancel_scope.cancel()
-    return failure
-
-
-def _begin(on_connected: OnConnected, task: SocketTask) -> Awaitable[object]:
-    greeting = on_connected(task)
-    if not inspect.isawaitable(greeting):
-        raise TypeError(f"on_connected must be an async function, but it returned {greeting!r}")
-    return greeting
 
 
 async def _cancel_when_closed(driver: Driver, scope: trio.CancelScope) -> None:

@@ -1,4 +1,4 @@
-"""The outbox and one connection: gives it messages in order, and learns which the server has read."""
+"""The outbox and one connection: gives it messages in order, and notes what is proven to be delivered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import final
 
+import attrs
 import trio
 
 from trio_socket_task._errors import SocketClosedError, SocketLostError
@@ -14,10 +15,11 @@ from trio_socket_task._pings import PendingPing
 from trio_socket_task._task import SocketTask
 
 from ._outbox import Letters
+from ._proof import Evidence, Ids
 
 _FIRST_WINDOW = 8
-"""Messages that a new connection is given before the server has shown to read; each time it has, twice as many may be
-under way. So a server that dies of a flood is not given all of the flood again and again."""
+"""Messages that a new connection is given before a first pong; each pong lets twice as many be under way. So a server
+that dies of a flood is not given all of the flood again and again."""
 _PACE = 0.05
 """Seconds between a message and the ping that asks whether it was read: one ping for all that is sent meanwhile."""
 _PATIENCE = 10.0
@@ -28,37 +30,79 @@ _MOST_PINGS = 32
 
 
 @final
-class Delivery:
-    """What one connection is given."""
+@attrs.define(eq=False)
+class _Question:
+    """A ping that asks how far the server has read."""
 
-    def __init__(self, task: SocketTask, letters: Letters, on_progress: Callable[[], None]) -> None:
+    ping: PendingPing
+    number: int
+    """The last message that went before it."""
+    mark: int
+    """What `Outgoing.written` is when it was written."""
+    left_at: float | None = None
+    """When that was."""
+
+
+@final
+class Delivery:
+    """What one connection is given, and what proves that it was delivered."""
+
+    def __init__(
+        self, task: SocketTask, letters: Letters, ids: Ids, evidence: Evidence, on_progress: Callable[[], None]
+    ) -> None:
         self._task = task
         self._driver = task._driver
         self._letters = letters
-        self._on_progress = on_progress  # called when the server was seen to have read something
-        self._window = _FIRST_WINDOW
-        self._sent = 0  # how many messages the connection has taken
+        self._ids = ids
+        self._evidence = evidence
+        self._on_progress = on_progress  # called when something was delivered
+        self._proven = False  # whether there was any proof, other than of being written
+        self._by_pong = letters.limits.proof == "pong"
+        self._by_writing = letters.limits.proof == "written"
+        self._window = _FIRST_WINDOW if self._by_pong else letters.limits.max_messages
+        self._pings: deque[_Question] = deque()
+        self._marks: deque[tuple[int, int]] = deque()  # what `outgoing.written` is then, and the message
+        self._since = 0.0  # from when on a proof is waited for
+        self._heard = 0  # how many messages had come then
+        self._missing = False  # whether no proof came in time, so that messages no longer wait for one
         self._pump = trio.lowlevel.ParkingLot()
         self._asker = trio.lowlevel.ParkingLot()
-        self._flushed = trio.lowlevel.ParkingLot()
+        self._watcher = trio.lowlevel.ParkingLot()
+        self._driver.outgoing.on_written = self._look_at_written
 
     def hand_over(self) -> None:
         """Give the connection at once what it has room for; the rest is the pump's."""
         with suppress(SocketLostError, SocketClosedError, trio.WouldBlock):
             while self._may_hand():
-                self._task.send_nowait(self._letters.waiting[0].data)
-                self._letters.hand()
-                self._sent += 1
-                self._asker.unpark()
+                if not self._letters.handed:
+                    self._begin_to_wait()
+                self._task.send_nowait(self._letters.oldest.data)
+                self._note(self._driver.outgoing.taken)
         if self._may_hand():
             self._pump.unpark()
+        self._look_at_written()
 
     def _may_hand(self) -> bool:
-        return bool(self._letters.waiting) and self._under_way < self._window
+        letters = self._letters
+        return bool(letters.waiting) and (len(letters.handed) < self._window or self._missing)
 
-    @property
-    def _under_way(self) -> int:
-        return self._sent - self._letters.confirmed
+    def _begin_to_wait(self) -> None:
+        self._since = trio.current_time()
+        self._heard = self._driver.traffic.messages_received
+
+    def _note(self, mark: int) -> None:
+        """Note that the connection has the oldest message, and what will prove it."""
+        letter = self._letters.hand()
+        if self._by_pong:
+            self._asker.unpark()
+            self._watcher.unpark()
+            return
+        if not self._by_writing:
+            self._watcher.unpark()
+            if not letter.has_id:
+                self._letters.identify(letter, self._ids.of_sent(letter.data))
+        if letter.id is None:
+            self._marks.append((mark, letter.number))
 
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
@@ -69,44 +113,103 @@ class Delivery:
             else:
                 await self._pump.park()
 
-    @trio.lowlevel.enable_ki_protection
-    async def ask(self) -> None:
-        """Ask again and again how far the server has read, one ping at a time unless it is slow to answer."""
-        pings: deque[tuple[PendingPing, int]] = deque()
-        while True:
-            while not self._under_way:
-                self._flushed.unpark_all()
-                await self._asker.park()
-            if self._under_way < self._window and not pings:
-                await trio.sleep(_PACE)
-            if len(pings) < _MOST_PINGS:
-                pings.append((self._driver.signs.ping(in_order=True), self._sent))
-            with trio.move_on_after(_PATIENCE):
-                await pings[0][0].settled.wait()
-            while pings and pings[0][0].settled.is_set():
-                ping, sent = pings.popleft()
-                if ping.rtt is None:
-                    return  # the connection has ended
-                self._confirm(sent)
+    def _look_at_written(self) -> None:
+        """Count as delivered what needs no other proof than being written."""
+        written, confirmed = self._driver.outgoing.written, False
+        for question in self._pings:
+            if question.left_at is None and question.mark <= written:
+                question.left_at = trio.current_time()
+        while self._marks and self._marks[0][0] <= written:
+            confirmed |= self._letters.confirm(self._marks.popleft()[1])
+        if confirmed:
+            self._go_on()
 
-    def _confirm(self, sent: int) -> None:
-        self._letters.confirm(sent)
-        self._window *= 2
+    def prove(self) -> None:
+        """Note that a proof came which is not about writing alone."""
+        self._proven = True
+        self._missing = False
+        self._begin_to_wait()
+        self._evidence.come()
+        self._watcher.unpark()
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._pump.unpark()
         self._on_progress()
 
-    async def flush(self) -> None:
-        """Wait until the server has read everything."""
-        await trio.lowlevel.checkpoint()
-        while self._letters.waiting or self._under_way:
-            await self._flushed.park()
+    @trio.lowlevel.enable_ki_protection
+    async def ask(self) -> None:
+        """Ask again and again how far the server has read, one ping at a time unless it is slow to answer."""
+        letters, pings = self._letters, self._pings
+        while self._by_pong:
+            if not letters.handed:
+                await self._asker.park()
+                continue
+            if len(letters.handed) < self._window and not pings:
+                await trio.sleep(_PACE)
+            if len(pings) < _MOST_PINGS:
+                ping = self._driver.signs.ping(in_order=True)
+                pings.append(_Question(ping, next(reversed(letters.handed)), self._driver.outgoing.taken))
+                self._look_at_written()
+            with trio.move_on_after(_PATIENCE):
+                await pings[0].ping.settled.wait()
+            if not self._look_at_pongs():
+                return  # the connection has ended
+
+    def _look_at_pongs(self) -> bool:
+        """Count as delivered what went before a ping that was answered; False when no pong can come any more."""
+        while self._pings and self._pings[0].ping.settled.is_set():
+            question = self._pings.popleft()
+            if question.ping.rtt is None:
+                return False
+            self._letters.confirm_through(question.number)
+            self._window = min(2 * self._window, max(_FIRST_WINDOW, self._letters.limits.max_messages))
+            self.prove()
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    async def watch(self) -> None:
+        """Say so when no proof comes in time, and let the messages go on without.
+
+        The time does not run while bytes are being written, because what asks for the proof may wait behind them, nor
+        while reading is paused. An application that has ever acknowledged anything may take its time.
+        """
+        driver, timeout = self._driver, self._evidence.timeout
+        while not self._by_writing:
+            now = trio.current_time()
+            since = max(self._since, self._left_at(), driver.reading.paused_until)
+            if self._missing or not self._waits_for_proof():
+                await self._watcher.park()
+            elif now < since + timeout:
+                await trio.sleep_until(min(since, now) + timeout)
+            elif self._is_silent():
+                await trio.sleep(timeout)
+            else:
+                self._missing = True
+                self._evidence.fail()
+                self._pump.unpark()
+
+    def _left_at(self) -> float:
+        """When what asks for the proof was written, or, while it waits, bytes before it."""
+        outgoing = self._driver.outgoing
+        if self._pings and self._pings[0].left_at is not None:
+            return self._pings[0].left_at
+        return outgoing.progress if outgoing.written < outgoing.taken else self._since
+
+    def _is_silent(self) -> bool:
+        """Whether the peer may be gone, which the heartbeat finds out: then it need not be given all there is."""
+        heartbeat = self._driver.options.heartbeat
+        pings = heartbeat is not None and heartbeat.message is None
+        return self._by_pong and pings and self._driver.traffic.messages_received == self._heard
+
+    def _waits_for_proof(self) -> bool:
+        if self._by_pong:
+            return bool(self._letters.handed)
+        return not self._evidence.ever and any(letter.id is not None for letter in self._letters.handed.values())
 
     def finish(self) -> None:
-        """Draw the last conclusion from a close handshake that this side began: its answer comes after everything.
-
-        A Close that is no answer, because it crossed ours, has another code, or ours did not go out whole.
-        """
-        life = self._driver.life
-        is_answer = life.requested is not None and life.peer is not None and life.peer[0] == life.requested[0]
-        if is_answer and not self._driver.outgoing.size:
-            self._letters.confirm(self._sent)
+        """Draw the last conclusions: a Close frame of the server is none, for it may have crossed ours."""
+        self._look_at_written()
+        self._look_at_pongs()
+        if self._by_pong and self._letters.handed and not self._proven and self._driver.life.requested is None:
+            self._evidence.lose()

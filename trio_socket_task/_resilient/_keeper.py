@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import final
 
@@ -17,7 +18,7 @@ from ._mail import Mail
 from ._plan import Plan
 from ._reports import ConnectionState
 from ._retry import describe
-from ._states import States
+from ._states import States, level_of
 
 _HISTORY = 100  # attempts remembered
 
@@ -26,9 +27,9 @@ _HISTORY = 100  # attempts remembered
 class Keeper:
     """What keeps one resilient socket connected. `run` is its task; the rest may be called by any."""
 
-    def __init__(self, plan: Plan, manager: SocketManager, mail: Mail) -> None:
-        self.states: States = States()
-        self.connection: Connection = Connection(plan, manager, mail, self.states)
+    def __init__(self, plan: Plan, manager: SocketManager, mail: Mail, states: States) -> None:
+        self.states: States = states
+        self.connection: Connection = Connection(plan, manager, mail, states)
         self.attempts: int = 0
         """How many attempts were begun."""
         self.error: GaveUpError | None = None
@@ -49,17 +50,18 @@ class Keeper:
         It is shielded, as `Driver.run` is, and never raises what the network or the program's own functions did.
         """
         self._task = trio.lowlevel.current_task()
-        max_age = self._mail.letters.limits.max_age
         try:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    if max_age is not None:
-                        nursery.start_soon(self._mail.expire_in_time, max_age)
+                    self._mail.undelivered.start_soon = nursery.start_soon
+                    if self._mail.letters.limits.max_age is not None:
+                        nursery.start_soon(self._mail.expire_in_time)
                     await self._keep()
                     nursery.cancel_scope.cancel()
         finally:
             why = "this side closed it" if self.error is None else self.error.why
-            self.states.enter(ConnectionState.STOPPED, why=why)
+            level = logging.INFO if self.ended_quietly else logging.WARNING
+            self.states.enter(ConnectionState.STOPPED, why=why, level=level)
             self._mail.stop()
             self._ended.set()
 
@@ -77,13 +79,17 @@ class Keeper:
                 continue
             self._history.append(attempt)
             failures += 1
+            self._pause = trio.CancelScope()  # made before the program's functions are called, which may want its end
             delay, why = self._judge(attempt, failures, trio.current_time() - useful_at)
+            if self._requested is not None:
+                continue
             if why is not None:
                 self.error = GaveUpError(why, tuple(self._history))
                 self.error.__cause__ = attempt.error
                 return
-            self.states.enter(ConnectionState.WAITING, failures=failures, delay=delay, why=describe(attempt))
-            with trio.CancelScope() as self._pause:
+            why, level = describe(attempt), level_of(failures)
+            self.states.enter(ConnectionState.WAITING, failures=failures, delay=delay, why=why, level=level)
+            with self._pause:
                 await trio.sleep(delay)
 
     def _judge(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
@@ -107,9 +113,11 @@ class Keeper:
             self.connection.close(code, reason)
 
     def abort(self) -> None:
-        """End without waiting for the server."""
-        self.close(1000, "")
-        self.connection.abort()
+        """End without waiting for the server, which is told 1001 where that needs no waiting either."""
+        if not self._ended.is_set():
+            event = self.connection.abort() or self._requested or CloseEvent(code=CloseCode.GOING_AWAY.value)
+            self._requested = CloseEvent(code=event.code, reason=event.reason)
+            self._pause.cancel()
 
     def hurry(self) -> None:
         """End the connection, or the wait, and let the next attempt begin at once."""

@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from typing import Literal, final
+from collections.abc import Callable, Sequence
+from typing import final
 
 import trio
 
 from trio_socket_task._errors import OutboxFullError
-from trio_socket_task._listeners import MESSAGE_OVERHEAD, Listener, Mailbox, Topic
+from trio_socket_task._frames import Message
+from trio_socket_task._task import SocketTask
 
 from ._delivery import Delivery
 from ._outbox import Letter, Letters, Outbox
-from ._reports import UndeliveredEvent
-
-_logger = logging.getLogger("trio_socket_task")
+from ._proof import Acknowledgement, Evidence, Ids
+from ._undelivered import Undelivered
 
 
 @final
 class Mail:
     """The outbox of one resilient socket, and what becomes of what is in it."""
 
-    def __init__(self, limits: Outbox) -> None:
+    def __init__(self, limits: Outbox, label: Callable[[], str]) -> None:
         self.letters: Letters = Letters(limits)
         self.delivery: Delivery | None = None
         """The present connection's."""
-        self.undelivered: int = 0
-        """How many messages were given up."""
+        self.undelivered: Undelivered = Undelivered(self.letters, label)
+        """What was given up."""
         self.queue: trio.StrictFIFOLock = trio.StrictFIFOLock()
         """Senders that wait for room, in order."""
         self.abandoned: bool = False
         """Whether something was left when the socket stopped."""
-        self.moved: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
-        """Those who wait for the outbox to become emptier."""
-        self._topic: Topic[UndeliveredEvent] = Topic(once=False)
-        self._stopped = False
+        self._moved = trio.lowlevel.ParkingLot()  # those who wait for the outbox to become emptier
+        self._aging = trio.lowlevel.ParkingLot()  # who waits for a message that may become too old
+        acknowledgement = limits.proof if isinstance(limits.proof, Acknowledgement) else None
+        self._ids = Ids(acknowledgement, label)
+        self._evidence = Evidence(limits.proof_timeout, acknowledgement is not None, label)
 
     def post(self, data: str | bytes, size: int) -> None:
         """Keep a message, for which there is room, and give it to the connection if there is one."""
         self.letters.put(Letter(data, size, trio.current_time()))
         if self.delivery is not None:
             self.delivery.hand_over()
+        self._look_at_age()
+
+    def may_post(self, size: int) -> bool:
+        """Try to have room for a message, by the rule of the outbox; False where it is to wait.
+
+        Raises:
+            OutboxFullError: It is full, and does not let anybody wait.
+        """
+        return not self.undelivered.is_behind(size) and self.make_room(size)
+
+    async def wait_to_post(self, size: int) -> None:
+        """Wait until there may be room."""
+        if self.undelivered.is_behind(size):
+            await self.undelivered.let_them_read(size)
+        else:
+            await self.wait_moved()
 
     def make_room(self, size: int) -> bool:
-        """Try to have room for a message, by the rule of the outbox; False where it is to wait.
+        """Try to have room for a message in the outbox, by its rule; False where there is none.
 
         Raises:
             OutboxFullError: It is full, and does not let anybody wait.
@@ -56,67 +72,75 @@ class Mail:
         if rule == "refuse":
             raise OutboxFullError(len(self.letters), self.letters.size)
         if rule == "drop_oldest":
-            self._report(self.letters.drop_oldest(size), "dropped")
+            self.undelivered.report(self.letters.drop_oldest(size), "dropped")
         return self.letters.has_room(size)
 
     def expire(self) -> None:
         """Give up what has waited for too long."""
         expired = self.letters.expire(trio.current_time())
         if expired:
-            self._report(expired, "expired")
-            self.on_progress()
+            self.undelivered.report(expired, "expired")
+            self._on_progress()
 
-    async def expire_in_time(self, max_age: float) -> None:
+    async def expire_in_time(self) -> None:
         """Give up what has waited for too long, as soon as it has, for ever."""
         while True:
-            await trio.sleep_until(min(self.letters.expiry, trio.current_time() + max_age))
-            self.expire()
+            if self.letters.waiting:
+                await trio.sleep_until(self.letters.expiry)
+                self.expire()
+            else:
+                await self._aging.park()
+
+    def _look_at_age(self) -> None:
+        if self.letters.waiting:
+            self._aging.unpark_all()
 
     async def wait_moved(self) -> None:
         """Wait until the outbox may have become emptier."""
-        await self.moved.park()
+        await self._moved.park()
+
+    async def wait_empty(self) -> None:
+        """Wait until everything was delivered or given up; a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while len(self.letters):
+            await self.wait_moved()
+
+    def deliver_to(self, task: SocketTask) -> Delivery:
+        """Make the delivery to a connection."""
+        return Delivery(task, self.letters, self._ids, self._evidence, self._on_progress)
 
     def begin_connection(self, delivery: Delivery) -> None:
         """Give the messages that wait to a connection."""
         self.expire()
         self.delivery = delivery
 
+    def take(self, messages: Sequence[Message]) -> None:
+        """Note what messages that came acknowledge."""
+        for data, _ in messages:
+            id_ = self._ids.of_received(data)
+            if id_ is None or not self.letters.acknowledge(id_, cumulative=self._ids.cumulative):
+                continue
+            if self.delivery is not None:
+                self.delivery.prove()
+            else:  # on_connected has the connection, and this is about one before
+                self._evidence.come()
+                self._on_progress()
+
     def end_connection(self) -> None:
         """Draw the conclusions of a connection's end."""
         if self.delivery is not None:
             self.delivery.finish()
             self.delivery = None
-        self._report(self.letters.end_connection(), "lost")
-        self.on_progress()
+        self.undelivered.report(self.letters.end_connection(), "lost")
+        self._look_at_age()
+        self._on_progress()
 
-    def on_progress(self) -> None:
+    def _on_progress(self) -> None:
         """Let those who wait for the outbox look."""
-        self.moved.unpark_all()
+        self._moved.unpark_all()
 
     def stop(self) -> None:
         """Give up what is left."""
         self.abandoned = bool(len(self.letters))
-        self._report(self.letters.clear(), "stopped")
-        self._stopped = True
-        self._topic.end()
-        self.on_progress()
-
-    def listen(self) -> Listener[UndeliveredEvent]:
-        """Make a listener of what is given up."""
-        limits = self.letters.limits
-        limit = limits.max_bytes + (limits.max_messages + 1) * MESSAGE_OVERHEAD
-        mailbox: Mailbox[UndeliveredEvent] = Mailbox(limit, drops=True)
-
-        def attach() -> None:
-            self._topic.attach(mailbox)
-            if self._stopped:
-                mailbox.end()
-
-        return Listener(mailbox, attach, lambda: self._topic.detach(mailbox))
-
-    def _report(self, letters: Sequence[Letter], why: Literal["lost", "expired", "dropped", "stopped"]) -> None:
-        self.undelivered += len(letters)
-        for letter in letters:
-            self._topic.publish(UndeliveredEvent(data=letter.data, why=why), letter.size)
-        if letters and not self._topic.mailboxes:
-            _logger.warning("given up and not listened to by on_undelivered(): %d (%s)", len(letters), why)
+        self.undelivered.end(self.letters.clear())
+        self._on_progress()

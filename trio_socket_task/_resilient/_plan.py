@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import final
 
 import attrs
+import trio
 
-from trio_socket_task._errors import InvalidOptionsError
+from trio_socket_task._errors import ConnectTimeoutError, InvalidOptionsError
+from trio_socket_task._functions import call_async
 from trio_socket_task._manager import ANY_ADDRESS, SocketManager
 from trio_socket_task._options import ConnectOptions, Heartbeat, check_options
 from trio_socket_task._task import SocketTask
@@ -20,7 +22,7 @@ from ._retry import Retry
 Target = str | Callable[[], Awaitable[str | tuple[str, ConnectOptions]]]
 """Where a resilient socket goes: a URL, or an async function that is asked before each attempt.
 
-The function gives the URL, or the URL and options for this attempt."""
+The function gives the URL, or the URL and options for this attempt, within the ``timeout`` of an opening."""
 OnConnected = Callable[[SocketTask], Awaitable[object]]
 """What is run with each new connection before anything else is sent or received on it."""
 
@@ -38,12 +40,42 @@ class Plan:
     manager: SocketManager | None
     options: ConnectOptions
     receive_buffer: int = 0
+    timeout: float = 0.0
 
-    async def aim(self) -> tuple[str, ConnectOptions]:
-        """Give the URL and the options of the next attempt."""
-        aim = self.target if isinstance(self.target, str) else await self.target()
-        url, options = (aim, ConnectOptions()) if isinstance(aim, str) else aim
-        return url, {**self.options, **options}
+    @property
+    def url(self) -> str:
+        """Where it goes, as far as that is known before the target is asked."""
+        return self.target if isinstance(self.target, str) else "what its target gives"
+
+    async def aim(self, previous_url: str) -> tuple[str, ConnectOptions]:
+        """Give the URL and the options of the next attempt.
+
+        Raises:
+            InvalidOptionsError: The target is no async function, or gives neither a URL nor a URL and options.
+            ConnectTimeoutError: The target took longer than the opening may.
+        """
+        if isinstance(self.target, str):
+            return self.target, self.options
+        with trio.move_on_after(self.timeout):
+            url, options = _check_answer(await call_async("target", self.target))
+            return url, {**self.options, **options}
+        error = ConnectTimeoutError(previous_url, self.timeout)
+        error.why = f"the target function has not returned within {self.timeout:g} seconds, the timeout= of an opening"
+        raise error
+
+
+def _check_answer(answer: str | tuple[str, ConnectOptions]) -> tuple[str, ConnectOptions]:
+    """Check what a target gives."""
+    match answer:
+        case str():
+            return answer, ConnectOptions()
+        case (str(), Mapping()):
+            for name in answer[1]:
+                if name not in ConnectOptions.__annotations__:
+                    known = ", ".join(ConnectOptions.__annotations__)
+                    raise InvalidOptionsError("target", name, f"must give no options but {known}")
+            return answer
+    raise InvalidOptionsError("target", answer, "must give a URL, or a tuple of a URL and ConnectOptions")
 
 
 def check_plan(plan: Plan) -> Plan:
@@ -69,4 +101,4 @@ def check_plan(plan: Plan) -> Plan:
     given = plan.options if plan.manager is None else plan.manager._complete(address, plan.options)
     options = plan.options if "heartbeat" in given else ConnectOptions(heartbeat=Heartbeat(), **plan.options)
     checked = check_options(address, given)
-    return attrs.evolve(plan, options=options, receive_buffer=checked.receive_buffer)
+    return attrs.evolve(plan, options=options, receive_buffer=checked.receive_buffer, timeout=checked.timeout)

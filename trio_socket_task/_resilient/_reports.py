@@ -40,7 +40,7 @@ class StateEvent:
 @final
 @attrs.frozen(kw_only=True)
 class UndeliveredEvent:
-    """A message of which nothing shows that the server has read it, and which is not sent again."""
+    """A message that is not proven to be delivered, and which is not sent again."""
 
     data: str | bytes
     """The message."""
@@ -61,12 +61,14 @@ class ResilientStatistics:
     waiting: int
     """Messages in the outbox that no connection has been given."""
     unconfirmed: int
-    """Messages that the present connection was given and the server has not shown to have read."""
+    """Messages that the present connection was given and that are not proven to be delivered."""
     outbox_bytes: int
     """Bytes of both."""
     delivered: int
-    """Messages that the server has shown to have read."""
+    """Messages that are proven to be delivered, by what the outbox's ``proof`` says."""
     undelivered: int
     """Messages given up."""
+    reports_dropped: int
+    """Reports of messages given up that were dropped in front of listeners which are not read."""
     sockets: SocketStatistics
     """The figures of all its connections together; times of single connections are None."""

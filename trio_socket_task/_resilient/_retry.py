@@ -12,7 +12,9 @@ import attrs
 
 from trio_socket_task._errors import ConnectError, HandshakeError, InvalidOptionsError
 from trio_socket_task._events import Attempt, CloseCode
+from trio_socket_task._functions import call_plain, check_plain
 from trio_socket_task._options import check_positive
+from trio_socket_task._text import quoted
 
 _BUSY = frozenset({429, 503})
 
@@ -42,8 +44,8 @@ def retry_by_evidence(attempt: Attempt, failures: int) -> bool:  # noqa: ARG001 
 
     It does after a drop, a time-out, an error of the network or the server, a temporary refusal, and whatever
     ``on_connected`` or the target raised. It does not after Close 1000 or a code from 3000 up, after a refusal such as
-    401, 403 and 404, a certificate that is not trusted, options that are not valid, and a TypeError, which is a mistake
-    in the program.
+    401, 403 and 404, a certificate that is not trusted, options that are not valid, and a TypeError, also of `dial`,
+    which is a mistake in the program.
     """
     error = attempt.error
     if isinstance(error, InvalidOptionsError | TypeError):
@@ -51,7 +53,7 @@ def retry_by_evidence(attempt: Attempt, failures: int) -> bool:  # noqa: ARG001 
     if isinstance(error, HandshakeError):
         return error.status_code not in STOPPED_STATUSES
     if isinstance(error, ConnectError):
-        return not isinstance(error.__cause__, ssl.SSLCertVerificationError)
+        return not isinstance(error.__cause__, ssl.SSLCertVerificationError | TypeError)
     return error is not None or attempt.close_event is None or attempt.close_event.code in RETRIED_CODES
 
 
@@ -73,8 +75,7 @@ class Retry:
 
     @decide.validator
     def _check_decide(self, _attribute: object, value: object) -> None:
-        if not callable(value):
-            raise InvalidOptionsError("decide", value, "must be a function of an Attempt and a number")
+        check_plain("decide", value, "a function of an Attempt and a number")
 
     @max_attempts.validator
     def _check_attempts(self, _attribute: object, value: object) -> None:
@@ -94,7 +95,9 @@ class Retry:
             failures: How many have failed in a row, with it.
             seconds: How long the last useful connection, or the beginning, will be past when the next would begin.
         """
-        if not self.decide(attempt, failures):
+        if isinstance(attempt.error, InvalidOptionsError):
+            return f"{describe(attempt)}; this is a mistake in the program, which no other attempt mends"
+        if not call_plain("decide", self.decide, attempt, failures):
             return f"{describe(attempt)}, after which the retry policy stops"
         if self.max_attempts is not None and failures >= self.max_attempts:
             return f"{failures} attempts in a row have failed, the last because {describe(attempt)}"
@@ -107,8 +110,8 @@ def describe(attempt: Attempt) -> str:
     """Say how an attempt ended."""
     event = attempt.close_event
     if attempt.error is not None or event is None:
-        return str(attempt.error) or type(attempt.error).__name__
-    return f"the server closed with {int(event.code)}" + (f" ({event.reason})" if event.reason else "")
+        return quoted(str(attempt.error)) or type(attempt.error).__name__
+    return f"the server closed with {int(event.code)}" + (f" ({quoted(event.reason)})" if event.reason else "")
 
 
 def read_retry_after(error: Exception | None) -> float | None:

@@ -17,6 +17,7 @@ from trio_socket_task._manager import SocketManager
 from trio_socket_task._options import ConnectOptions, check_data
 from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
+from trio_socket_task._text import mask_url
 from trio_socket_task._traffic import add
 
 from ._backoff import Backoff
@@ -26,6 +27,7 @@ from ._outbox import Outbox
 from ._plan import OnConnected, Plan, Target, check_plan
 from ._reports import ResilientStatistics, StateEvent, UndeliveredEvent
 from ._retry import Retry
+from ._states import States
 
 _DIRECT = Outbox()  # stays empty where messages go to the connection or nowhere
 
@@ -45,7 +47,8 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         self._outbox = outbox
 
     def __repr__(self) -> str:
-        return f"<ResilientSocket {self.state.state.name}, connection {self.state.generation}>"
+        number, url = self._states.number, mask_url(self._states.url)
+        return f"<ResilientSocket {number} {self.state.state.name} {url}, connection {self.state.generation}>"
 
     @property
     def state(self) -> StateEvent:
@@ -72,9 +75,11 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
     def on_undelivered(self) -> Listener[UndeliveredEvent]:
         """Listen to messages that were given up; where nobody listens, the log tells how many there were.
 
-        For a reader that does not read, as much is kept as the outbox may hold.
+        A reader that goes on reading is told of each, because `send` waits for it rather than fill its buffer. For one
+        that does not, twice as much is kept as the outbox may hold; then the oldest reports are dropped, which
+        `statistics` counts and the log tells. `send_nowait` cannot wait.
         """
-        return self._mail.listen()
+        return self._mail.undelivered.listen()
 
     @trio.lowlevel.enable_ki_protection
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -99,11 +104,11 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             return
         await trio.lowlevel.checkpoint()
         self._keeper.require_running()
-        if self._mail.queue.locked() or not self._mail.make_room(size):
+        if self._mail.queue.locked() or not self._mail.may_post(size):
             async with self._mail.queue:
                 self._keeper.require_running()
-                while not self._mail.make_room(size):
-                    await self._mail.wait_moved()
+                while not self._mail.may_post(size):
+                    await self._mail.wait_to_post(size)
                     self._keeper.require_running()
                 self._mail.post(data, size)
         else:
@@ -136,7 +141,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
 
     def _require_task(self) -> SocketTask:
         if self.task is None:
-            raise SocketNotOpenError(self._connection.url)
+            raise SocketNotOpenError(self._states.url)
         return self.task
 
     async def receive(self) -> str | bytes:
@@ -182,7 +187,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             self._keeper.require_running()
 
     async def wait_delivered(self) -> None:
-        """Wait until the outbox is empty: the server has read everything, or it was given up.
+        """Wait until the outbox is empty: everything is proven to be delivered, or was given up.
 
         If this is cancelled, the socket is unharmed.
 
@@ -190,9 +195,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             SocketClosedError: This side closed the socket before.
             GaveUpError: It connects no more, and something was left.
         """
-        await trio.lowlevel.checkpoint()
-        while len(self._mail.letters):
-            await self._mail.wait_moved()
+        await self._mail.wait_empty()
         if self._mail.abandoned:
             self._keeper.require_running()
 
@@ -245,7 +248,8 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             unconfirmed=len(letters.handed),
             outbox_bytes=letters.size,
             delivered=letters.delivered,
-            undelivered=self._mail.undelivered,
+            undelivered=self._mail.undelivered.count,
+            reports_dropped=self._mail.undelivered.dropped,
             sockets=sockets,
         )
 
@@ -263,8 +267,9 @@ class _ResilientBlock:
     async def __aenter__(self) -> ResilientSocket:
         if self._keeper is not None:
             raise RuntimeError("a block can be entered once; call open_resilient_socket() for each block")
-        mail = Mail(self._plan.outbox or _DIRECT)
-        self._keeper = Keeper(self._plan, self._plan.manager or current_default_manager(), mail)
+        states = States(self._plan.url)
+        mail = Mail(self._plan.outbox or _DIRECT, states.label)
+        self._keeper = Keeper(self._plan, self._plan.manager or current_default_manager(), mail, states)
         nursery = await self._block.enter()
         nursery.start_soon(self._keeper.run)
         return ResilientSocket(self._keeper, mail, self._plan.outbox)

@@ -92,12 +92,12 @@ def _of_manager(manager: SocketManager, stays: Callable[[trio.Nursery | None], b
 
 
 def _of_resilient(keeper: Keeper, nursery: object) -> Iterator[tuple[object, str]]:
-    name = f"the resilient socket to {mask_url(keeper.connection.url)}"
+    name = f"the resilient socket to {mask_url(keeper.states.url)}"
     yield nursery, f"{name}, {keeper.states.current.state.name}, in a block that lives on"
     for mailbox in keeper.states._topic.mailboxes:
         yield mailbox, f"a listener on_state() of {name}"
-    for reports in keeper._mail._topic.mailboxes:
-        yield reports, f"a listener on_undelivered() of {name}"
+    for reader in keeper._mail.undelivered._readers:
+        yield reader, f"a listener on_undelivered() of {name}"
 
 
 def _with_descendants(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

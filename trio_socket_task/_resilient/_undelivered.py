@@ -1,0 +1,173 @@
+"""Reports of messages that were given up: to listeners, and to the log."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, final
+
+import attrs
+import trio
+
+from trio_socket_task._listeners import MESSAGE_OVERHEAD, Listener, Mailbox
+
+from ._outbox import Letter, Letters, Outbox
+from ._reports import UndeliveredEvent
+
+_logger = logging.getLogger("trio_socket_task")
+
+_TURNS = 16
+"""Times that all other tasks may run in which a listener takes no report, before it counts as one that is not read."""
+_LOG_INTERVAL = 1.0
+"""Seconds between two lines of the log about reports."""
+
+
+@final
+@attrs.define(eq=False)
+class _Reader:
+    """A listener of reports, and how far it is."""
+
+    mailbox: Mailbox[UndeliveredEvent]
+    _limits: Outbox
+    given: int = 0
+    dropped: int = 0
+    stood_at: int = -1
+    """How many reports it had taken when it was seen to take no more; below 0 for never."""
+
+    @property
+    def taken(self) -> int:
+        """How many reports the program has received."""
+        return self.given - self.dropped - len(self.mailbox.items)
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Whether so many more reports, of so many bytes, are no more than twice what the outbox may hold."""
+        kept = len(self.mailbox.items)
+        kept_size = self.mailbox.size - kept * MESSAGE_OVERHEAD
+        limits = self._limits
+        return kept + count <= 2 * limits.max_messages and kept_size + size <= 2 * limits.max_bytes
+
+    def put(self, event: UndeliveredEvent, size: int) -> int:
+        """Keep a report; give how many older ones had to make room for it."""
+        before = self.dropped
+        while not self.has_room(1, size):
+            self.mailbox.pop()
+            self.dropped += 1
+        self.mailbox.put(event, size)
+        self.given += 1
+        return self.dropped - before
+
+
+@final
+class Undelivered:
+    """What was given up of one resilient socket's messages, and who is told.
+
+    A listener has room for the reports of all that is in the outbox, and of as much again that it has not taken yet.
+    While it has less, and its reader goes on reading, no message is taken: so a reader that reads is told of each.
+    """
+
+    def __init__(self, letters: Letters, label: Callable[[], str]) -> None:
+        self._letters = letters
+        self._label = label
+        self._readers: list[_Reader] = []
+        self._ended = False
+        self.count: int = 0
+        """How many messages were given up."""
+        self.dropped: int = 0
+        """How many reports were dropped in front of a listener that is not read."""
+        self._unheard: Counter[str] = Counter()  # given up and not logged yet, by reason
+        self._unlogged = 0  # of those dropped
+        self._logging = False
+        self.start_soon: Callable[[Callable[[], Awaitable[None]]], object] = _no_task
+        """Starts a task of the socket."""
+
+    def report(self, letters: Sequence[Letter], why: Literal["lost", "expired", "dropped", "stopped"]) -> None:
+        """Tell that messages were given up."""
+        if not letters:
+            return
+        self.count += len(letters)
+        dropped = 0
+        for letter in letters:
+            for reader in self._readers:
+                dropped += reader.put(UndeliveredEvent(data=letter.data, why=why), letter.size)
+        self.dropped += dropped
+        self._unlogged += dropped
+        if not self._readers:
+            self._unheard[why] += len(letters)
+        if (dropped or not self._readers) and not self._logging:
+            self._logging = True
+            self.start_soon(self._log_in_time)
+
+    async def _log_in_time(self) -> None:
+        """Write to the log what nobody was told, at most a line of each kind a second, until there is nothing."""
+        while self._log():  # noqa: ASYNC110 (it is no wait for a condition, but a pace)
+            await trio.sleep(_LOG_INTERVAL)
+        self._logging = False
+
+    def _log(self) -> bool:
+        """Write to the log what nobody was told; False where there is nothing."""
+        unheard, unlogged = self._unheard, self._unlogged
+        self._unheard, self._unlogged = Counter(), 0
+        if unheard:
+            reasons = ", ".join(f"{count} ({why})" for why, count in unheard.items())
+            _logger.warning("%s: given up and not listened to by on_undelivered(): %s", self._label(), reasons)
+        if unlogged:
+            _logger.warning(
+                "%s: a listener of on_undelivered() is not read, so its oldest reports were dropped: %d; go on "
+                "receiving, or close it",
+                self._label(),
+                unlogged,
+            )
+        return bool(unheard or unlogged)
+
+    def is_behind(self, size: int) -> bool:
+        """Whether a reader should go on reading before one more message of such a size is taken."""
+        return bool(self._behind(size))
+
+    def _behind(self, size: int) -> list[_Reader]:
+        count, size = len(self._letters) + 1, self._letters.size + size
+        return [
+            reader for reader in self._readers if not reader.has_room(count, size) and reader.stood_at != reader.taken
+        ]
+
+    async def let_them_read(self, size: int) -> None:
+        """Let readers that are behind go on reading; one that does not is waited for no more until it does."""
+        behind = [(reader, reader.taken) for reader in self._behind(size)]
+        for _ in range(_TURNS):
+            await trio.lowlevel.checkpoint()
+            if any(reader.taken > taken or reader not in self._readers for reader, taken in behind):
+                return
+        for reader, taken in behind:
+            reader.stood_at = taken
+
+    def listen(self) -> Listener[UndeliveredEvent]:
+        """Make a listener."""
+        limits = self._letters.limits
+        mailbox: Mailbox[UndeliveredEvent] = Mailbox(2 * limits.max_bytes)
+        reader = _Reader(mailbox, limits)
+
+        def attach() -> None:
+            if self._ended:
+                mailbox.end()
+            else:
+                self._readers.append(reader)
+
+        def detach() -> None:
+            if reader in self._readers:
+                self._readers.remove(reader)
+
+        return Listener(mailbox, attach, detach)
+
+    def end(self, left: Sequence[Letter]) -> None:
+        """Tell of what was left when the socket stopped; then nothing will be given up any more."""
+        self.start_soon = _no_task
+        self.report(left, "stopped")
+        self._ended = True
+        self._log()
+        for reader in self._readers:
+            reader.mailbox.end()
+        self._readers.clear()
+
+
+def _no_task(_run: Callable[[], Awaitable[None]]) -> None:
+    """Leave it to the end, because the socket has no tasks yet, or none any more."""
