@@ -12,6 +12,7 @@ import trio
 from trio_socket_task.miniprogram import MiniProgram, open_mini_program
 
 from .dialect_calls import Calls
+from .dialect_ledger import DialectLedger
 from .findings import Findings
 from .seeded import run_seeded
 from .world import World
@@ -70,8 +71,9 @@ async def _run(dice: random.Random, findings: Findings) -> None:
     plan, error = _draw(dice), BodyError()
     findings.note(f"{plan}")
     async with trio.open_nursery() as servers:
-        calls = Calls(dice, findings)
-        world = World(findings, dice, servers, plan.good_servers, plan.close_timeout, calls.on_read)
+        ledger = DialectLedger(findings)
+        calls = Calls(dice, ledger)
+        world = World(findings, dice, servers, plan.good_servers, plan.close_timeout, ledger.read)
 
         async def dial(_host: str, _port: int) -> trio.abc.Stream:
             await trio.sleep(dice.choice((0.0, 0.0, 0.1)))
@@ -98,7 +100,7 @@ async def _run(dice: random.Random, findings: Findings) -> None:
                     if plan.end == "wait":
                         with trio.move_on_after(20):
                             await wx.wait_closed()
-                    calls.begin_to_leave()
+                    ledger.begin_to_leave()
                     world.client_closes.set()
                     if plan.end == "cancel":
                         scope.cancel()
@@ -109,11 +111,11 @@ async def _run(dice: random.Random, findings: Findings) -> None:
             else:
                 findings.check(plan.end != "raise", "the body's exception was lost")
         orderly = plan.end in ("leave", "wait")
-        calls.check_left(plan.close_timeout if orderly else 0.3, orderly=orderly)
+        ledger.check_left(plan.close_timeout if orderly else 0.3, orderly=orderly)
         for _ in range(5):
             calls.make()  # after the end
         await trio.sleep(1)
-        calls.judge(orderly=orderly, tells_close=plan.tells_close)
+        ledger.judge(orderly=orderly, tells_close=plan.tells_close)
         servers.cancel_scope.cancel()
     world.check_streams()
 
