@@ -67,13 +67,13 @@ class ResilientPlan:
 def draw_plan(dice: random.Random) -> ResilientPlan:
     """Draw what a program does."""
     outbox, proof = _draw_outbox(dice)
-    policy = dice.choice((None, None, Coexist(1), Coexist(2), Coexist(5), ReplacePrevious()))
+    policy = dice.choice((None, None, None, Coexist(1), Coexist(1), Coexist(2), Coexist(5), ReplacePrevious()))
     pokes = {name: dice.choice((0.02, 0.1, 0.5)) if dice.random() < 0.4 else 0.0 for name in FUNCTIONS}
     return ResilientPlan(
         outbox=outbox,
         proof=proof,
         options=_draw_options(dice),
-        initial=dice.choice((0.01, 0.5, 5.0)),
+        initial=dice.choice((0.01, 0.5, 5.0, 60.0)),
         useful_after=dice.choice((0.01, 5.0, 30.0)),
         retries=dice.choice(("default", "always", "always", "always", "few")),
         asks_target=dice.random() < 0.5,
@@ -109,7 +109,7 @@ def _draw_outbox(dice: random.Random) -> tuple[Outbox | None, Proof]:
 
 def _draw_options(dice: random.Random) -> ConnectOptions:
     options = ConnectOptions(
-        close_timeout=dice.choice((0.2, 1.0, 10.0)),
+        close_timeout=dice.choice((0.2, 0.2, 1.0, 10.0)),
         timeout=dice.choice((1.0, 10.0)),
         send_buffer=dice.choice((1, 300, 2**20)),
         receive_buffer=dice.choice((200, 2000, 2**24)),

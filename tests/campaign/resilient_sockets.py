@@ -125,13 +125,11 @@ class _Run:
                     watchers.start_soon(self.watch.watch_states, socket.on_state(), program.poke)
                     watchers.start_soon(self._hear_reports, socket.on_undelivered())
                     await self._be_in_block(watchers, socket)
+                    self.watch.note_end(by_force=plan.end in ("cancel", "raise"))
                     if plan.end == "cancel":
-                        self.watch.note_drop()
                         scope.cancel()
                     elif plan.end == "raise":
-                        self.watch.note_drop()
                         raise error
-                    self.watch.note_close_request()
             except BodyError as caught:
                 self.findings.check(caught is error, "another exception than the body's came out")
             else:

@@ -36,6 +36,8 @@ class Watch:
     socket: ResilientSocket | None = None
     asked_at: float | None = None
     """When the program first asked to close, or left the block."""
+    ended_at: float | None = None
+    """When the body of the block ended."""
     dropped_at: float | None = None
     """When the block was cancelled, or its body raised."""
     stopped_at: float | None = None
@@ -49,17 +51,18 @@ class Watch:
     _latest: int = 0
 
     def note_close_request(self) -> None:
-        """Note that the program has asked to close, or has left the block."""
+        """Note that the program has asked to close."""
         if self.asked_at is None:
             self.findings.note("asked to close")
             self.asked_at = trio.current_time()
             self.closes.set()
 
-    def note_drop(self) -> None:
-        """Note that the block ends by force."""
+    def note_end(self, *, by_force: bool) -> None:
+        """Note that the body of the block has ended: it is left, or cancelled."""
         self.note_close_request()
-        self.findings.note("the block ends by force")
-        self.dropped_at = trio.current_time()
+        self.findings.note(f"the block is {'cancelled' if by_force else 'left'}")
+        self.ended_at = trio.current_time()
+        self.dropped_at = self.ended_at if by_force else None
 
     def note_reconnect(self) -> None:
         """Note that the program has asked to connect anew."""
@@ -139,13 +142,12 @@ class Watch:
             check(was_hurried, "connects anew without a delay, and nobody asked for that")
 
     def _check_bound(self, now: float) -> None:
-        check = self.findings.check
         if self.asked_at is not None:
-            check(now <= self.asked_at + self.bound, f"stopped {now - self.asked_at:g} s after it was closed")
+            took = now - self.asked_at
+            self.findings.check(took <= self.bound, f"it stopped {took:g} s after it was closed")
         if self.dropped_at is not None:
-            check(
-                now <= self.dropped_at + _ABRUPT, f"stopped {now - self.dropped_at:g} s after its block was cancelled"
-            )
+            took = now - self.dropped_at
+            self.findings.check(took <= _ABRUPT, f"it stopped {took:g} s after its block was cancelled")
 
     def check_left(self) -> None:
         """Check what must hold when the block has been left."""
@@ -156,5 +158,7 @@ class Watch:
             self.findings.check(is_so, f"{error}, and it goes on")
         self.findings.check(self.socket.state.state is ConnectionState.STOPPED, "the block was left before it stopped")
         self.findings.check(self.socket.task is None, "there is a connection after the end")
-        self._check_bound(trio.current_time())
+        assert self.ended_at is not None
+        took, bound = trio.current_time() - self.ended_at, self.bound if self.dropped_at is None else _ABRUPT
+        self.findings.check(took <= bound, f"leaving the block took {took:g} s")
         self.findings.count("sockets of the program", len(self._tasks))
