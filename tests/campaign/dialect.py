@@ -81,7 +81,7 @@ async def _run(dice: random.Random, findings: Findings) -> None:
                 world.client_closes.set()  # which is also when servers reset what they do not read
             if dice.random() < 0.1:
                 raise OSError("the network is down")
-            return world.connect()
+            return await world.connect()
 
         block = open_mini_program(
             plan.vendor,  # type: ignore[arg-type]

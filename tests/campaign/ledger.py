@@ -24,6 +24,8 @@ class Ledger:
     resends: bool
     has_outbox: bool
     proof: Proof
+    trusts_written: bool
+    """Whether what was written counts as read: by the kit's servers, which read more than their handlers see."""
     fates: dict[str, str] = attrs.field(factory=dict)
     """What became of each call of send: "offered" while it lasts, then "accepted", "refused" or "cancelled"."""
     accepted: dict[str, int] = attrs.field(factory=dict)
@@ -66,6 +68,12 @@ class Ledger:
         self.proof.on_read(name, self.proved)
         if not self.resends:
             self.findings.check(self._seen[name] == 1, f"{name} was read twice, without resend")
+
+    def written(self, data: str | bytes) -> None:
+        """Note that a message was written whole."""
+        self.proof.on_written(name_of(data), self.proved)
+        if self.trusts_written:
+            self.proof.on_read(name_of(data), self.proved)
 
     def report(self, event: UndeliveredEvent) -> None:
         """Note that a message was reported as undelivered."""

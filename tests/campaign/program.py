@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from typing import final
 
@@ -97,7 +96,7 @@ class Program:
         elif self.plan.outbox.when_full == "refuse":
             allowed += (OutboxFullError,)
         self._findings.check(isinstance(error, allowed), f"send raised {error!r}")
-        if isinstance(error, SocketClosedError | GaveUpError):
+        if isinstance(error, SocketClosedError | GaveUpError) and self.plan.outbox is not None:
             self._watch.note_over(error)
 
     def look(self) -> None:
@@ -105,10 +104,10 @@ class Program:
         if self.socket is not None:
             self._ledger.look(self.socket.statistics())
 
-    def close(self, call: Callable[[ResilientSocket], None] = ResilientSocket.close) -> None:
+    def close(self, code: int = 1000, reason: str = "") -> None:
         """Ask to close."""
         if self.socket is not None:
-            call(self.socket)
+            self.socket.close(code, reason)
             self._watch.note_close_request()
 
     async def aclose(self) -> None:
@@ -125,7 +124,7 @@ class Program:
         task = self.socket.task
         match choice:
             case "close":
-                self.close(lambda socket: socket.close(4000, "from a function"))
+                self.close(4000, "from a function")
             case "reconnect":
                 self.socket.reconnect()
                 self._watch.note_reconnect()
@@ -185,13 +184,13 @@ class Program:
     async def dial(self, host: str, _port: int) -> trio.abc.Stream:
         """Connect, or fail."""
         if host == "rival.test":
-            return self._world.connect()
+            return await self._world.connect()
         self._watch.note_dial()
         await trio.lowlevel.checkpoint()
         await self.poke_async("dial")
         if not self.calm and self._dice.random() < 0.1:
             raise OSError("the network is down")
-        stream = self._world.connect()
+        stream = await self._world.connect()
         if not self.calm and self._dice.random() < 0.02:
             await stream.aclose()
         return stream

@@ -19,6 +19,9 @@ class Proof:
         """Return what `Outbox` is given for it."""
         return {}
 
+    def on_written(self, name: str, proved: set[str]) -> None:
+        """Note that a message was written whole."""
+
     def on_read(self, name: str, proved: set[str]) -> None:
         """Note that a server has read a message."""
         proved.add(name)

@@ -55,6 +55,8 @@ class ResilientPlan:
     """How often each of the program's functions calls back."""
     actions: int
     """How many things happen to the socket by the way."""
+    with_kit: bool
+    """Whether the server is the kit's."""
     good_servers: float
     """How many of the connections meet a good server."""
 
@@ -87,6 +89,7 @@ def draw_plan(dice: random.Random) -> ResilientPlan:
         end=dice.choice(ENDS),
         pokes=pokes,
         actions=dice.choice((0, 0, 1, 3, 8)),
+        with_kit=dice.random() < 0.2,
         good_servers=dice.choice((0.0, 0.3, 0.7)),
     )
 

@@ -26,8 +26,10 @@ from trio_socket_task import (
     open_resilient_socket,
     open_socket_manager,
 )
+from trio_socket_task.testing import open_memory_server
 
 from .findings import Findings
+from .kit_server import KitServer
 from .ledger import Ledger
 from .program import URL, Program
 from .resilient_plan import ResilientPlan, draw_plan
@@ -78,15 +80,20 @@ class _Run:
         """Run the program, and judge."""
         plan, findings = self.plan, self.findings
         resends = plan.outbox is not None and plan.outbox.resend
-        self.ledger = Ledger(findings, resends, plan.outbox is not None, plan.proof)
+        self.ledger = Ledger(findings, resends, plan.outbox is not None, plan.proof, trusts_written=plan.with_kit)
         close_timeout = plan.options["close_timeout"]
-        self.world = World(findings, self.dice, self.servers, plan.good_servers, close_timeout, self.ledger.read)
+        self.world = World(
+            findings, self.dice, self.servers, plan.good_servers, close_timeout, self.ledger.read, self.ledger.written
+        )
         async with trio.open_nursery() as watchers:
             self.watch = Watch(findings, plan.bound, self.world.client_closes, watchers)
             self.program = Program(plan, self.dice, self.world, self.ledger, self.watch)
             self.program.tasks = watchers
             async with AsyncExitStack() as stack:
                 manager = None
+                if plan.with_kit:
+                    self.world.kit_server = KitServer(findings, self.dice, self.ledger.read)
+                    self.world.kit = await stack.enter_async_context(open_memory_server(self.world.kit_server.serve))
                 if plan.policy is not None:
                     manager = await stack.enter_async_context(open_socket_manager(plan.policy, dial=self.program.dial))
                     self.program.manager = manager
@@ -150,7 +157,9 @@ class _Run:
             program.look()
             if plan.end == "close":
                 program.close()
-                await self.watch.stopped.wait()
+                with trio.move_on_after(plan.bound + 1.0) as patience:
+                    await self.watch.stopped.wait()
+                self.findings.check(not patience.cancelled_caught, "it goes on after it was closed")
             elif plan.end == "aclose":
                 program.close()
                 await socket.aclose()
@@ -168,7 +177,7 @@ class _Run:
         """Let everything be delivered, with good servers."""
         self.program.calm = True
         self.rivals.cancel()
-        self.world.heal()
+        await self.world.heal()
         nursery.start_soon(self.program.run_receiver)
         with trio.move_on_after(_DRAIN) as patience:
             try:
