@@ -15,7 +15,7 @@ from .hostile import HostileError, draw_mapping, draw_value
 from .server import message
 
 _BUDGET = 300  # calls that a program makes: one that calls again in every callback has no end of its own
-_AT_THE_END = 100  # calls while the block is being left: a program that goes on like that is to end all the same
+_AT_THE_END = 1000  # calls while the block is left: a program that goes on like that is to end all the same
 _PAUSES = (0.0, 0.0, 0.0, 0.01, 0.3, 2.0)
 _MANNERS = ("plain", "plain", "plain", "async", "raise", "call", "call", "raise late", "outcome")
 _GOOD_OPTIONS: Mapping[str, object] = {
