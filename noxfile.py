@@ -128,6 +128,25 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def campaign(session: nox.Session) -> None:
+    """Meet random faults, by seed, and account for everything; ``-- --seeds 10000`` for longer.
+
+    It has four parts. ``--seeds N`` is the number of seeds of part a, and in proportion to it of the others:
+
+    - a: resilient sockets under random faults, in virtual time; N seeds
+    - b: a conversation cut at every byte of both directions, by FIN and RST, over TCP and TLS; 1.4 N, which is every
+      cut there is from 10 000 on
+    - c: tasks that race on sockets and their manager, in memory, over TCP and TLS; N / 2
+    - d: the mini-program dialect with hostile calls, in virtual time; N / 5
+
+    ``--part a`` runs one part, of which ``--seeds`` is the number then. What is bad is shown with its seed;
+    ``--part a --seed 17 --trace`` shows it again. ``--seconds`` stops it in time, ``--first`` begins with another seed.
+    """
+    install(session, "tests")
+    session.run("python", "-P", "-m", "campaign", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the WebSocket clients against one another; ``-- --check`` fails where a goal is missed."""
     install(session, "bench")

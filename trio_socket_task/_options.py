@@ -243,7 +243,7 @@ def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLConte
 
 def _encode(argument: str, text: str) -> bytes:
     try:
-        return text.encode()
+        return str.encode(text)  # whatever a subclass makes of it
     except UnicodeEncodeError as error:
         rule = f"must not contain lone surrogates ({name_character(text, error.start)})"
     raise InvalidOptionsError(argument, text, rule)  # not in the block above: the text stands in its error
@@ -282,8 +282,8 @@ def check_data(data: str | bytes | bytearray | memoryview) -> bytes:
     """
     if isinstance(data, str):
         return _encode("data", data)
-    if isinstance(data, bytes):
+    if type(data) is bytes:
         return data
-    if isinstance(data, bytearray | memoryview):
-        return bytes(data)  # the caller may change its own before the message is encoded
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(memoryview(data))  # a copy: the caller may change its own, and a subclass may have its own ways
     raise TypeError(f"data must be str or bytes, not {type(data).__name__}")

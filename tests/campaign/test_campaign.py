@@ -1,0 +1,234 @@
+"""The campaign itself: a few seeds of each part, each the same when it is run again, and planted faults are found."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+from campaign import seeded
+from campaign.__main__ import main
+from campaign.findings import Findings
+from campaign.ledger import Ledger
+from campaign.proofs import Proof
+from campaign.runner import PARTS, plan_jobs, run_one
+from campaign.seeded import run_seeded
+from campaign.wires import End
+
+from trio_socket_task import ResilientSocket, SocketTask
+from trio_socket_task.miniprogram import SocketTask as DialectTask
+
+
+def problems(part: str, seeds: range) -> str:
+    """Run seeds, and give all problems in one text."""
+    return "\n".join(problem for seed in seeds for problem in run_one(part, seed).problems)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_handful_of_seeds_is_good(part: str) -> None:
+    """Nothing is wrong, and something happened."""
+    for seed in range(12):
+        findings = run_one(part, seed)
+        assert not findings.problems, f"{part} seed {seed}"
+        assert findings.trace
+
+
+@pytest.mark.parametrize(("part", "seed"), [("a", 3), ("a", 8), ("c", 0), ("d", 4)])
+def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
+    """What happens in virtual time comes from the seed, to the last step."""
+    assert run_one(part, seed).trace == run_one(part, seed).trace
+
+
+# Planted faults
+
+
+def test_a_message_read_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without resend each message is read at most once."""
+    read = Ledger.read
+
+    def read_twice(self: Ledger, connection: int, data: str | bytes) -> None:
+        read(self, connection, data)
+        read(self, connection, data)
+
+    monkeypatch.setattr(Ledger, "read", read_twice)
+    assert "was read twice, without resend" in problems("a", range(10))
+
+
+def test_a_peer_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers pings, and counts nothing as read, makes the socket count what nothing proves."""
+    monkeypatch.setattr(Proof, "on_read", lambda _self, _name, _proved: None)
+    found = problems("a", range(10))
+    assert "counts as delivered, and pong does not prove it" in found
+    assert "more counted as delivered than pong proves" in found
+
+
+def test_a_message_queued_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of the outbox add up to what it has accepted."""
+    send = ResilientSocket.send
+
+    async def send_twice(self: ResilientSocket, data: str | bytes) -> None:
+        await send(self, data)
+        with suppress(Exception):
+            await send(self, data)
+
+    monkeypatch.setattr(ResilientSocket, "send", send_twice)
+    assert "accepted is not delivered + undelivered + waiting + unconfirmed" in problems("a", range(10))
+
+
+def test_a_connection_that_is_left_open_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client closes every stream that it was given."""
+    monkeypatch.setattr(End, "aclose", lambda _self: trio.lowlevel.checkpoint())
+    assert "was not closed by the client" in problems("a", range(10))
+
+
+def test_a_close_that_is_not_heard_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked to close stops within its bound."""
+    monkeypatch.setattr(ResilientSocket, "close", lambda _self, _code=1000, _reason="": None)
+    assert "it goes on after it was closed" in problems("a", range(20))
+
+
+def test_a_message_that_is_damaged_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message is received whole or not at all."""
+    receive = SocketTask.receive
+
+    async def cut(self: SocketTask) -> str | bytes:
+        return (await receive(self))[:-1]
+
+    monkeypatch.setattr(SocketTask, "receive", cut)
+    assert "received ['firs'" in problems("b", range(20))
+
+
+def test_a_message_that_is_skipped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is missing between the first message and the last."""
+    receive = SocketTask.receive
+
+    async def skip(self: SocketTask) -> str | bytes:
+        await receive(self)
+        return await receive(self)
+
+    monkeypatch.setattr(SocketTask, "receive", skip)
+    assert "a reader missed a message" in problems("c", range(0, 50, 5))
+
+
+def test_a_message_that_is_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What send accepts is read by the server."""
+    send, count = SocketTask.send, 0
+
+    async def forget_some(self: SocketTask, data: str | bytes) -> None:
+        nonlocal count
+        count += 1
+        await (send(self, data) if count % 5 else trio.lowlevel.checkpoint())
+
+    monkeypatch.setattr(SocketTask, "send", forget_some)
+    found = problems("c", range(10))
+    assert "the server missed a message in the middle" in found
+    assert "messages_sent is not what send accepted" in found
+
+
+def test_a_vendor_function_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dialect raises nothing."""
+    monkeypatch.setattr(DialectTask, "close", property())
+    monkeypatch.setattr(DialectTask, "send", lambda _self, _options=None, **_keywords: 1 / 0)
+    assert "sendSocketMessage raised ZeroDivisionError" in problems("d", range(10))
+
+
+def test_a_callback_at_the_wrong_time_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No callback is called inside the call that it belongs to, or twice."""
+    send = DialectTask.send
+
+    def send_and_tell(self: DialectTask, options: object = None, **keywords: object) -> object:
+        success = keywords.get("success")
+        if callable(success):
+            success({"errMsg": "sendSocketMessage:ok"})
+        return send(self, options, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DialectTask, "send", send_and_tell)
+    found = problems("d", range(10))
+    assert "success was called inside a call" in found
+    assert "success of sendSocketMessage was called twice" in found
+
+
+def run_main(main: Callable[[], object]) -> list[str]:
+    """Run something by seed, and give what was wrong."""
+
+    async def wrapped(_dice: random.Random, _findings: Findings) -> None:
+        main()
+        await trio.lowlevel.checkpoint()
+
+    findings = Findings("a", 0)
+    run_seeded(wrapped, findings, virtual=True)
+    return findings.problems
+
+
+def test_what_is_left_behind_is_found(tmp_path: Path) -> None:
+    """A run leaves no task and no descriptor."""
+    left: list[object] = []
+    assert run_main(lambda: trio.lowlevel.spawn_system_task(trio.sleep_forever)) == ["1 tasks are left"]
+    found = run_main(lambda: left.append((tmp_path / "x").open("w")))
+    assert found == (["1 file descriptors are left"] if sys.platform == "linux" else [])
+    left.pop().close()  # type: ignore[attr-defined]
+
+
+def test_what_raises_or_hangs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends by itself, without an exception."""
+    assert run_main(lambda: 1 / 0) == ["the run ended with ZeroDivisionError: division by zero"]
+    monkeypatch.setattr(seeded, "PATIENCE", 0.01)
+
+    def spin() -> None:
+        while True:
+            pass
+
+    (found,) = run_main(spin)
+    assert "HungError" in found
+
+
+# The command line
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the campaign's command line."""
+    monkeypatch.setattr(sys, "argv", ["campaign", *arguments])
+    return main()
+
+
+def test_good_seeds_give_counts_and_exit_code_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The end prints runs, bad ones and totals of each part."""
+    assert run_command(monkeypatch, "--part", "b", "--seeds", "3", "--jobs", "1") == 0
+    output = capsys.readouterr().out
+    assert "3 runs, 0 bad" in output
+    assert "3 cut" in output
+
+
+def test_bad_seeds_give_the_command_that_shows_them_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failure prints the part, the seed, what was wrong, and one command; the trace on demand."""
+    monkeypatch.setattr(Proof, "on_read", lambda _self, _name, _proved: None)
+    assert run_command(monkeypatch, "--part", "a", "--seeds", "10", "--jobs", "1", "--seconds", "60") == 1
+    lines = capsys.readouterr().out.splitlines()
+    again = next(line for line in lines if "again: nox -s campaign -- " in line).split(" -- ")[1].split()
+    assert run_command(monkeypatch, *again) == 1
+    output = capsys.readouterr().out
+    assert "pong does not prove it" in output
+    assert "WRONG" in output
+
+
+def test_time_that_is_up_stops_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has been seen by then is reported."""
+    assert run_command(monkeypatch, "--part", "b", "--seeds", "1000", "--jobs", "1", "--seconds", "0") == 0
+    assert "1 runs, 0 bad" in capsys.readouterr().out
+
+
+def test_parts_are_mixed_in_proportion() -> None:
+    """A run that is stopped early has seen something of each part."""
+    jobs = plan_jobs("abcd", 1000, first=5)
+    numbers = {part: sum(job[0] == part for job in jobs) for part in "abcd"}
+    assert numbers == {"a": 1000, "b": 1368, "c": 500, "d": 200}
+    assert {part for part, _ in jobs[:20]} == set("abcd")
+    assert min(seed for _, seed in jobs) == 5
