@@ -18,6 +18,7 @@ import pytest
 
 import trio_socket_task
 from trio_socket_task import (
+    Acknowledgement,
     Backoff,
     Coexist,
     ConnectOptions,
@@ -74,7 +75,7 @@ def defaults_of_options() -> dict[str, object]:
 
 def defaults_of_class(kind: type[attrs.AttrsInstance]) -> dict[str, object]:
     """Give the default of each field."""
-    return {field.name: field.default for field in attrs.fields(kind)}
+    return {field.name: NOTHING if field.default is attrs.NOTHING else field.default for field in attrs.fields(kind)}
 
 
 def defaults_of_function(function: Callable[..., object]) -> dict[str, object]:
@@ -91,6 +92,7 @@ def defaults_of_function(function: Callable[..., object]) -> dict[str, object]:
         ("Backoff", defaults_of_class(Backoff)),
         ("Retry", defaults_of_class(Retry)),
         ("Outbox", defaults_of_class(Outbox)),
+        ("Acknowledgement", defaults_of_class(Acknowledgement)),
         ("Coexist", defaults_of_class(Coexist)),
         ("open_socket_manager", defaults_of_function(open_socket_manager)),
         ("connect_socket", defaults_of_function(connect_socket)),

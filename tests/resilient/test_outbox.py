@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from trio_socket_task import InvalidOptionsError, Outbox
+from trio_socket_task import Acknowledgement, InvalidOptionsError, Outbox
 from trio_socket_task._resilient._outbox import Letter, Letters
 
 
@@ -114,9 +114,36 @@ def test_everything_is_given_up_in_the_end() -> None:
         ("when_full", "explode"),
         ("max_age", 0),
         ("resend", 1),
+        ("proof", "ping"),
+        ("proof", None),
+        ("proof_timeout", 0),
     ],
 )
 def test_bad_options_are_refused(option: str, value: object) -> None:
     """By name."""
     with pytest.raises(InvalidOptionsError, match=option):
         Outbox(**{option: value})  # type: ignore[arg-type]
+
+
+def test_cumulative_is_a_bool() -> None:
+    """Refused by name."""
+    with pytest.raises(InvalidOptionsError, match="cumulative"):
+        Acknowledgement(sent=str, received=str, cumulative=1)  # type: ignore[arg-type]
+
+
+def test_an_id_goes_with_its_message() -> None:
+    """Whether it was confirmed, given up or sent again; one that is not here any more gets no id."""
+    kept = letters(4, Outbox(resend=True))
+    handed = [kept.hand() for _ in range(3)]
+    for letter in handed:
+        kept.identify(letter, f"id {letter.data}")
+    assert kept.acknowledge("id 1", cumulative=False)
+    assert not kept.acknowledge("id 1", cumulative=False)
+    kept.end_connection()
+    assert names(kept.waiting) == "023"
+    assert kept.acknowledge("id 2", cumulative=True)
+    assert (names(kept.waiting), kept.delivered) == ("3", 3)
+    late = kept.hand()
+    kept.confirm(late.number)
+    kept.identify(late, "id 3")
+    assert not kept.acknowledge("id 3", cumulative=False)

@@ -116,7 +116,7 @@ class Keeper:
         """End without waiting for the server, which is told 1001 where that needs no waiting either."""
         if not self._ended.is_set():
             event = self.connection.abort() or self._requested or CloseEvent(code=CloseCode.GOING_AWAY.value)
-            self._requested = CloseEvent(code=event.code, reason=event.reason)
+            self._requested = CloseEvent(code=int(event.code), reason=event.reason)
             self._pause.cancel()
 
     def hurry(self) -> None:
