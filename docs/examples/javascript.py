@@ -28,13 +28,13 @@ BORDER = """
 function makeApi(host, print, complain) {
   const options = ['url', 'header', 'protocols', 'tcpNoDelay', 'timeout', 'data', 'code', 'reason']
   const callbacks = ['success', 'fail', 'complete']
-  const isBinary = value => value instanceof ArrayBuffer || ArrayBuffer.isView(value)
   const bytes = value => value instanceof ArrayBuffer ? new Uint8Array(value)
     : new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   const toText = value => Array.from(bytes(value), byte => String.fromCharCode(byte)).join('')
   const toBuffer = text => Uint8Array.from(text, character => character.charCodeAt(0)).buffer
   const pack = value => {
-    if (isBinary(value)) return ['binary', toText(value)]
+    if (value instanceof ArrayBuffer) return ['binary', toText(value)]
+    if (ArrayBuffer.isView(value)) return ['view', {}]
     if (typeof value === 'number' && !isFinite(value)) return ['number', String(value)]
     if (Array.isArray(value)) return ['array', value.map(pack)]
     if (typeof value === 'function' || value instanceof Date) return [typeof value, {}]

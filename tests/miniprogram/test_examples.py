@@ -64,6 +64,8 @@ SocketTask.send:fail SocketTask.readyState is not OPEN
 all closed
 """,
     "binary": """\
+sendSocketMessage:fail data must be string or ArrayBuffer
+sendSocketMessage:fail data must be string or ArrayBuffer
 ArrayBuffer(4) [0,1,128,255]
 ArrayBuffer(2) [1,2]
 and text with é

@@ -134,7 +134,9 @@ UNDEFINED = "parameter error: parameter.url should be String instead of "
         (GOOD | {"header": Hostile({"a": "b"})}, "header must be an object"),
         (GOOD | {"header": {"a b": "c"}}, "invalid header"),
         (GOOD | {"header": {"a": "b\r\nc: d"}}, "invalid header"),
-        (GOOD | {"header": {"a": 1}}, "invalid header"),
+        (GOOD | {"header": {"a": [1]}}, "invalid header"),
+        (GOOD | {"header": {"a": "é"}}, "invalid header"),
+        (GOOD | {"header": {"a": 10**5000}}, "invalid header"),
         (GOOD | {"header": {7: "a"}}, "invalid header"),
         (GOOD | {"protocols": "chat"}, "protocols must be an array"),
         (GOOD | {"protocols": {"chat": 1}}, "protocols must be an array"),
@@ -144,10 +146,6 @@ UNDEFINED = "parameter error: parameter.url should be String instead of "
         (GOOD | {"protocols": ["a", "a"]}, "invalid protocol"),
         (GOOD | {"timeout": 0}, "invalid timeout"),
         (GOOD | {"timeout": -1}, "invalid timeout"),
-        (GOOD | {"timeout": "60000"}, "invalid timeout"),
-        (GOOD | {"timeout": True}, "invalid timeout"),
-        (GOOD | {"timeout": float("nan")}, "invalid timeout"),
-        (GOOD | {"timeout": float("inf")}, "invalid timeout"),
         (GOOD | {"timeout": 10**400}, "invalid timeout"),
         (Hostile(GOOD, "timeout"), "invalid timeout"),
     ],
@@ -166,6 +164,86 @@ async def test_connect_is_refused(
     assert heard == [("fail", result), ("complete", result)]
     assert repr(task) == "<SocketTask 1 CLOSED refused>"
     assert repr(mini_program) == "<MiniProgram with 0 sockets>"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"header": {"a": 1}}, "invalid header"),
+        ({"header": {"a": None}}, "invalid header"),
+        ({"header": {" a": "b"}}, "invalid header"),
+        ({"header": {"a": "é"}}, "invalid header"),
+        ({"timeout": "60000"}, "invalid timeout"),
+        ({"timeout": True}, "invalid timeout"),
+        ({"timeout": float("nan")}, "invalid timeout"),
+        ({"timeout": float("inf")}, "invalid timeout"),
+        ({"timeout": -1}, "invalid timeout"),
+    ],
+)
+async def test_connect_is_refused_strictly(
+    autojump_clock: trio.testing.MockClock, heard: Heard, options: Mapping[str, object], why: str
+) -> None:
+    """Where a phone would put it right; what it refuses is refused as well."""
+    async with open_mini_program(strict=True) as wx:
+        wx.connectSocket({"url": URL, **options, "fail": heard("fail")})
+    assert [result["errMsg"] for result in heard.results] == [f"connectSocket:fail {why}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        (-7, "-7"),
+        (-0.0, "0"),
+        (0.5, "0.5"),
+        (-12.25, "-12.25"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (-1.5e300, "-1.5e+300"),
+        (123456789012345680000.0, "123456789012345680000"),
+        (0.000001, "0.000001"),
+        (1.25e-7, "1.25e-7"),
+        (5e-324, "5e-324"),
+        (float("nan"), "NaN"),
+        (float("inf"), "Infinity"),
+        (float("-inf"), "-Infinity"),
+        (True, "true"),
+        (False, "false"),
+        (None, "null"),
+        ("text", "text"),
+    ],
+)
+async def test_header_values_become_text(
+    autojump_clock: trio.testing.MockClock,
+    mini_program: MiniProgram,
+    memory_socket_server: SocketServer,
+    value: object,
+    text: str,
+) -> None:
+    """As JavaScript's String() makes it; blanks around a name go, and do not hide a name that is dropped."""
+    memory_socket_server.handler = hold
+    header = {" x-value\t": value, " Referer ": "https://elsewhere.test", "\tSec-WebSocket-Key": "mine"}
+    mini_program.connectSocket(url=URL, header=header)
+    connection = await memory_socket_server.wait_connection()
+    assert connection.header["x-value"] == text
+    assert "referer" not in {name.lower() for name in connection.header}
+
+
+@pytest.mark.parametrize("value", ["250", True, float("nan"), float("inf"), [250], {}])
+async def test_a_timeout_that_is_no_finite_number_is_not_given(
+    autojump_clock: trio.testing.MockClock, value: object
+) -> None:
+    """The default holds."""
+
+    async def silent(_host: str, _port: int) -> trio.abc.Stream:
+        return trio.testing.memory_stream_pair()[0]
+
+    async with open_mini_program(dial=silent) as wx:
+        started = trio.current_time()
+        wx.connectSocket(url=URL, timeout=value)
+        await wx.wait_closed()
+        assert trio.current_time() - started == pytest.approx(60)
 
 
 class Shy:
@@ -287,6 +365,7 @@ def test_the_policies() -> None:
         ({"vendor": "qq", "base_library": "1.4.4"}, "base_library must be left out for qq, where five always coexist"),
         ({"base_library": "new"}, """base_library must be a version such as "1.5.0", not 'new'"""),
         ({"close_after_connect_error": 1}, "close_after_connect_error must be True or False, not 1"),
+        ({"strict": None}, "strict must be True or False, not None"),
         ({"timeout": 0}, "timeout must be a positive, finite number of seconds, not 0"),
     ],
 )

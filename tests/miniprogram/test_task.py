@@ -118,13 +118,39 @@ async def test_closing_twice(autojump_clock: trio.testing.MockClock, opened: Ope
     assert task.readyState == task.CLOSED
 
 
-@pytest.mark.parametrize("code", [999, 1001, 1005, 2999, 5000, "1000", True, 1000.5, float("nan"), [1000]])
+NO_NUMBERS = ["1001", "", True, float("nan"), float("inf"), [1001], {}, b"1001"]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1001, 1005, 2999, 5000, 1000.5, 10**400])
 async def test_a_bad_code(autojump_clock: trio.testing.MockClock, opened: Opened, code: object) -> None:
     """It fails, and the socket stays open."""
     task = await opened()
     assert await task.close({"code": code}) == {"errMsg": "closeSocket:fail invalid code"}
     assert task.readyState == task.OPEN
     task.close()
+
+
+@pytest.mark.parametrize("code", NO_NUMBERS)
+async def test_a_code_that_is_no_finite_number_is_not_given(
+    autojump_clock: trio.testing.MockClock, opened: Opened, heard: Heard, code: object
+) -> None:
+    """As on a phone."""
+    task = await opened()
+    task.onClose(heard("close"))
+    assert await task.close({"code": code, "reason": "bye"}) == {"errMsg": "closeSocket:ok"}
+    await trio.testing.wait_all_tasks_blocked()
+    assert heard.results == [{"code": 1000, "reason": "bye"}]
+
+
+@pytest.mark.parametrize("code", [*NO_NUMBERS, 999])
+async def test_a_code_that_is_no_finite_number_is_refused_strictly(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, code: object
+) -> None:
+    """The socket goes on as it was."""
+    async with open_mini_program(strict=True, dial=memory_socket_server.dial) as wx:
+        task = wx.connectSocket(url=URL)
+        assert await task.close({"code": code}) == {"errMsg": "closeSocket:fail invalid code"}
+        assert task.readyState == task.CONNECTING
 
 
 @pytest.mark.parametrize(

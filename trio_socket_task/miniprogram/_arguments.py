@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from decimal import Decimal
+from math import isfinite
 from typing import Final, cast, final
 
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
@@ -25,6 +27,8 @@ _JAVASCRIPT_TYPES: Final = (
     (list | tuple, "Array"),
 )
 _NATIVE_NAMES: Final = {"tcpNoDelay": "tcp_no_delay"}
+_PLAIN_DIGITS = 21  # JavaScript writes larger numbers with an exponent,
+_PLAIN_ZEROS = -6  # and smaller ones
 
 
 class RefusedError(Exception):
@@ -51,7 +55,9 @@ def _plain(value: object) -> object:
 class Arguments:
     """An option object and keyword arguments together; reading it never raises, unknown keys do no harm."""
 
-    def __init__(self, options: object, keywords: Mapping[str, object]) -> None:
+    def __init__(self, options: object, keywords: Mapping[str, object], *, strict: bool = False) -> None:
+        self.strict = strict
+        """Whether what phones put right is refused instead."""
         self._sources: list[Mapping[str, object]] = [keywords]
         with suppress(Exception):  # whatever somebody's object raises when it is asked what it is
             if isinstance(options, Mapping):
@@ -73,10 +79,23 @@ class Arguments:
         value = self.get(name)
         return ABSENT if value is None else value
 
+    def number(self, name: str) -> object:
+        """Give the value of an option that is left out by what is no finite number, too, unless this is strict."""
+        value = self.optional(name)
+        return value if self.strict or value is _UNREADABLE or _is_finite(value) else ABSENT
+
     def callback(self, name: str) -> Callback | None:
         """Give a function; what cannot be called is ignored."""
         value = self.get(name)
         return cast("Callback", value) if callable(value) else None
+
+
+def _is_finite(value: object) -> bool:
+    return _is_number(value) and (isinstance(value, int) or isfinite(cast("float", value)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _type_name(value: object) -> str:
@@ -109,20 +128,64 @@ def read_connect_options(arguments: Arguments, *, with_timeout: bool) -> Connect
     What has the wrong type is handed on, so that it is refused after the url and the limit, in their order.
     """
     options: dict[str, object] = {}
-    for name, read in (("header", _header), ("protocols", _protocols), ("tcpNoDelay", _truth), ("timeout", _seconds)):
+    header, timeout = arguments.optional("header"), arguments.number("timeout")
+    if header is not ABSENT:
+        options["header"] = _header(header, strict=arguments.strict)
+    for name, read in (("protocols", _protocols), ("tcpNoDelay", _truth)):
         value = arguments.optional(name)
-        if value is not ABSENT and (with_timeout or name != "timeout"):
+        if value is not ABSENT:
             options[_NATIVE_NAMES.get(name, name)] = read(value)
+    if timeout is not ABSENT and with_timeout:
+        options["timeout"] = _seconds(timeout)
     return cast("ConnectOptions", options)
 
 
-def _header(header: object) -> object:
-    """Drop what the vendors do not let a program set."""
+def _header(header: object, *, strict: bool) -> object:
+    """Drop what the vendors do not let a program set, and make text of values as phones do, unless this is strict."""
     try:
-        fields = {_plain(name): _plain(value) for name, value in cast("Mapping[str, str]", header).items()}
+        fields = [(_plain(name), _plain(value)) for name, value in cast("Mapping[str, str]", header).items()]
+        if not strict:
+            fields = [(name.strip(" \t") if isinstance(name, str) else name, _text(value)) for name, value in fields]
+        return {
+            name: _UNREADABLE if isinstance(value, str) and not value.isascii() else value
+            for name, value in fields
+            if not (isinstance(name, str) and is_own_field(name))
+        }
     except Exception:  # noqa: BLE001 (it is no mapping, or raises)
         return _UNREADABLE
-    return {name: value for name, value in fields.items() if not (isinstance(name, str) and is_own_field(name))}
+
+
+def _text(value: object) -> object:
+    """Make text of what is not, as JavaScript's String() does; give back what is neither number, boolean nor null."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return number_text(value)
+    try:
+        return str(value) if isinstance(value, int) else value
+    except ValueError:  # it has more digits than Python likes to write
+        return _UNREADABLE
+
+
+def number_text(value: float) -> str:
+    """Write a number as JavaScript does (ECMA-262, Number::toString)."""
+    if not isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 (NaN)
+    if not value:
+        return "0"
+    sign = "-" if value < 0 else ""
+    number = Decimal(repr(abs(value))).normalize()  # repr gives the fewest digits that tell it from its neighbours
+    digits, point = "".join(map(str, number.as_tuple().digits)), number.adjusted() + 1
+    if len(digits) <= point <= _PLAIN_DIGITS:
+        return sign + digits.ljust(point, "0")
+    if 0 < point <= _PLAIN_DIGITS:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if _PLAIN_ZEROS < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    fraction = "." + digits[1:] if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{point - 1:+d}"
 
 
 def _protocols(protocols: object) -> object:
@@ -137,10 +200,10 @@ def _truth(value: object) -> bool:
 
 
 def _seconds(milliseconds: object) -> object:
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+    if not _is_number(milliseconds):
         return _UNREADABLE
     try:
-        return milliseconds / 1000
+        return cast("float", milliseconds) / 1000
     except OverflowError:
         return _UNREADABLE
 
@@ -165,7 +228,7 @@ def read_close(arguments: Arguments) -> tuple[int, str]:
     Raises:
         RefusedError: One of them breaks its rule.
     """
-    code, reason = arguments.optional("code"), arguments.optional("reason")
+    code, reason = arguments.number("code"), arguments.optional("reason")
     code = 1000 if code is ABSENT else code
     reason = "" if reason is ABSENT else reason
     if isinstance(code, float) and code.is_integer():

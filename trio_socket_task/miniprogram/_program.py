@@ -36,14 +36,21 @@ class MiniProgram:
     """
 
     def __init__(
-        self, manager: SocketManager, workers: Workers, *, has_timeout: bool, close_after_connect_error: bool
+        self,
+        manager: SocketManager,
+        workers: Workers,
+        *,
+        has_timeout: bool,
+        close_after_connect_error: bool,
+        strict: bool,
     ) -> None:
+        self._strict = strict
         self._manager = manager
         self._workers = workers
         self._has_timeout = has_timeout
         self._close_after_connect_error = close_after_connect_error
         self._refusals = Refusals(workers)  # of calls that no socket is concerned with
-        self._nobody = SocketTask(0, self._refusals)  # CLOSED: what a call acts on that finds no socket
+        self._nobody = SocketTask(0, self._refusals, strict=strict)  # CLOSED: what a call acts on that finds no socket
         self._sockets: list[SocketTask] = []  # whose close event has not been heard
         self._listeners: dict[type[SocketEvent], Callback] = {}
         self._made = 0
@@ -59,7 +66,8 @@ class MiniProgram:
         complete. ``success`` means that the call was accepted; ``onOpen`` says that the socket is open.
         """
         self._made += 1
-        arguments, task = Arguments(options, keywords), SocketTask(self._made, self._refusals)
+        arguments = Arguments(options, keywords, strict=self._strict)
+        task = SocketTask(self._made, self._refusals, strict=self._strict)
         # Everything is read before anything is decided, because what is read may call back.
         call = Invocation("connectSocket", arguments, self._refusals)
         native_options = read_connect_options(arguments, with_timeout=self._has_timeout)
@@ -83,7 +91,9 @@ class MiniProgram:
         One that `closeSocket` closes gives way to the next at once, though its server may be slow to answer.
         """
         task = self._current()
-        return task._send(Arguments(options, keywords), "sendSocketMessage:fail WebSocket is not connected")
+        return task._send(
+            Arguments(options, keywords, strict=self._strict), "sendSocketMessage:fail WebSocket is not connected"
+        )
 
     def closeSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the earliest socket that is not closed; options: code, reason, success, fail, complete.
@@ -97,7 +107,7 @@ class MiniProgram:
             self._manager.close_socket(code, reason)
             self._let_go(task)
 
-        return task._close(Arguments(options, keywords), (SocketTask.OPEN,), close)
+        return task._close(Arguments(options, keywords, strict=self._strict), (SocketTask.OPEN,), close)
 
     def _current(self) -> SocketTask:
         """Give the manager's current socket; without one, the earliest of which the program has not heard the close.
@@ -172,8 +182,14 @@ class _ProgramBlock:
     """The block of `open_mini_program`."""
 
     def __init__(
-        self, sockets: AbstractAsyncContextManager[SocketManager], *, has_timeout: bool, close_after_connect_error: bool
+        self,
+        sockets: AbstractAsyncContextManager[SocketManager],
+        *,
+        has_timeout: bool,
+        close_after_connect_error: bool,
+        strict: bool,
     ) -> None:
+        self._strict = strict
         self._sockets = sockets
         self._has_timeout = has_timeout
         self._close_after_connect_error = close_after_connect_error
@@ -193,6 +209,7 @@ class _ProgramBlock:
             self._workers,
             has_timeout=self._has_timeout,
             close_after_connect_error=self._close_after_connect_error,
+            strict=self._strict,
         )
         return self._program
 
@@ -218,6 +235,7 @@ def open_mini_program(
     *,
     base_library: str | None = None,
     close_after_connect_error: bool = True,
+    strict: bool = False,
     **defaults: Unpack[ConnectOptions],
 ) -> AbstractAsyncContextManager[MiniProgram]:
     """Open the block that mini-program code runs in.
@@ -239,6 +257,8 @@ def open_mini_program(
         base_library: The version of the wx base library, such as ``"1.4.4"``: before 1.5.0 one connection exists at a
             time and a new one replaces it. By default, and always on qq, five coexist.
         close_after_connect_error: Whether a socket that cannot be opened has a close event (1006) after its error.
+        strict: Whether to refuse what phones put right, to find mistakes: header values that are numbers, booleans or
+            null, blanks around a header's name, a ``timeout`` or ``code`` that is no finite number.
         defaults: What the vendors have no word for, such as ``heartbeat`` or ``ssl_context``; see `ConnectOptions`.
             Times are in seconds here.
 
@@ -247,12 +267,14 @@ def open_mini_program(
     """
     if vendor not in ("wx", "qq"):
         raise InvalidOptionsError("vendor", vendor, 'must be "wx" or "qq"')
-    if not isinstance(close_after_connect_error, bool):
-        raise InvalidOptionsError("close_after_connect_error", close_after_connect_error, "must be True or False")
+    for name, value in (("close_after_connect_error", close_after_connect_error), ("strict", strict)):
+        if not isinstance(value, bool):
+            raise InvalidOptionsError(name, value, "must be True or False")
     return _ProgramBlock(
         open_socket_manager(_policy(vendor, base_library), **defaults),
         has_timeout=vendor == "wx",
         close_after_connect_error=close_after_connect_error,
+        strict=strict,
     )
 
 

@@ -36,8 +36,9 @@ class SocketTask:
     CLOSING: ClassVar[int] = 2
     CLOSED: ClassVar[int] = 3
 
-    def __init__(self, number: int, refusals: Refusals) -> None:
+    def __init__(self, number: int, refusals: Refusals, *, strict: bool) -> None:
         self._number = number
+        self._strict = strict
         self._refusals = refusals
         self._turns: Turns | None = None
         self._native: NativeTask | None = None  # as long as it was refused
@@ -60,7 +61,9 @@ class SocketTask:
 
     def send(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Send a message; options: data, success, fail, complete."""
-        return self._send(Arguments(options, keywords), "SocketTask.send:fail SocketTask.readyState is not OPEN")
+        return self._send(
+            Arguments(options, keywords, strict=self._strict), "SocketTask.send:fail SocketTask.readyState is not OPEN"
+        )
 
     def _send(self, arguments: Arguments, not_open: str) -> Outcome:
         call = Invocation("sendSocketMessage", arguments, self._calls)
@@ -75,7 +78,7 @@ class SocketTask:
 
     def close(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the socket, or stop its opening; options: code, reason, success, fail, complete."""
-        return self._close(Arguments(options, keywords), (self.CONNECTING, self.OPEN))
+        return self._close(Arguments(options, keywords, strict=self._strict), (self.CONNECTING, self.OPEN))
 
     def _close(
         self,

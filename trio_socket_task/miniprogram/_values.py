@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 
 from trio_socket_task._errors import ConnectError, ConnectTimeoutError
 from trio_socket_task._events import ErrorEvent, MessageEvent, OpenEvent, SocketEvent
+from trio_socket_task._text import quoted
 
 
 class Result(TypedDict):
@@ -68,5 +69,5 @@ def _error_message(error: Exception) -> str:
     if isinstance(error, ConnectTimeoutError):
         return "connectSocket:fail timeout"
     if isinstance(error, ConnectError):
-        return f"connectSocket:fail WebSocket connection failed: {error.why}"
+        return f"connectSocket:fail WebSocket connection failed: {quoted(error.why)}"
     return str(error)

@@ -17,7 +17,7 @@ function goOn() {
   task.onOpen(() => {
     task.send({ data: { not: 'a message' }, fail: show })
     task.close({ code: 1001, fail: show })
-    task.close({ code: NaN, fail: show })
+    task.close({ code: 1000.5, fail: show })
     task.send({ data: new Date(0), fail: show })
     task.close({ reason: '汉'.repeat(42), fail: show })
     Promise.resolve('settled').then(value => { console.log(value); task.close() })
