@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import trio
@@ -279,3 +279,19 @@ def test_bad_steps_are_misuse(add: Callable[[Script], Script]) -> None:
     """When the script is written, not when it is played."""
     with pytest.raises(MisuseError, match=r"takes a (number of seconds|plain function)"):
         add(Script())
+
+
+async def test_a_function_that_turns_out_async_is_misuse(autojump_clock: trio.testing.MockClock) -> None:
+    """What it returns would always be taken for yes."""
+
+    class Accepts:
+        async def __call__(self, _data: str | bytes) -> bool:
+            return False
+
+    class Later:
+        def __await__(self) -> Iterator[bool]:
+            yield False
+
+    for function in (Accepts(), lambda _data: Later()):
+        with pytest.raises(MisuseError, match=r"takes a plain function, and .* is async"):
+            await play(Script().expect(function), lambda task: task.send("no"))  # type: ignore[arg-type]

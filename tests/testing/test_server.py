@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from peer import REQUEST
 
-from trio_socket_task import ConnectError, SocketLostError, connect_socket
+from trio_socket_task import ConnectError, SocketLostError, SocketTask, connect_socket
 from trio_socket_task.testing import (
     MisuseError,
     Script,
@@ -570,3 +570,40 @@ async def test_a_block_is_entered_once() -> None:
     async with block:
         with pytest.raises(RuntimeError, match="entered once"):
             await block.__aenter__()
+
+
+async def test_a_server_that_serves_forever_keeps_no_messages(autojump_clock: trio.testing.MockClock) -> None:
+    """Neither of connections that came before nor of those that come later."""
+    met: list[ServerConnection] = []
+
+    async def serve(connection: ServerConnection) -> None:
+        met.append(connection)
+        await echo(connection)
+
+    async def say(task: SocketTask, text: str) -> None:
+        await task.send(text)
+        assert await task.receive() == text
+
+    async with open_memory_server(serve) as server, connect_socket(server.url, dial=server.dial) as early:
+        await say(early, "one")
+        assert met[0].received == ["one"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve_forever)
+            await trio.testing.wait_all_tasks_blocked()
+            await say(early, "two")
+            async with connect_socket(server.url, dial=server.dial) as late:
+                await trio.testing.wait_all_tasks_blocked()
+                await say(late, "three")
+            nursery.cancel_scope.cancel()
+        assert [connection.received for connection in met] == [[], []]
+        assert server.connections == []
+
+
+async def test_a_connection_shows_no_query(autojump_clock: trio.testing.MockClock) -> None:
+    """It may be a token; `path` keeps it."""
+    async with (
+        open_memory_server() as server,
+        connect_socket(f"{server.url}room?token=SECRET", dial=server.dial),
+    ):
+        assert repr(server.connections[0]) == "<ServerConnection /room?*** open>"
+        assert server.connections[0].path == "/room?token=SECRET"

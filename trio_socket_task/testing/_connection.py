@@ -13,6 +13,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
 
 from trio_socket_task._events import Header
+from trio_socket_task._text import kind_of, mask_url
 
 from ._line import Line
 from ._misuse import MisuseError, ScriptError
@@ -51,6 +52,7 @@ class ServerConnection:
         self._spoiled = False  # whether a fault explains a handshake that is not answered
         self._half_closed = False
         self._closed_here = False
+        self._keeps_received = True
         self._unfinished: ScriptError | None = None  # what a script says that was left in the middle
         self.path: str = request.path
         """The path and query that the client asked for."""
@@ -68,7 +70,7 @@ class ServerConnection:
         """The reason that goes with it."""
 
     def __repr__(self) -> str:
-        return f"<ServerConnection {self.path} {'closed' if self.closed else 'open'}>"
+        return f"<ServerConnection {mask_url(self.path)} {'closed' if self.closed else 'open'}>"
 
     @property
     def closed(self) -> bool:
@@ -101,6 +103,11 @@ class ServerConnection:
         self._begin_answer()
         with _departures():
             await self._request.reject(status, extra_headers=_fields(header), body=body)
+
+    def _forget_received(self) -> None:
+        """Keep no record of messages any more."""
+        self._keeps_received = False
+        self.received.clear()
 
     def _begin_answer(self) -> None:
         if self._answered:
@@ -144,7 +151,8 @@ class ServerConnection:
         except ConnectionClosed:
             self._note_close()
             raise ClientLeft from None
-        self.received.append(data)
+        if self._keeps_received:
+            self.received.append(data)
         return data
 
     def __aiter__(self) -> Self:
@@ -302,10 +310,10 @@ def _departures() -> Iterator[None]:
 
 def _fields(header: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
     for name, value in (header or {}).items():
-        if not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-            raise MisuseError(
-                f"the field {name!r}: {value!r} cannot be sent; a name is a token, a value one line of Latin-1"
-            )
+        if not _TOKEN.fullmatch(name):
+            raise MisuseError(f"the field {name!r} cannot be sent; its name must be a token")
+        if not _FIELD_VALUE.fullmatch(value):
+            raise MisuseError(f"the field {name!r} cannot be {kind_of(value)}; its value must be one line of Latin-1")
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in (header or {}).items()]
 
 

@@ -60,13 +60,11 @@ def _alive() -> Iterator[tuple[object, str]]:
     for thing in gc.get_objects():
         if type(thing) is SocketManager:
             yield from _of_manager(thing, stays)
-        elif type(thing) is _SocketBlock:
-            if thing._driver is not None and stays(nursery := _nursery(thing._block)):
-                state = thing._driver.life.ready_state.name
-                yield nursery, f"the socket to {mask_url(thing._url)}, {state}, in a block that lives on"
-        elif type(thing) is _ResilientBlock:
-            if thing._keeper is not None and stays(nursery := _nursery(thing._block)):
-                yield from _of_resilient(thing._keeper, nursery)
+        elif type(thing) is _SocketBlock and thing._driver is not None and stays(nursery := _nursery(thing._block)):
+            state = thing._driver.life.ready_state.name
+            yield nursery, f"the socket to {mask_url(thing._url)}, {state}, in a block that lives on"
+        elif type(thing) is _ResilientBlock and thing._keeper is not None and stays(nursery := _nursery(thing._block)):
+            yield from _of_resilient(thing._keeper, nursery)
         elif type(thing) is _ProgramBlock and stays(nursery := _nursery(thing._block)):
             yield nursery, "a mini program, in a block that lives on"
 

@@ -235,9 +235,18 @@ async def _expect(connection: ServerConnection, expected: Expected, within: floa
     if isinstance(expected, re.Pattern):
         good = type(came) is type(expected.pattern) and expected.fullmatch(came) is not None  # type: ignore[arg-type]
     else:
-        good = bool(expected(came)) if callable(expected) else expected == came
+        good = _accepts(expected, came) if callable(expected) else expected == came
     if not good:
         raise _DeviationError(_words(expected), f"{came!r}")
+
+
+def _accepts(function: Callable[[str | bytes], bool], came: str | bytes) -> bool:
+    answer: object = function(came)
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise MisuseError(f"expect() takes a plain function, and {function!r} is async")
+    return bool(answer)
 
 
 async def _expect_close(connection: ServerConnection, code: int, reason: str | None, within: float) -> None:

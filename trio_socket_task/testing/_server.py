@@ -108,10 +108,12 @@ class SocketServer:
         )
 
     async def serve_forever(self) -> None:
-        """Wait until this is cancelled, or a handler fails, and keep no record of connections meanwhile."""
+        """Wait until this is cancelled, or a handler fails, and keep no record of what comes meanwhile."""
         while True:
-            await self._arrivals.park()
+            for connection in self.connections:
+                connection._forget_received()
             self.connections.clear()
+            await self._arrivals.park()
 
     async def _rest(self) -> None:
         """Be found in memory only."""
