@@ -13,7 +13,7 @@ import trio_socket_task
 
 FLOORS = [
     {"_version", "_text", "_mask", "_hooks", "_progress", "_thread"},
-    {"_refusal"},
+    {"_refusal", "_mailbox"},
     {"_events"},
     {"_errors", "_frames"},
     {"_encoding", "_dial", "_functions", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},

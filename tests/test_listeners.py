@@ -10,7 +10,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_socket_task import CloseEvent, Listener, MessageEvent, OpenEvent
-from trio_socket_task._listeners import FACTS_KEPT, MESSAGE_OVERHEAD, Listeners, Mailbox, Topic
+from trio_socket_task._listeners import Listeners, Topic
+from trio_socket_task._mailbox import FACTS_KEPT, MESSAGE_OVERHEAD, Mailbox
 
 OPEN = OpenEvent({})
 

@@ -323,7 +323,7 @@ class Driver:
         self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
 
     def _is_full(self) -> bool:
-        return self.life.ready_state is ReadyState.OPEN and self.life.broken is None and self.listeners.full
+        return self.life.is_open and self.listeners.full
 
     def _on_room(self) -> None:
         if self.connection is not None:

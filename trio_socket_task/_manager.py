@@ -16,7 +16,8 @@ from ._driver import Driver
 from ._errors import SocketNotOpenError
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
 from ._hooks import nothing
-from ._listeners import FACTS_KEPT, Listener, Listeners, Mailbox, Topic
+from ._listeners import Listener, Listeners, Topic
+from ._mailbox import FACTS_KEPT, Mailbox
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask

@@ -107,6 +107,11 @@ class Life:
         return self.close_event()
 
     @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self.ready_state is ReadyState.OPEN and self.broken is None
+
+    @property
     def is_decided(self) -> bool:
         """Whether it is known how the socket closes: by the peer's Close frame, by a failure, or because it has."""
         is_over = self.ready_state is ReadyState.CLOSED

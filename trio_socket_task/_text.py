@@ -9,7 +9,7 @@ import unicodedata
 MASK = "***"
 _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")  # bounded, so that it takes linear time
 _AFTER_URL = "\"')>],.;:!"
-_SCHEME = re.compile(r"(?:[^:/?#@]*:)?//")
+_SCHEME = re.compile(r"[^:/?#@]*://|(?:wss?|https?):/?|/*", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
@@ -23,7 +23,7 @@ _SHORT.maxstring = _SHORT.maxother = 120
 def mask_url(url: str) -> str:
     """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets."""
     scheme = _SCHEME.match(url)
-    start = "" if scheme is None else scheme[0]
+    start = scheme[0] if scheme else ""
     rest = url[len(start) :]
     authority, slash, path = rest.partition("/")
     if "@" in rest and ("@" in authority or not _AUTHORITY.fullmatch(authority)):
@@ -75,7 +75,7 @@ def shown_value(argument: str, value: object) -> str:
         return kind_of(value)
     if argument in _URL_ARGUMENTS:
         return repr(mask_url(value)) if isinstance(value, str) else kind_of(value)
-    return _SHORT.repr(value)
+    return quoted(_SHORT.repr(value))
 
 
 def name_character(text: str, position: int) -> str:

@@ -12,7 +12,7 @@ from trio_socket_task._driver import Driver
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent
 from trio_socket_task._functions import call_async
-from trio_socket_task._listeners import MESSAGE_OVERHEAD
+from trio_socket_task._mailbox import MESSAGE_OVERHEAD
 from trio_socket_task._manager import Member, SocketManager
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._state import ReadyState

@@ -107,9 +107,10 @@ class Delivery:
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
         """Give the connection what it had no room for, as it gets room, for as long as it takes messages."""
-        while not self._driver.outgoing.finished:
+        while self._driver.life.is_open:
             if self._may_hand():
                 await self._driver.outgoing.use_room(self.hand_over)
+                await trio.lowlevel.checkpoint()
             else:
                 await self._pump.park()
 

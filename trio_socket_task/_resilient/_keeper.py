@@ -12,6 +12,7 @@ from trio_socket_task._errors import GaveUpError, SocketClosedError
 from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager
 from trio_socket_task._options import check_close
+from trio_socket_task._text import quoted
 
 from ._connection import Connection
 from ._mail import Mail
@@ -100,7 +101,7 @@ class Keeper:
             delay = self._plan.backoff.delay(failures - 1, attempt.retry_after)
             return delay, self._plan.retry.refusal(attempt, failures, seconds + delay)
         except Exception as error:  # noqa: BLE001 (of the program's own functions)
-            return 0.0, f"the backoff or the retry policy raised {error!r} about this: {describe(attempt)}"
+            return 0.0, f"the backoff or the retry policy raised {quoted(repr(error))} about this: {describe(attempt)}"
 
     # What the handle needs
 

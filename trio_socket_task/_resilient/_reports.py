@@ -8,6 +8,7 @@ from typing import Literal, final
 import attrs
 
 from trio_socket_task._events import SocketStatistics
+from trio_socket_task._text import kind_of
 
 
 @final
@@ -42,8 +43,8 @@ class StateEvent:
 class UndeliveredEvent:
     """A message that is not proven to be delivered, and which is not sent again."""
 
-    data: str | bytes
-    """The message."""
+    data: str | bytes = attrs.field(repr=kind_of)
+    """The message; the repr says its kind and length."""
     why: Literal["lost", "expired", "dropped", "stopped"]
     """Its connection died with it under way (the server may have read it all the same), it was older than ``max_age``,
     it made room in a full outbox, or the socket stopped with it in its outbox."""

@@ -8,7 +8,8 @@ from typing import final
 
 import trio
 
-from trio_socket_task._listeners import FACTS_KEPT, Listener, Mailbox, Topic
+from trio_socket_task._listeners import Listener, Topic
+from trio_socket_task._mailbox import FACTS_KEPT, Mailbox
 from trio_socket_task._text import mask_url
 
 from ._reports import ConnectionState, StateEvent

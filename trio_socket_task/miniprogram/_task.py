@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final, cast, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
-from trio_socket_task._listeners import Mailbox
+from trio_socket_task._mailbox import Mailbox
 from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask as NativeTask
 from trio_socket_task._text import mask_url

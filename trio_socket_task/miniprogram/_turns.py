@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, SocketEvent
-from trio_socket_task._listeners import Mailbox
+from trio_socket_task._mailbox import Mailbox
 
 from ._arguments import Callback, RefusedError
 from ._outcome import Outcome
