@@ -266,6 +266,7 @@ async def test_q1_the_instant_in_which_a_full_manager_gets_room(
     """In one step of the scheduler the place becomes free and the request is made: nothing is dialled for it."""
     world = World(nursery, "never")
     async with open_socket_manager(Coexist(1), dial=world.dial) as manager:
+        closes = manager.on_socket_close()
         async with connect_socket("ws://other/", manager=manager) as other:
             async with open_resilient_socket(URL, manager=manager) as socket:
                 await trio.sleep(1)
@@ -283,8 +284,11 @@ async def test_q1_the_instant_in_which_a_full_manager_gets_room(
                     if how == "close":
                         await socket.aclose()
                         assert world.dials == []
-                        return
-                    await socket.wait_connected()
+                    else:
+                        await socket.wait_connected()
+                assert len(closes._mailbox.items) == 1, "that of the other: nothing else has even joined"
+                if how == "close":
+                    return
                 assert (world.dials, socket._connection.hurried) == ([1.0], False)
 
 
@@ -321,15 +325,15 @@ async def test_q1_a_wait_for_the_program_to_receive_is_looked_after(
 
     world = Flooding(nursery, "never")
     async with open_resilient_socket(
-        URL, dial=world.dial, receive_buffer=50_000, backoff=Backoff(random=lambda: 0.01)
+        world.target, dial=world.dial, receive_buffer=50_000, backoff=Backoff(random=lambda: 0.01)
     ) as socket:
         await trio.sleep(1000)
         assert "go on receiving" in socket.state.why
-        dials = len(world.dials)
+        targets = world.targets
         while socket._connection._was_read:
             await socket.receive()
         socket.close()
-    assert len(world.dials) == dials
+    assert world.targets == targets, "the program's own function is not called either"
 
 
 async def test_q1_a_replacement_that_waits_for_the_old_socket(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -211,6 +211,5 @@ class Delivery:
     def finish(self) -> None:
         """Draw the last conclusions: a Close frame of the server is none, for it may have crossed ours."""
         self._look_at_written()
-        self._look_at_pongs()
         if self._by_pong and self._letters.handed and not self._proven and self._driver.life.requested is None:
             self._evidence.lose()
