@@ -362,7 +362,7 @@ LIMIT = 100  # calls of a program that ends are fewer
 
 @pytest.mark.parametrize("ending", ["normal", "raised", "cancelled"])
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
-@pytest.mark.parametrize("place", ["fail", "complete", "onClose", "onError", "onSocketClose", "late listener", "send"])
+@pytest.mark.parametrize("place", ["fail", "complete", "onClose", "onError", "onSocketClose"])
 async def test_q4_a_program_that_connects_again_ends_with_its_block(
     autojump_clock: MockClock, memory_socket_server: SocketServer, place: str, ending: str, *, is_async: bool
 ) -> None:
@@ -378,14 +378,8 @@ async def test_q4_a_program_that_connects_again_ends_with_its_block(
                 callbacks = {name: partial(note, told[-1], name) for name in ("success", "fail", "complete")}
                 task = wx.connectSocket(url=URL, **callbacks)
                 task.onClose(again)
-                if place == "late listener":
-                    task.onClose(lambda _res: task.onClose(again))
-                elif place == "send":
-                    task.onClose(lambda _res: task.send(data="x", fail=again))
-                elif place.startswith("onS"):
-                    getattr(wx, place)(again)
-                elif place.startswith("on"):
-                    getattr(task, place)(again)
+                if place.startswith("on"):
+                    getattr(wx if place == "onSocketClose" else task, place)(again)
 
             async def connect_later(_res: object) -> None:
                 with suppress(trio.Cancelled):
@@ -408,6 +402,39 @@ async def test_q4_a_program_that_connects_again_ends_with_its_block(
     assert told[0] == ["success", "complete"]
     assert 1 < len(told) < LIMIT
     assert wx._manager.sockets == ()
+
+
+@pytest.mark.parametrize("ending", ["normal", "raised"])
+@pytest.mark.parametrize(
+    "request_", ["task.send", "task.close", "closeSocket", "sendSocketMessage", "onClose", "onOpen"]
+)
+async def test_q4_a_program_that_asks_again_ends_with_its_block(
+    autojump_clock: MockClock, memory_socket_server: SocketServer, request_: str, ending: str
+) -> None:
+    """Of a socket that has closed, whatever it asks: each answer leads to the next question."""
+    asked = 0
+    with trio.fail_after(60), suppress(KeyError):
+        async with open_mini_program(dial=memory_socket_server.dial) as wx:
+            task = await open_socket(wx)
+
+            def ask_again(_res: object = None) -> None:
+                nonlocal asked
+                if asked < LIMIT:
+                    asked += 1
+                    options = {"data": "x", "fail": ask_again}
+                    {
+                        "task.send": lambda: task.send(options),
+                        "task.close": lambda: task.close(options),
+                        "closeSocket": lambda: wx.closeSocket(options),
+                        "sendSocketMessage": lambda: wx.sendSocketMessage(options),
+                        "onClose": lambda: task.onClose(ask_again),
+                        "onOpen": lambda: task.onOpen(ask_again),
+                    }[request_]()
+
+            task.onClose(ask_again)
+            if ending == "raised":
+                raise KeyError("the body's own")
+    assert 1 <= asked < LIMIT
 
 
 async def test_q4_calls_after_the_end_are_told_once(
