@@ -422,14 +422,15 @@ async def test_q4_a_program_that_asks_again_ends_with_its_block(
                 if asked < LIMIT:
                     asked += 1
                     options = {"data": "x", "fail": ask_again}
-                    {
+                    requests: dict[str, Callable[[], object]] = {
                         "task.send": lambda: task.send(options),
                         "task.close": lambda: task.close(options),
                         "closeSocket": lambda: wx.closeSocket(options),
                         "sendSocketMessage": lambda: wx.sendSocketMessage(options),
                         "onClose": lambda: task.onClose(ask_again),
                         "onOpen": lambda: task.onOpen(ask_again),
-                    }[request_]()
+                    }
+                    requests[request_]()
 
             task.onClose(ask_again)
             if ending == "raised":
