@@ -136,7 +136,7 @@ def test_an_id_goes_with_its_message() -> None:
     kept = letters(4, Outbox(resend=True))
     handed = [kept.hand() for _ in range(3)]
     for letter in handed:
-        kept.identify(letter, f"id {letter.number - 1}")
+        kept.identify(letter, "id " + str(letter.data))
     assert kept.acknowledge("id 1", cumulative=False)
     assert not kept.acknowledge("id 1", cumulative=False)
     kept.end_connection()
