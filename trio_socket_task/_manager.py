@@ -21,6 +21,7 @@ from ._mailbox import FACTS_KEPT, Mailbox
 from ._options import ConnectOptions, check_options
 from ._state import ReadyState
 from ._task import SocketTask
+from ._thread import HomeThread
 from ._traffic import Traffic, add
 from ._url import Address, check_url
 
@@ -72,6 +73,7 @@ class SocketManager:
         self._ended = False
         self._on_closing: Callable[[], None] = nothing  # called before sockets are closed that no own call closes
         self._room = trio.lowlevel.ParkingLot()  # those who wait until a socket has gone
+        self._thread = HomeThread()
 
     def __repr__(self) -> str:
         return f"<SocketManager {len(self._members)} of {self._policy!r}>"
@@ -109,7 +111,7 @@ class SocketManager:
         Raises:
             InvalidOptionsError: An argument breaks its rule; nothing was dialled.
             SocketLimitError: The policy admits no more; nothing was dialled.
-            RuntimeError: The manager's block has ended.
+            RuntimeError: The manager's block has ended, or this is another thread than that of the Trio run.
         """
         member = self._admit(url, options)
         assert self._nursery is not None  # noqa: S101 (only its block gives a manager out)
@@ -119,6 +121,7 @@ class SocketManager:
 
     def _admit(self, url: str, options: ConnectOptions) -> Member:
         """Check everything in the order url, limit, the rest; then let the socket join."""
+        self._thread.check()
         if self._ended:
             raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
         address = check_url(url)
@@ -305,6 +308,7 @@ class _ManagerBlock:
         if manager._ended or manager._nursery is not None:
             raise RuntimeError("a block can be entered once; call open_socket_manager() for each block")
         manager._nursery = await self._block.enter()
+        manager._thread = HomeThread()  # it may have been made elsewhere
         return manager
 
     @trio.lowlevel.enable_ki_protection

@@ -34,7 +34,7 @@ async def test_without_a_signal() -> None:
         raise OSError("odd")
 
     assert await run_until_signal(succeed) == 3
-    with pytest.raises(ExceptionGroup, match="1 sub-exception"):
+    with pytest.raises(ExceptionGroup, match="Exceptions from Trio nursery"):
         await run_until_signal(fail)
 
 

@@ -59,9 +59,7 @@ class Plan:
         with trio.move_on_after(self.timeout):
             url, options = _check_answer(await call_async("target", self.target))
             return url, {**self.options, **options}
-        error = ConnectTimeoutError(previous_url, self.timeout)
-        error.why = f"the target function has not returned within {self.timeout:g} seconds, the timeout= of an opening"
-        raise error
+        raise ConnectTimeoutError(previous_url, self.timeout, "waiting for the target function to return")
 
 
 def _check_answer(answer: str | tuple[str, ConnectOptions]) -> tuple[str, ConnectOptions]:

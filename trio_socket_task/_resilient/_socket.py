@@ -18,6 +18,7 @@ from trio_socket_task._options import ConnectOptions, check_data
 from trio_socket_task._state import ReadyState
 from trio_socket_task._task import SocketTask
 from trio_socket_task._text import mask_url
+from trio_socket_task._thread import HomeThread
 from trio_socket_task._traffic import add
 
 from ._backoff import Backoff
@@ -45,6 +46,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         self._states = keeper.states
         self._mail = mail
         self._outbox = outbox
+        self._thread = HomeThread()
 
     def __repr__(self) -> str:
         number, url = self._states.number, mask_url(self._states.url)
@@ -119,10 +121,12 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         """Send a message without waiting.
 
         Raises:
+            RuntimeError: This is another thread than that of the Trio run.
             trio.WouldBlock: `send` would wait; nothing was queued.
             TypeError: As `send`; so are InvalidOptionsError, SocketNotOpenError, SocketLostError, SocketClosedError
                 and GaveUpError.
         """
+        self._thread.check()
         data, size = self._check(data)
         self._keeper.require_running()
         if self._outbox is None:
@@ -205,7 +209,11 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
 
         For a program that knows better, such as one whose machine has another network. It does nothing once the socket
         has stopped.
+
+        Raises:
+            RuntimeError: This is another thread than that of the Trio run.
         """
+        self._thread.check()
         self._keeper.hurry()
 
     @trio.lowlevel.enable_ki_protection
@@ -218,7 +226,9 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
 
         Raises:
             InvalidOptionsError: `code` or `reason` breaks its rule; the socket is unharmed.
+            RuntimeError: This is another thread than that of the Trio run.
         """
+        self._thread.check()
         self._keeper.close(code, reason)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
