@@ -192,8 +192,10 @@ async def program(*arguments: str) -> AsyncIterator[trio.Process]:
     try:
         yield process
     finally:
-        process.kill()
         with trio.CancelScope(shield=True):
+            with trio.move_on_after(10):
+                await process.wait()  # it ends with its peer
+            process.kill()
             await process.wait()
 
 
