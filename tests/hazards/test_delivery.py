@@ -645,20 +645,20 @@ async def test_l5_only_a_listener_that_is_not_read_loses_reports(
     async with open_resilient_socket(URL, dial=never, outbox=outbox) as socket:
         events = reported(socket, nursery)
         lazy = socket.on_undelivered()
-        for number in range(1000):
+        for number in range(3000):
             await socket.send(str(number))
-            if number % 100 == 99:
+            if number % 300 == 299:
                 await trio.sleep(0.25)
-        assert [(await lazy.receive()).data for _ in range(3)] == ["970", "971", "972"]
+        assert [(await lazy.receive()).data for _ in range(3)] == ["1966", "1967", "1968"]
         await socket.send("it reads again")
     await wait_all_tasks_blocked()
     figures = socket.statistics()
-    assert figures.undelivered == len(events) == 1001
+    assert figures.undelivered == len(events) == 3001
     told = [re.search(r"dropped: (\d+)", record.getMessage()) for record in caplog.records]
     counts = [int(found[1]) for found in told if found is not None]
     assert len(counts) <= 4
-    assert sum(counts) == figures.reports_dropped > 900
-    assert len([event async for event in lazy]) == 1001 - 3 - figures.reports_dropped
+    assert sum(counts) == figures.reports_dropped > 1900
+    assert len([event async for event in lazy]) == 3001 - 3 - figures.reports_dropped
 
 
 async def test_l5_what_nobody_listens_to_is_one_line_a_second(
@@ -676,15 +676,27 @@ async def test_l5_what_nobody_listens_to_is_one_line_a_second(
     assert sum(int(count) for line in lines for count in re.findall(r"(\d+) \((?:dropped|stopped)\)", line)) == 1000
 
 
+async def test_l5_a_burst_that_cannot_wait_is_reported(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A thousand calls of `send_nowait` into an outbox of one message leave the reader no time, and room."""
+    outbox = Outbox(when_full="drop_oldest", max_messages=1, max_bytes=600)
+    async with open_resilient_socket(URL, dial=never, outbox=outbox) as socket:
+        events = reported(socket, nursery)
+        for number in range(1000):
+            socket.send_nowait(str(number))
+    await wait_all_tasks_blocked()
+    assert socket.statistics().reports_dropped == 0
+    assert [event.data for event in events] == [str(number) for number in range(1000)]
+
+
 async def test_l5_a_listener_that_goes_away_is_not_waited_for(autojump_clock: MockClock) -> None:
     """Nor one that is closed while a sender waits for it."""
-    outbox = Outbox(when_full="drop_oldest", max_messages=1)
+    outbox = Outbox(when_full="drop_oldest", max_messages=1, max_bytes=2**20)
     async with open_resilient_socket(URL, dial=never, outbox=outbox) as socket:
         lazy = socket.on_undelivered()
-        await socket.send("0")
-        await socket.send("1")
+        await socket.send(bytes(2**20))
+        await socket.send(bytes(2**20))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(socket.send, "2")
+            nursery.start_soon(socket.send, bytes(2**20))
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
             lazy.close()

@@ -1123,3 +1123,24 @@ async def test_a_close_ends_the_wait_for_words(autojump_clock: trio.testing.Mock
             await task.aclose(4000)
             assert trio.current_time() - start == pytest.approx(60)
             assert [event async for event in task.on_error()] == []
+
+
+async def test_figures_never_go_down(autojump_clock: trio.testing.MockClock) -> None:
+    """Not for an instant, when a connection has ended and the next has not begun."""
+    seen: list[int] = []
+
+    async def look(socket: ResilientSocket) -> None:
+        while len(seen) < 1000:
+            seen.append(socket.statistics().sockets.messages_sent)
+            await trio.lowlevel.checkpoint()
+
+    async with (
+        open_memory_server(in_turn(Script().expect("one").drop(), hold)) as server,
+        open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(look, socket)
+        await socket.send("one")
+        await until(socket, ConnectionState.WAITING)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1

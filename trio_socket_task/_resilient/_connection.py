@@ -150,12 +150,13 @@ class Connection:
         error = await self._open(member)
         if error is None:
             connected_for = await self._serve(member)
-        elif driver.life.ready_state is not ReadyState.OPEN and isinstance(error, _ENDS):
-            error = driver.life.error  # none where the server has closed: then the close event tells
         else:
-            self._abort(driver)
-        self._latest = await driver.wait_closed()
-        self.gone.include(driver.traffic)
+            if driver.life.ready_state is not ReadyState.OPEN and isinstance(error, _ENDS):
+                error = driver.life.error  # none where the server has closed: then the close event tells
+            else:
+                self._abort(driver)
+            self._latest = await driver.wait_closed()
+            self.gone.include(driver.traffic)
         self.closed_here = self._latest if driver.life.requested is not None and not self._aborted else None
         error = error or driver.life.error
         return Attempt(
@@ -215,10 +216,11 @@ class Connection:
             nursery.start_soon(delivery.ask)
             nursery.start_soon(delivery.watch)
             nursery.start_soon(self._close_when_asked, driver)
-            await driver.wait_closed()
+            self._latest = await driver.wait_closed()
             nursery.cancel_scope.cancel()
         ended = driver.reading.received_at if driver.silent else trio.current_time()
         self.task = None
+        self.gone.include(driver.traffic)  # in the same instant, so that no figure goes down
         self._backlog_size = inbox.size
         self.backlog.extend(inbox.clear())
         self._mail.end_connection()

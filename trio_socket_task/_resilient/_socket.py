@@ -78,8 +78,8 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         """Listen to messages that were given up; where nobody listens, the log tells how many there were.
 
         A reader that goes on reading is told of each, because `send` waits for it rather than fill its buffer. For one
-        that does not, twice as much is kept as the outbox may hold; then the oldest reports are dropped, which
-        `statistics` counts and the log tells. `send_nowait` cannot wait.
+        that does not, twice as much is kept as the outbox may hold, and 1024 reports or 1 MiB in any case; then the
+        oldest reports are dropped, which `statistics` counts and the log tells. `send_nowait` cannot wait.
         """
         return self._mail.undelivered.listen()
 

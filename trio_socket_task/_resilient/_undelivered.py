@@ -20,6 +20,9 @@ _logger = logging.getLogger("trio_socket_task")
 
 _TURNS = 16
 """Times that all other tasks may run in which a listener takes no report, before it counts as one that is not read."""
+_LEAST_REPORTS = 1024
+_LEAST_BYTES = 2**20
+"""Reports, and bytes of them, that a listener has room for however small the outbox is, for those who cannot wait."""
 _LOG_INTERVAL = 1.0
 """Seconds between two lines of the log about reports."""
 
@@ -42,11 +45,11 @@ class _Reader:
         return self.given - self.dropped - len(self.mailbox.items)
 
     def has_room(self, count: int, size: int) -> bool:
-        """Whether so many more reports, of so many bytes, are no more than twice what the outbox may hold."""
+        """Whether there is room for so many more reports, of so many bytes."""
         kept = len(self.mailbox.items)
         kept_size = self.mailbox.size - kept * MESSAGE_OVERHEAD
-        limits = self._limits
-        return kept + count <= 2 * limits.max_messages and kept_size + size <= 2 * limits.max_bytes
+        most, most_bytes = 2 * self._limits.max_messages, 2 * self._limits.max_bytes
+        return kept + count <= max(most, _LEAST_REPORTS) and kept_size + size <= max(most_bytes, _LEAST_BYTES)
 
     def put(self, event: UndeliveredEvent, size: int) -> int:
         """Keep a report; give how many older ones had to make room for it."""
@@ -63,8 +66,8 @@ class _Reader:
 class Undelivered:
     """What was given up of one resilient socket's messages, and who is told.
 
-    A listener has room for the reports of all that is in the outbox, and of as much again that it has not taken yet.
-    While it has less, and its reader goes on reading, no message is taken: so a reader that reads is told of each.
+    A listener has room for the reports of all that is in the outbox, and of at least as much again that it has not
+    taken yet. While it has less, and its reader goes on reading, `send` waits: so a reader that reads is told of each.
     """
 
     def __init__(self, letters: Letters, label: Callable[[], str]) -> None:
