@@ -245,8 +245,8 @@ async def test_l2_a_loop_that_was_blocked(kind: str, *, reading: bool) -> None:
     else:
         options["receive_timeout"] = 0.3
     with trio.fail_after(60):
-        for _ in range(2):
-            async with lone_server(kind) as url, connect_socket(url, **options) as task:
+        async with lone_server(kind) as url, connect_socket(url, **options) as task:
+            for _ in range(2):
                 await stay(task, seconds=0.6, reading=reading)
 
 
@@ -278,7 +278,7 @@ async def test_l2_a_process_that_was_stopped(serve_tcp: ServeTcp) -> None:
         async with program("-c", CLIENT, url) as client:
             assert client.stdin is not None
             assert await read_line(client) == b"open"
-            for _ in range(3):
+            for _ in range(2):
                 os.kill(client.pid, signal.SIGSTOP)
                 await trio.sleep(0.8)  # for which it is stopped: longer than its timeout
                 os.kill(client.pid, signal.SIGCONT)
