@@ -74,7 +74,7 @@ class _Run:
     world: World = attrs.field(init=False)
     watch: Watch = attrs.field(init=False)
     program: Program = attrs.field(init=False)
-    rivals: trio.CancelScope = attrs.field(init=False)
+    rivals: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def run(self) -> None:
         """Run the program, and judge."""
@@ -97,13 +97,10 @@ class _Run:
                 if plan.policy is not None:
                     manager = await stack.enter_async_context(open_socket_manager(plan.policy, dial=self.program.dial))
                     self.program.manager = manager
-                with trio.CancelScope() as rivals:
-                    async with trio.open_nursery() as others:
-                        for _ in range(plan.rivals):
-                            others.start_soon(self._run_rival)
-                        self.rivals = rivals
-                        await self._use(watchers, manager)
-                        rivals.cancel()
+                async with trio.open_nursery() as others:
+                    others.start_soon(self._run_rivals)
+                    await self._use(watchers, manager)
+                    self.rivals.cancel()
                 findings.check(manager is None or not manager.sockets, "a slot of the manager is not free")
             await trio.sleep(1.0)
             findings.check(not watchers.child_tasks, "calls did not return when the socket had stopped")
@@ -196,6 +193,12 @@ class _Run:
         async for event in reports:
             self.ledger.report(event)
             self.program.poke("on_undelivered", may_raise=False)
+
+    async def _run_rivals(self) -> None:
+        with self.rivals:
+            async with trio.open_nursery() as nursery:
+                for _ in range(self.plan.rivals):
+                    nursery.start_soon(self._run_rival)
 
     async def _run_rival(self) -> None:
         """Open other sockets in the manager, for a while each."""
