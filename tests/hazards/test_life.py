@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import BINARY, PING, TEXT, URL, Peer, Script, frame
-from trio.testing import MockClock
+from peer import BINARY, PING, PONG, TEXT, URL, Peer, Script, frame
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task import (
     ConnectOptions,
     Heartbeat,
+    ReadyState,
     SocketLostError,
     SocketTask,
     connect_socket,
@@ -215,6 +216,50 @@ async def lone_server(kind: str) -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{int(await read_line(server))}/"
 
 
+@pytest.mark.parametrize("reading", [True, False])
+@pytest.mark.parametrize("kind", ["heartbeat", "receive_timeout"])
+async def test_l2_what_came_in_the_instant_of_the_deadline(mock_clock: MockClock, kind: str, *, reading: bool) -> None:
+    """The loop comes to itself with the deadline past and the bytes there; which task it runs first is by chance."""
+    options: ConnectOptions = {"receive_timeout": 5.0}
+    if kind == "heartbeat":
+        options = {"heartbeat": Heartbeat(interval=20, timeout=5)}
+
+    async def once(nursery: trio.Nursery) -> None:
+        client, server = memory_stream_pair()
+        peer = Peer(server)
+
+        async def dial(_host: str, _port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return client
+
+        async def read() -> None:
+            async for _ in task:
+                pass
+
+        nursery.start_soon(peer.accept)
+        async with connect_socket(URL, dial=dial, **options) as task:
+            if reading:
+                nursery.start_soon(read)
+            await wait_all_tasks_blocked()
+            if kind == "heartbeat":
+                mock_clock.jump(20)
+                opcode, payload = await peer.read_frame()
+                assert opcode == PING
+                await peer.send(frame(PONG, payload))
+            else:
+                await peer.send(frame(TEXT, b"x"))
+            mock_clock.jump(6)  # as if the loop had been blocked: nothing ran since the bytes came
+            await wait_all_tasks_blocked()
+            assert task.ready_state is ReadyState.OPEN
+            mock_clock.autojump_threshold = 0
+            nursery.start_soon(peer.finish)
+
+    for _ in range(20):
+        mock_clock.autojump_threshold = float("inf")
+        async with trio.open_nursery() as nursery:
+            await once(nursery)
+
+
 # What has come is read before a deadline is judged. Blocking the loop is what these are about, so the clock is real.
 
 
@@ -228,7 +273,7 @@ async def stay(task: SocketTask, *, seconds: float, reading: bool) -> None:
                     pass
 
             nursery.start_soon(read)
-        await trio.sleep(0.26)  # a heartbeat has just sent its ping
+        await trio.sleep(0.2501)  # a heartbeat has just sent its ping
         time.sleep(seconds)  # noqa: ASYNC251 (as said)
         await trio.sleep(0.02)
         await task.ping()
