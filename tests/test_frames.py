@@ -187,3 +187,14 @@ def test_when_it_is_worth_to_look_for_more() -> None:
     assert not decoder.goes_on(whole=True)
     decoder.receive(frame(CLOSE))
     assert decoder.goes_on(whole=False)
+
+
+@pytest.mark.parametrize(("opcode", "kind"), [(PING, Ping), (PONG, Pong)])
+@pytest.mark.parametrize("count", [1, 32, 33, 1000])
+def test_of_control_frames_in_a_row_the_latest_count(opcode: int, kind: type[Ping | Pong], count: int) -> None:
+    """The last 32, in their order; one that is not whole yet comes with its rest (section 5.5.3)."""
+    burst = b"".join(frame(opcode, b"%d" % number) for number in range(count))
+    decoder = Decoder(LIMIT)
+    items = decoder.receive(burst + frame(opcode, b"last")[:3])
+    assert items == [kind(b"%d" % number) for number in range(max(0, count - 32), count)]
+    assert decoder.receive(frame(opcode, b"last")[3:] + frame(TEXT, b"x")) == [kind(b"last"), ("x", 1)]

@@ -7,11 +7,13 @@ import trio
 from conftest import Serve
 from peer import TEXT, URL, Peer, frame
 
-from trio_socket_task import HandshakeError
+from trio_socket_task import ConnectError, HandshakeError, _opening
+from trio_socket_task._handshake import Opened
 from trio_socket_task._opening import open_connection
-from trio_socket_task._options import check_options
+from trio_socket_task._options import Options, check_options
 from trio_socket_task._progress import Progress
 from trio_socket_task._url import check_url
+from trio_socket_task._wire import Wire
 
 
 async def test_an_open_connection(serve: Serve) -> None:
@@ -42,3 +44,18 @@ async def test_a_failed_handshake_closes_the_stream(serve: Serve) -> None:
         await open_connection(check_options(check_url(URL), {"dial": serve(script)}), Progress("server.test:80"))
     await trio.testing.wait_all_tasks_blocked()
     assert ended == [True]
+
+
+async def test_whatever_is_raised_is_a_connect_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of h11's, of OpenSSL's or of this package's own is told with the phase, and its cause."""
+
+    async def shake_hands(_wire: Wire, _options: Options, progress: Progress) -> Opened:
+        await trio.lowlevel.checkpoint()
+        progress.requests()
+        raise LookupError("odd")
+
+    monkeypatch.setattr(_opening, "shake_hands", shake_hands)
+    progress = Progress("server.test:80")
+    with pytest.raises(ConnectError, match=r"LookupError while waiting for server.test:80 to answer .*: odd") as caught:
+        await open_connection(check_options(check_url(URL), {"dial": serve(Peer.read_end)}), progress)
+    assert isinstance(caught.value.__cause__, LookupError)

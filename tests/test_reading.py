@@ -223,3 +223,41 @@ async def test_the_end_is_seen_without_waiting(nursery: trio.Nursery) -> None:
     await wait_all_tasks_blocked()
     assert setup.reading.over
     assert setup.reading.error is None
+
+
+async def test_a_look_takes_what_is_there_and_its_end() -> None:
+    """While nobody reads: piece by piece, until there is nothing, or the stream fails."""
+    setup = Setup()
+    for data in (b"a", b"b"):
+        setup.wire.give.send_nowait(data)
+    await setup.reading.look()
+    assert list(setup.inbox) == [b"a", b"b"]
+    assert not setup.reading.over
+    error = ConnectionResetError("reset")
+    setup.wire.give.send_nowait(error)
+    await setup.reading.look()
+    assert setup.reading.over
+    assert setup.reading.error is error
+    await setup.reading.look()
+    assert list(setup.inbox) == [b"a", b"b"]
+
+
+async def test_a_look_leaves_a_full_buffer_alone() -> None:
+    """What nobody takes is not read; a deadline does not change that."""
+    setup = Setup(full=lambda: True)
+    setup.wire.give.send_nowait(b"a")
+    await setup.reading.look()
+    assert not setup.inbox
+
+
+async def test_a_look_while_somebody_reads_lets_him_read(nursery: trio.Nursery) -> None:
+    """Two readers would take the pieces out of their order."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    setup.wire.give.send_nowait(b"a")
+    await setup.reading.look()
+    assert list(setup.inbox) == [b"a"]
+    assert set(setup.wire.readers) == {"background"}
+    setup.reading.end(None)
+    nursery.cancel_scope.cancel()

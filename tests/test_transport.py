@@ -214,3 +214,20 @@ async def test_discarding_swallows_what_a_nursery_makes_of_it() -> None:
                 raise OSError("close")
 
     await discard(Nested())
+
+
+async def test_what_is_discarded_may_fail_while_it_is_called_off() -> None:
+    """Its failure is no news; a cancellation of somebody else's is, and comes out alone."""
+
+    class Group(trio.abc.AsyncResource):
+        def __init__(self, *others: BaseException) -> None:
+            self._others = others
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise BaseExceptionGroup("closing", [ValueError("odd"), *self._others])
+
+    await discard(Group())
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await discard(Group(KeyboardInterrupt()))
+    assert [type(error) for error in caught.value.exceptions] == [KeyboardInterrupt]

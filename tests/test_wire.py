@@ -123,3 +123,40 @@ async def test_closing_wakes_the_reader() -> None:
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
         await wire.aclose()
+
+
+class Grouping(trio.abc.Stream):
+    """A stream of somebody else's with a nursery inside, which raises groups."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self._errors = errors
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        del data
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise BaseExceptionGroup("sending", self._errors)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        del max_bytes
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise BaseExceptionGroup("receiving", self._errors)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_groups_of_a_foreign_stream() -> None:
+    """Errors alone are a broken stream; beside a cancellation they are no news."""
+    wire = StreamWire(Grouping(ValueError("odd"), KeyError("odd")))
+    for call in (lambda: wire.send(b"x"), lambda: wire.receive(1)):
+        with pytest.raises(trio.BrokenResourceError) as broken:
+            await call()
+        assert isinstance(broken.value.__cause__, ExceptionGroup)
+    wire = StreamWire(Grouping(ValueError("odd"), KeyboardInterrupt()))
+    for call in (lambda: wire.send(b"x"), lambda: wire.receive(1)):
+        with pytest.raises(BaseExceptionGroup) as others:
+            await call()
+        assert [type(error) for error in others.value.exceptions] == [KeyboardInterrupt]

@@ -90,7 +90,7 @@ class SocketManager:
 
     @property
     def current(self) -> SocketTask | None:
-        """The socket that the global functions act on: the earliest that is not CLOSED, None where there is none.
+        """The earliest socket that is not CLOSED, on which the global functions act; None where there is none.
 
         One that `close_socket` has closed gives way to the next at once, though its peer may be slow to answer.
         """

@@ -90,10 +90,8 @@ async def discard(resource: trio.abc.AsyncResource | Wire) -> None:
             await resource.aclose()
         except Exception:  # noqa: BLE001, S110 (as said)
             pass
-        except BaseExceptionGroup as group:
-            others = group.split(Exception)[1]
-            if others is not None:
-                raise others from None
+        except BaseExceptionGroup as group:  # of which not all are
+            raise group.split(Exception)[1] or group from None
 
 
 @functools.cache

@@ -9,14 +9,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import BINARY, PING, TEXT, URL, Peer, frame
+from peer import BINARY, PING, TEXT, URL, Peer, Script, frame
 from trio.testing import MockClock
 
 from trio_socket_task import (
@@ -192,8 +192,10 @@ async def program(*arguments: str) -> AsyncIterator[trio.Process]:
     try:
         yield process
     finally:
-        process.kill()
         with trio.CancelScope(shield=True):
+            with trio.move_on_after(10):
+                await process.wait()  # it ends with its peer
+            process.kill()
             await process.wait()
 
 
@@ -285,10 +287,30 @@ async def test_l2_a_process_that_was_stopped(serve_tcp: ServeTcp) -> None:
             assert await read_line(client) == b"True"
 
 
-@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
-async def test_l2_a_close_that_came_while_the_loop_was_blocked(
-    kind: str, serve: Serve, serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
+Network = Callable[[Script], Awaitable[tuple[str, ConnectOptions]]]
+
+
+@pytest.fixture(params=["memory", "tcp", "tls"])
+def network(
+    request: pytest.FixtureRequest,
+    serve: Serve,
+    serve_tcp: ServeTcp,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> Network:
+    """Give a function that starts a server and gives the URL and the options that reach it."""
+
+    async def start(script: Script) -> tuple[str, ConnectOptions]:
+        if request.param == "memory":
+            return URL, {"dial": serve(script)}
+        if request.param == "tcp":
+            return await serve_tcp(script), {}
+        return await serve_tcp(script, server_context), {"ssl_context": client_context}
+
+    return start
+
+
+async def test_l2_a_close_that_came_while_the_loop_was_blocked(network: Network) -> None:
     """The peer answered the Close in time; its last message and its code are read at the deadline of the close."""
 
     async def script(peer: Peer) -> None:
@@ -298,13 +320,9 @@ async def test_l2_a_close_that_came_while_the_loop_was_blocked(
         await peer.send(frame(TEXT, b"last"), struct.pack(">BBH", 0x88, 2, 4001))
         await peer.read_end()
 
-    options: ConnectOptions = {"close_timeout": 0.2}
-    if kind == "memory":
-        options["dial"] = serve(script)
-    if kind == "tls":
-        options["ssl_context"] = client_context
-    url = URL if kind == "memory" else await serve_tcp(script, server_context if kind == "tls" else None)
     with trio.fail_after(60):
+        url, options = await network(script)
+        options["close_timeout"] = 0.2
         async with connect_socket(url, **options) as task:
             task.close(4000)
             event = await task.wait_closed()
@@ -312,10 +330,7 @@ async def test_l2_a_close_that_came_while_the_loop_was_blocked(
             assert await task.receive() == "last"
 
 
-@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
-async def test_l2_a_response_that_came_while_the_loop_was_blocked(
-    kind: str, serve: Serve, serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
+async def test_l2_a_response_that_came_while_the_loop_was_blocked(network: Network) -> None:
     """The server accepted in time; that is read at the deadline of the opening."""
 
     async def script(peer: Peer) -> None:
@@ -324,13 +339,9 @@ async def test_l2_a_response_that_came_while_the_loop_was_blocked(
         await peer.accept(then=frame(TEXT, b"first"))
         await peer.echo()
 
-    options: ConnectOptions = {"timeout": 1.0}
-    if kind == "memory":
-        options["dial"] = serve(script)
-    if kind == "tls":
-        options["ssl_context"] = client_context
-    url = URL if kind == "memory" else await serve_tcp(script, server_context if kind == "tls" else None)
     with trio.fail_after(60):
+        url, options = await network(script)
+        options["timeout"] = 1.0
         async with connect_socket(url, **options) as task:
             assert await task.receive() == "first"
             await task.send("again")

@@ -538,9 +538,7 @@ async def test_q6_a_target_that_never_returns_is_bounded(autojump_clock: MockClo
 
     retry = Retry(max_attempts=2)
     async with open_resilient_socket(target, timeout=30, retry=retry, backoff=Backoff(random=lambda: 0.0)) as socket:
-        with pytest.raises(
-            GaveUpError, match="not open within 30 seconds, waiting for the target function to return"
-        ) as caught:
+        with pytest.raises(GaveUpError, match="waiting for the target function to return") as caught:
             await socket.wait_connected()
         assert trio.current_time() == 60
         assert isinstance(caught.value.__cause__, ConnectTimeoutError)

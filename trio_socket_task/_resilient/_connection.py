@@ -28,6 +28,9 @@ from ._states import States, level_of
 _ENDS = (SocketLostError, SocketClosedError, trio.EndOfChannel)
 """What calls raise that meet the end of their connection."""
 
+_INSTANT = 2
+"""Turns of the loop before room that has come is taken: who closes the socket in the same instant is to come first."""
+
 _logger = logging.getLogger("trio_socket_task")
 
 
@@ -134,6 +137,8 @@ class Connection:
                 self._states.enter(ConnectionState.WAITING, failures=failures, why=str(error), level=level)
                 level = logging.INFO
                 await self._manager._room.park()
+                for _ in range(_INSTANT):
+                    await trio.lowlevel.checkpoint()
                 self._states.enter(ConnectionState.CONNECTING, failures=failures)
             else:
                 member.nursery = trio.lowlevel.current_task().parent_nursery  # that of the block
