@@ -62,7 +62,10 @@ class KitServer:
             return
         await self._misbehave(connection, fate)
         async for data in connection:
-            await self._read(connection, number, data)
+            if fate == "half close":
+                self.on_read(number, data)
+            else:
+                await self._read(connection, number, data)
 
     async def _read(self, connection: ServerConnection, number: int, data: str | bytes) -> None:
         self.on_read(number, data)
@@ -90,7 +93,7 @@ class KitServer:
     async def heal(self) -> None:
         """Let every connection be good from now on: the others are reset."""
         self.healed = True
-        for connection in self._alive.values():
+        for connection in tuple(self._alive.values()):
             if not connection.closed:
                 with suppress(trio.BrokenResourceError):
                     await connection.drop()

@@ -11,7 +11,7 @@ import attrs
 from trio_socket_task import ResilientStatistics, UndeliveredEvent
 
 from .findings import Findings
-from .proofs import Proof
+from .proofs import Proof, has_id
 from .server import is_whole, name_of
 
 
@@ -25,7 +25,7 @@ class Ledger:
     has_outbox: bool
     proof: Proof
     trusts_written: bool
-    """Whether what was written counts as read, and may not be written yet: by the kit's servers, which read more than their handlers see."""
+    """Whether what was written counts as read: by the kit's servers, which read more than their handlers see."""
     fates: dict[str, str] = attrs.field(factory=dict)
     """What became of each call of send: "offered" while it lasts, then "accepted", "refused" or "cancelled"."""
     accepted: dict[str, int] = attrs.field(factory=dict)
@@ -38,7 +38,6 @@ class Ledger:
     """Those that may be counted as delivered, by what proves it."""
     greetings: set[str] = attrs.field(factory=set)
     """What ``on_connected`` sends past the outbox."""
-    _written: set[str] = attrs.field(factory=set)
     _seen: Counter[str] = attrs.field(factory=Counter)
     _latest: ResilientStatistics | None = None
 
@@ -73,7 +72,6 @@ class Ledger:
     def written(self, data: str | bytes) -> None:
         """Note that a message was written whole."""
         name = name_of(data)
-        self._written.add(name)
         self.proof.on_written(name, self.proved)
         if self.trusts_written:
             self.proof.on_read(name, self.proved)
@@ -125,9 +123,7 @@ class Ledger:
         kept = self.accepted.keys() - self.reports.keys()
         for name in sorted(kept - self.proved):
             self.findings.wrong(f"{name} counts as delivered, and {self.proof.name} does not prove it")
-        if self.proof.proof == "written" and not self.trusts_written:
-            acknowledged = self._written
-        for name in sorted(acknowledged & self.reports.keys()):
+        for name in sorted(filter(has_id, acknowledged & self.reports.keys())):
             self.findings.wrong(f"{name} was reported as {self.reports[name]}, after {self.proof.name}")
         for name, why in self.reports.items():
             if self.resends:
