@@ -335,6 +335,8 @@ class Driver:
         self._limit(self.options.close_timeout)
         self.reading.take_over()
         self.reading.read_arrived()
+        if self.reading.over and self._decoder.violation is None:  # that was all: how it closes is known
+            self._fail(self.life.broken)
 
     def _give_up(self, why: str) -> None:
         """End a connection that shows no sign of life."""
