@@ -237,7 +237,8 @@ async def test_l2_what_came_in_the_instant_of_the_deadline(mock_clock: MockClock
                 pass
 
         nursery.start_soon(peer.accept)
-        async with connect_socket(URL, **{**options, "dial": dial}) as task:
+        options["dial"] = dial
+        async with connect_socket(URL, **options) as task:
             if reading:
                 nursery.start_soon(read)
             await wait_all_tasks_blocked()
