@@ -270,7 +270,8 @@ class Driver:
         if self._decoder.done:
             return
         items = self._decoder.receive(data)
-        if messages := [item for item in items if type(item) is tuple]:
+        messages = [item for item in items if type(item) is tuple]
+        if messages:
             self._deliver(messages)
         if len(messages) < len(items):
             self._obey([item for item in items if not isinstance(item, tuple)])
@@ -330,12 +331,11 @@ class Driver:
 
     def _on_write_error(self, error: Exception) -> None:
         """Let reading find out more: what the peer said before it went away is often still there."""
-        self.life.broken = broken = _lost(words(root(error)), error)
+        self.life.broken = _lost(words(root(error)), error)
         self._limit(self.options.close_timeout)
         self.reading.take_over()
-        self.reading.read_arrived()
-        if self.reading.over and self._decoder.violation is None:  # that was all: how it closes is known
-            self._fail(broken)
+        if self.reading.read_arrived() and self._decoder.violation is None:  # so how it closes is known
+            self._fail(self.life.broken)
 
     def _give_up(self, why: str) -> None:
         """End a connection that shows no sign of life."""

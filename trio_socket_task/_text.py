@@ -10,7 +10,7 @@ MASK = "***"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}\S*")  # bounded, so that it takes linear time
 _AFTER_URL = "\"')>],.;:!"
 _SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
-_QUERY = re.compile(r"([?#])")
+_MARK = re.compile(r"([?#])")
 _AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
@@ -25,7 +25,7 @@ def mask_url(url: str) -> str:
     """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets."""
     scheme = _SCHEME.match(url)
     start = scheme[0] if scheme else ""
-    place, mark, hidden = (*_QUERY.split(url[len(start) :], maxsplit=1), "", "")[:3]
+    place, mark, hidden = (*_MARK.split(url[len(start) :], maxsplit=1), "", "")[:3]
     authority, slash, path = place.partition("/")
     is_plain = _AUTHORITY.fullmatch(authority)
     if "@" in authority or not is_plain:

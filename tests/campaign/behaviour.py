@@ -11,6 +11,7 @@ OPENINGS = ("accept", "accept late", "busy", "redirect", "unauthorized", "garbag
 ENDINGS = ("fin", "reset", "half", "close", "close and stay", "close and reset", "garble")
 ANSWERS = ("good", "good", "good", "stay", "late", "never", "fin", "reset", "other code")
 PONGS = ("at once", "at once", "at once", "late", "latest", "lossy", "never", "empty", "drop")
+ACKNOWLEDGEMENTS = ("at once", "at once", "at once", "late", "backwards", "lossy", "twice", "never")
 CODES = (1000, 1000, 1001, 1008, 1011, 1012, 1013, 3008, 4000)
 
 
@@ -42,6 +43,8 @@ class Behaviour:
     pongs: str = "at once"
     """How it answers pings."""
     pong_delay: float = 0.0
+    acknowledgements: str = "at once"
+    """How it acknowledges messages, where the program expects that."""
     ending: str | None = None
     """How it ends the connection, if it does."""
     ends_after: float = 0.0
@@ -79,6 +82,7 @@ def draw_behaviour(dice: random.Random, close_timeout: float) -> Behaviour:
         "resumes_after": rarely(dice.choice((0.1, 2.0, 15.0)), None, 0.5),
         "pongs": dice.choice(PONGS),
         "pong_delay": dice.choice((0.01, 0.5, 4.0)),
+        "acknowledgements": dice.choice(ACKNOWLEDGEMENTS),
         "ending": rarely(dice.choice(ENDINGS), None, 0.6),
         "ends_after": dice.choice((0.0, 0.001, 0.02, 0.3, 0.6, 2.0, 8.0, 40.0)),
         "ends_after_messages": rarely(dice.randint(0, 8), None, 0.3),
@@ -96,6 +100,7 @@ def _draw_crossing(dice: random.Random, close_timeout: float) -> Behaviour:
         capacity=dice.choice((64, 2**16)),
         stops_after=dice.choice((0, 1, 5)),
         pongs=dice.choice(PONGS),
+        acknowledgements=dice.choice(ACKNOWLEDGEMENTS),
         ending=dice.choice(("close", "close and stay", "close and reset", "reset", "fin")),
         ends_after=dice.choice((0.0, 0.5, 1.0, 1.5, 1.9)) * close_timeout,
         ends_with_client=True,

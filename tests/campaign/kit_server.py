@@ -13,7 +13,7 @@ import trio
 from trio_socket_task.testing import ServerConnection
 
 from .findings import Findings
-from .server import message
+from .server import acknowledgement, message, name_of
 
 _FATES = ("good", "good", "good", "reject", "busy", "drop", "close", "garble", "half close", "stall", "deaf", "slow")
 
@@ -26,6 +26,7 @@ class KitServer:
     findings: Findings
     dice: random.Random
     on_read: Callable[[int, str | bytes], None]
+    on_acknowledge: Callable[[str], None] | None = None
     healed: bool = False
     """Whether every connection is good from now on."""
     _alive: dict[int, ServerConnection] = attrs.field(factory=dict)  # those that are not good
@@ -56,12 +57,21 @@ class KitServer:
         await connection.send(message(f"p{number}.0"))
         left = 10**9 if fate in ("good", "slow") else self.dice.randint(0, 12)
         for _ in range(left):
-            self.on_read(number, await connection.receive())
+            await self._read(connection, number, await connection.receive())
         if connection.closed:
             return
         await self._misbehave(connection, fate)
         async for data in connection:
-            self.on_read(number, data)
+            if fate == "half close":
+                self.on_read(number, data)
+            else:
+                await self._read(connection, number, data)
+
+    async def _read(self, connection: ServerConnection, number: int, data: str | bytes) -> None:
+        self.on_read(number, data)
+        if self.on_acknowledge is not None:
+            self.on_acknowledge(name_of(data))
+            await connection.send(acknowledgement(name_of(data)))
 
     async def _misbehave(self, connection: ServerConnection, fate: str) -> None:
         if fate == "drop":
@@ -83,7 +93,7 @@ class KitServer:
     async def heal(self) -> None:
         """Let every connection be good from now on: the others are reset."""
         self.healed = True
-        for connection in self._alive.values():
+        for connection in tuple(self._alive.values()):
             if not connection.closed:
                 with suppress(trio.BrokenResourceError):
                     await connection.drop()

@@ -11,7 +11,7 @@ import attrs
 from trio_socket_task import ResilientStatistics, UndeliveredEvent
 
 from .findings import Findings
-from .proofs import Proof
+from .proofs import Proof, has_id
 from .server import is_whole, name_of
 
 
@@ -71,9 +71,19 @@ class Ledger:
 
     def written(self, data: str | bytes) -> None:
         """Note that a message was written whole."""
-        self.proof.on_written(name_of(data), self.proved)
+        name = name_of(data)
+        self.proof.on_written(name, self.proved)
         if self.trusts_written:
-            self.proof.on_read(name_of(data), self.proved)
+            self.proof.on_read(name, self.proved)
+
+    def acknowledge(self, name: str) -> None:
+        """Note that a server is about to acknowledge a message."""
+        self.findings.note(f"acknowledgement of {name}")
+        if name not in self.greetings:
+            # One that its caller has not noted yet is the latest of all.
+            place = self.accepted.get(name, len(self.accepted))
+            before = {other for other, its in self.accepted.items() if its < place}
+            self.proof.on_acknowledged(name, before, self.proved)
 
     def report(self, event: UndeliveredEvent) -> None:
         """Note that a message was reported as undelivered."""
@@ -101,7 +111,7 @@ class Ledger:
                 check(getattr(latest.sockets, name) <= getattr(figures.sockets, name), f"statistics: {name} went down")
         self._latest = figures
 
-    def close(self, figures: ResilientStatistics, *, has_drained: bool) -> None:
+    def close(self, figures: ResilientStatistics, *, has_drained: bool, acknowledged: set[str]) -> None:
         """Check that everything is accounted for, once the socket has stopped."""
         self.look(figures)
         check = self.findings.check
@@ -113,6 +123,8 @@ class Ledger:
         kept = self.accepted.keys() - self.reports.keys()
         for name in sorted(kept - self.proved):
             self.findings.wrong(f"{name} counts as delivered, and {self.proof.name} does not prove it")
+        for name in sorted(filter(has_id, acknowledged & self.reports.keys())):
+            self.findings.wrong(f"{name} was reported as {self.reports[name]}, after {self.proof.name}")
         for name, why in self.reports.items():
             if self.resends:
                 check(why != "lost", f"{name} was reported as lost, with resend")
@@ -122,14 +134,16 @@ class Ledger:
                 why != "stopped" or not has_drained, f"{name} was left when the socket stopped, after wait_delivered()"
             )
         self.findings.count("messages accepted", len(self.accepted))
-        self.findings.count("delivered", figures.delivered)
+        self.findings.count(f"delivered by {self.proof.name}", figures.delivered)
         self.findings.count("reported", len(self.reports))
         self.findings.count("read more than once", sum(number > 1 for number in self._seen.values()))
 
     def _check_order(self) -> None:
         # Without resend, what a connection that was given up still brings to its server may come after newer messages.
         reads = self.reads if self.resends else sorted(self.reads, key=itemgetter(0))
-        first: dict[str, None] = dict.fromkeys(name for _, name in reads)
+        # With it, so may what it had given up meanwhile.
+        given_up = self.reports if self.resends else {}
+        first: dict[str, None] = dict.fromkeys(name for _, name in reads if name not in given_up)
         places = [self.accepted[name] for name in first if name in self.accepted]
         self.findings.check(places == sorted(places), "messages were first read out of order")
         for name in first:

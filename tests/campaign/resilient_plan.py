@@ -105,7 +105,7 @@ def _draw_outbox(dice: random.Random) -> tuple[Outbox | None, Proof]:
         when_full=dice.choice(("wait", "wait", "refuse", "drop_oldest")),
         max_age=dice.choice((0.01, 0.5, 5.0)) if dice.random() < 0.25 else None,
         resend=dice.random() < 0.5,
-        **proof.options(),
+        proof=proof.proof,
     )
     return outbox, proof
 

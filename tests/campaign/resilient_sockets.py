@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from trio_socket_task import (
+    Acknowledgement,
     Backoff,
     Coexist,
     ConnectError,
@@ -74,7 +75,7 @@ class _Run:
     world: World = attrs.field(init=False)
     watch: Watch = attrs.field(init=False)
     program: Program = attrs.field(init=False)
-    rivals: trio.CancelScope = attrs.field(init=False)
+    rivals: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def run(self) -> None:
         """Run the program, and judge."""
@@ -82,8 +83,17 @@ class _Run:
         resends = plan.outbox is not None and plan.outbox.resend
         self.ledger = Ledger(findings, resends, plan.outbox is not None, plan.proof, trusts_written=plan.with_kit)
         close_timeout = plan.options["close_timeout"]
+        acknowledges = isinstance(plan.proof.proof, Acknowledgement)
+        on_acknowledge = self.ledger.acknowledge if acknowledges else None
         self.world = World(
-            findings, self.dice, self.servers, plan.good_servers, close_timeout, self.ledger.read, self.ledger.written
+            findings,
+            self.dice,
+            self.servers,
+            plan.good_servers,
+            close_timeout,
+            self.ledger.read,
+            self.ledger.written,
+            on_acknowledge,
         )
         async with trio.open_nursery() as watchers:
             self.watch = Watch(findings, plan.bound, self.world.client_closes, watchers)
@@ -92,25 +102,24 @@ class _Run:
             async with AsyncExitStack() as stack:
                 manager = None
                 if plan.with_kit:
-                    self.world.kit_server = KitServer(findings, self.dice, self.ledger.read)
+                    self.world.kit_server = KitServer(findings, self.dice, self.ledger.read, on_acknowledge)
                     self.world.kit = await stack.enter_async_context(open_memory_server(self.world.kit_server.serve))
                 if plan.policy is not None:
                     manager = await stack.enter_async_context(open_socket_manager(plan.policy, dial=self.program.dial))
                     self.program.manager = manager
-                with trio.CancelScope() as rivals:
-                    async with trio.open_nursery() as others:
-                        for _ in range(plan.rivals):
-                            others.start_soon(self._run_rival)
-                        self.rivals = rivals
-                        await self._use(watchers, manager)
-                        rivals.cancel()
+                async with trio.open_nursery() as others:
+                    others.start_soon(self._run_rivals)
+                    await self._use(watchers, manager)
+                    self.rivals.cancel()
                 findings.check(manager is None or not manager.sockets, "a slot of the manager is not free")
             await trio.sleep(1.0)
             findings.check(not watchers.child_tasks, "calls did not return when the socket had stopped")
             watchers.cancel_scope.cancel()
         self.world.check_streams()
         assert self.watch.socket is not None
-        self.ledger.close(self.watch.socket.statistics(), has_drained=self.has_drained)
+        self.ledger.close(
+            self.watch.socket.statistics(), has_drained=self.has_drained, acknowledged=self.watch.acknowledged
+        )
 
     async def _use(self, watchers: trio.Nursery, manager: SocketManager | None) -> None:
         """Use a resilient socket, and check how its block is left."""
@@ -196,6 +205,12 @@ class _Run:
         async for event in reports:
             self.ledger.report(event)
             self.program.poke("on_undelivered", may_raise=False)
+
+    async def _run_rivals(self) -> None:
+        with self.rivals:
+            async with trio.open_nursery() as nursery:
+                for _ in range(self.plan.rivals):
+                    nursery.start_soon(self._run_rival)
 
     async def _run_rival(self) -> None:
         """Open other sockets in the manager, for a while each."""

@@ -16,6 +16,7 @@ from .client_frames import FrameReader, message_of
 from .wires import End
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+_ACKNOWLEDGES = "ack "
 _REFUSALS = {
     "busy": b"503 Service Unavailable",
     "redirect": b"302 Found\r\nLocation: https://login.test/",
@@ -41,6 +42,17 @@ def message(name: str, size: int = 0) -> str:
     return f"{name}|{size}|{'x' * size}"
 
 
+def acknowledgement(name: str) -> str:
+    """Make a message that acknowledges another."""
+    return message(f"{_ACKNOWLEDGES}{name}")
+
+
+def acknowledged_name(data: str | bytes) -> str | None:
+    """Return the name that a message acknowledges; None if it is no acknowledgement."""
+    name = name_of(data)
+    return name.removeprefix(_ACKNOWLEDGES) if name.startswith(_ACKNOWLEDGES) else None
+
+
 @final
 @attrs.define(eq=False)
 class Session:
@@ -53,12 +65,15 @@ class Session:
     """Set when the program asks to close."""
     on_read: Callable[[int, str | bytes], None]
     """Told each message that was read, and by which connection."""
+    on_acknowledge: Callable[[str], None] | None = None
+    """Told each message that is about to be acknowledged; None where none is."""
     read: list[str] = attrs.field(factory=list)
     """The names of the messages that were read."""
     pushed: int = 0
     """How many messages were sent, or begun to be."""
     accepted: bool = False
     _pings: int = 0
+    _unacknowledged: list[str] = attrs.field(factory=list)
     _has_read: trio.Event = attrs.field(factory=trio.Event)
     _writes: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -140,11 +155,35 @@ class Session:
                     self.on_read(self.number, read)
                     if len(self.read) == behaviour.ends_after_messages:
                         self._has_read.set()
+                    await self._acknowledge(name_of(read))
                 elif opcode == PING:
                     await self._answer_ping(payload)
                 elif opcode == CLOSE and not await self._answer_close(payload):
                     return
             await trio.sleep(behaviour.pace)
+
+    async def _acknowledge(self, name: str) -> None:
+        """Acknowledge a message that was read, and those that were held back, as the behaviour has it."""
+        if self.on_acknowledge is None:
+            return
+        self._unacknowledged.append(name)
+        behaviour, waiting = self.behaviour, self._unacknowledged
+        match behaviour.acknowledgements:
+            case "never":
+                return
+            case "backwards" if len(waiting) < 3:
+                return
+            case "backwards":
+                waiting.reverse()
+            case "lossy" if len(self.read) % 2:
+                waiting.clear()
+            case "twice":
+                waiting.append(name)
+            case "late":
+                await trio.sleep(behaviour.pong_delay)
+        while waiting:
+            self.on_acknowledge(waiting[0])
+            await self._send(frame(TEXT, acknowledgement(waiting.pop(0)).encode()))
 
     async def _answer_ping(self, payload: bytes) -> None:
         self._pings += 1

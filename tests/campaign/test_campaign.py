@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from campaign.seeded import run_seeded
 from campaign.wires import End
 
 from trio_socket_task import ResilientSocket, SocketTask
+from trio_socket_task._resilient._mail import Mail
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
 
@@ -43,6 +45,13 @@ def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
     assert run_one(part, seed).trace == run_one(part, seed).trace
 
 
+def test_programs_wait_until_everything_is_delivered() -> None:
+    """Some of them live so long, by whatever proof."""
+    figures = sum((run_one("a", seed).figures for seed in range(60)), start=Counter[str]())
+    assert figures["drained"] > 5
+    assert sum(name.startswith("delivered by ") for name in figures) == 4
+
+
 # Planted faults
 
 
@@ -62,8 +71,24 @@ def test_a_peer_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers pings, and counts nothing as read, makes the socket count what nothing proves."""
     monkeypatch.setattr(Proof, "on_read", lambda _self, _name, _proved: None)
     found = problems("a", range(10))
-    assert "counts as delivered, and pong does not prove it" in found
-    assert "more counted as delivered than pong proves" in found
+    assert "counts as delivered, and a pong does not prove it" in found
+    assert "more counted as delivered than a pong proves" in found
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong"),
+    [
+        (Proof, "on_written", "counts as delivered, and being written does not prove it"),
+        (Proof, "on_acknowledged", "counts as delivered, and an acknowledgement does not prove it"),
+        (Mail, "take", "was reported as stopped, after an acknowledgement"),
+    ],
+)
+def test_a_proof_that_is_missed_or_made_up_is_found(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, wrong: str
+) -> None:
+    """What proves delivery counts, and nothing else does, by whatever the outbox takes for a proof."""
+    monkeypatch.setattr(owner, name, lambda *_arguments: None)
+    assert wrong in problems("a", range(60))
 
 
 def test_a_message_queued_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +113,7 @@ def test_a_connection_that_is_left_open_is_found(monkeypatch: pytest.MonkeyPatch
 def test_a_close_that_is_not_heard_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked to close stops within its bound."""
     monkeypatch.setattr(ResilientSocket, "close", lambda _self, _code=1000, _reason="": None)
-    assert "it goes on after it was closed" in problems("a", range(20))
+    assert "it goes on after it was closed" in problems("a", range(60))
 
 
 def test_a_message_that_is_damaged_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import trio
 from trio_socket_task import ConnectionState, Listener, ResilientSocket, SocketTask, StateEvent
 
 from .findings import Findings
-from .server import is_whole, name_of
+from .server import acknowledged_name, is_whole, name_of
 
 _NEXT = {
     ConnectionState.CONNECTING: {ConnectionState.CONNECTED, ConnectionState.WAITING, ConnectionState.STOPPED},
@@ -44,6 +44,8 @@ class Watch:
     stopped: trio.Event = attrs.field(factory=trio.Event)
     over: tuple[float, str] | None = None
     """When a call first said that the socket is over, where the program had not asked for that."""
+    acknowledged: set[str] = attrs.field(factory=set)
+    """Messages of which the program received an acknowledgement."""
     states: list[tuple[float, StateEvent]] = attrs.field(factory=list)
     _reconnects: list[float] = attrs.field(factory=list)
     _tasks: list[SocketTask] = attrs.field(factory=list)
@@ -91,6 +93,10 @@ class Watch:
         self.findings.note(f"received {name}")
         self.findings.count("messages received")
         self.findings.check(is_whole(data), f"{name} came damaged")
+        acknowledged = acknowledged_name(data)
+        if acknowledged is not None:
+            self.acknowledged.add(acknowledged)
+            return
         connection, number = map(int, name[1:].split("."))
         expected = self._received.get(connection, 0)
         self.findings.check(number == expected, f"received {name}, and {expected} was to come")

@@ -36,6 +36,8 @@ class World:
     on_read: Callable[[int, str | bytes], None]
     on_written: Callable[[str | bytes], None] = lambda _data: None
     """Told each message that a client has written whole."""
+    on_acknowledge: Callable[[str], None] | None = None
+    """Told each message that a server acknowledges; None where none does."""
     kit: SocketServer | None = None
     """The kit's server, where connections go there."""
     kit_server: KitServer | None = None
@@ -55,7 +57,7 @@ class World:
         behaviour = GOOD if is_good else draw_behaviour(self.dice, self.close_timeout)
         tap = Tap(self.on_written)
         client, server = connect(self.dice, capacity=behaviour.capacity, latency=behaviour.latency, on_written=tap.feed)
-        session = Session(len(self.sessions), behaviour, server, self.client_closes, self.on_read)
+        session = Session(len(self.sessions), behaviour, server, self.client_closes, self.on_read, self.on_acknowledge)
         self.sessions.append(session)
         self.findings.note(f"connection {session.number} meets {behaviour}")
         self.findings.count("connections")

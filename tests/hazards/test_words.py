@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import TEXT, URL, Peer, Script, close_frame, frame
+from peer import TEXT, URL, Peer, Script, close_frame, frame, reset
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -608,6 +608,27 @@ async def test_e6_a_close_event_never_changes(serve: Serve, *, closes: bool) -> 
             if closes
             else CloseEvent(code=1006)
         )
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_e6_a_reset_is_known_where_the_send_fails(
+    serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext, *, secure: bool
+) -> None:
+    """Nothing more can come of a connection that was reset, so the close event is there, and stays as it is."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await reset(peer.stream)
+
+    options: ConnectOptions = {"ssl_context": client_context} if secure else {}
+    url = await serve_tcp(script, server_context if secure else None)
+    with trio.fail_after(60):
+        async with connect_socket(url, **options) as task:
+            with pytest.raises(SocketLostError) as caught:
+                while True:
+                    await task.send("x" * 100_000)
+            assert task.close_event == caught.value.close_event == CloseEvent(code=1006)
+            assert await task.wait_closed() == CloseEvent(code=1006)
 
 
 async def test_e6_codes_are_of_one_type(serve: Serve) -> None:
