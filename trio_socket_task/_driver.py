@@ -275,7 +275,7 @@ class Driver:
             self._deliver(messages)
         if len(messages) < len(items):
             self._obey([item for item in items if not isinstance(item, tuple)])
-        if self._decoder.inside_message:
+        if self.options.receive_timeout is not None and self._decoder.inside_message:
             self.traffic.spoken_at = trio.current_time()
         self.outgoing.eager = True
         if self._decoder.violation is not None:
@@ -301,6 +301,8 @@ class Driver:
             if not messages:
                 return
         self.traffic.count_received(messages)
+        if self.options.receive_timeout is not None:
+            self.traffic.spoken_at = trio.current_time()
         if not self._discards and (self.life.requested is not None or self.life.broken is not None):
             self._discards = self.listeners.full
         self.listeners.deliver(messages, discards=self._discards)

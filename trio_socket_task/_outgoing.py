@@ -150,9 +150,12 @@ class Outgoing:
             self.size += len(frame)
             self._wake_writer()
         elif in_order and not self.finished:
-            self._under_way = 1
-            if not self.size:
-                self._count_written()
+            if self.size:
+                self._under_way = 1
+            else:
+                self.written += 1
+                if self.on_written is not nothing:
+                    self.on_written()
 
     def _count_written(self) -> None:
         """Count what was being written, all of which was."""

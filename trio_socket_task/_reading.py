@@ -32,7 +32,7 @@ class Reading:
 
     __slots__ = (
         *("_alarm", "_called", "_goes_on", "_is_full", "_leading", "_led", "_patience", "_reading", "_take"),
-        *("_received_at", "_waiting", "_wire", "error", "over", "paused_until"),
+        *("_received_at", "_waiting", "_wire", "error", "is_timed", "over", "paused_until"),
     )
 
     def __init__(
@@ -55,6 +55,8 @@ class Reading:
         self._called = False  # the background task is to look at how things stand
         self._alarm: trio.Event | None = None  # what wakes it; none before it ever dozed, as on an idle socket
         self._received_at = trio.current_time()
+        self.is_timed: bool = False
+        """Whether `received_at` is asked for."""
         self.over: bool = False
         """Whether there is no more to read."""
         self.error: Exception | None = None
@@ -70,7 +72,7 @@ class Reading:
                 self.paused_until = float("inf")
                 await self._doze()
                 self.paused_until = trio.current_time()
-            elif self._leading or self._led:
+            elif self._leading or self._led or self._reading:  # by a program, or by a look at a deadline
                 await self._stand_by()
             else:
                 self._reading = True
@@ -105,7 +107,7 @@ class Reading:
 
     @property
     def received_at(self) -> float:
-        """When bytes last came, or the connection opened (Trio's clock)."""
+        """When bytes last came, or the connection opened (Trio's clock); as far as it `is_timed`."""
         return max(self._received_at, self._wire.incomplete_at)
 
     @property
@@ -157,8 +159,10 @@ class Reading:
         if self.over:
             return  # it came while somebody else ended the connection
         if data:
-            self._received_at = trio.current_time()
-            self._led |= bool(self._waiting)
+            if self.is_timed:
+                self._received_at = trio.current_time()
+            if self._waiting:
+                self._led = True
             self._take(data)
             self._read_on(len(data))
         else:
@@ -176,7 +180,8 @@ class Reading:
                 return
             size = len(data)
             left -= size
-            self._received_at = trio.current_time()
+            if self.is_timed:
+                self._received_at = trio.current_time()
             self._take(data)
 
     async def _stand_by(self) -> None:

@@ -37,6 +37,7 @@ class Signs:
         A heartbeat sends messages only where `may_speak` says so.
         """
         self._traffic.spoken_at = trio.current_time()
+        self._reading.is_timed = self._options.heartbeat is not None or self._options.receive_timeout is not None
         if self._options.heartbeat is not None:
             nursery.start_soon(self._beat, self._options.heartbeat, may_speak, on_lost)
         if self._options.receive_timeout is not None:

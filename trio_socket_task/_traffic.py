@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import final
 
 import attrs
-import trio
 
 from ._events import SocketStatistics
 from ._frames import Message
@@ -25,13 +24,13 @@ class Traffic:
     messages_received: int = 0
     bytes_received: int = 0
     spoken_at: float = -float("inf")
-    """When the peer last said something unasked, or the socket opened (Trio's clock); of one socket only."""
+    """When the peer last said something unasked, or the socket opened (Trio's clock); of one socket only, and only where
+    it has a receive_timeout."""
 
     def count_received(self, messages: Sequence[Message]) -> None:
         """Count messages that came in."""
         self.messages_received += len(messages)
         self.bytes_received += sum(map(_size_of, messages))
-        self.spoken_at = trio.current_time()
 
     def include(self, gone: Traffic) -> None:
         """Count in what went through a socket that has closed."""

@@ -202,7 +202,8 @@ async def test_q2_every_request_in_every_callback_and_listener(  # noqa: PLR0913
             return
         await connection.send("hello")
         if server == "drops":
-            await connection.drop()
+            if not connection.closed:
+                await connection.drop()
         elif server == "deaf":
             await deaf(connection)
         else:
