@@ -24,8 +24,8 @@ class Traffic:
     messages_received: int = 0
     bytes_received: int = 0
     spoken_at: float = -float("inf")
-    """When the peer last said something unasked, or the socket opened (Trio's clock); of one socket only, and only where
-    it has a receive_timeout."""
+    """When the peer last said something unasked, or the socket opened (Trio's clock): of one socket only, which has a
+    `receive_timeout`."""
 
     def count_received(self, messages: Sequence[Message]) -> None:
         """Count messages that came in."""

@@ -185,7 +185,7 @@ class Restless:
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("version", ["1.4.4", "1.5.0"])
 @pytest.mark.parametrize("request_", REQUESTS)
-async def test_q2_every_request_in_every_callback_and_listener(  # noqa: PLR0913 (a matrix)
+async def test_q2_every_request_in_every_callback_and_listener(  # noqa: C901, PLR0913 (a matrix)
     autojump_clock: MockClock,
     memory_socket_server: SocketServer,
     request_: str,
