@@ -249,7 +249,7 @@ def test_bad_seeds_give_the_command_that_shows_them_again(
 def test_time_that_is_up_stops_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What has been seen by then is reported."""
     assert run_command(monkeypatch, "--part", "b", "--seeds", "1000", "--jobs", "1", "--seconds", "0") == 0
-    assert "1 runs, 0 bad" in capsys.readouterr().out
+    assert "1 runs of 1000, 0 bad" in capsys.readouterr().out
 
 
 def test_parts_are_mixed_in_proportion() -> None:
