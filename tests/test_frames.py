@@ -189,12 +189,17 @@ def test_when_it_is_worth_to_look_for_more() -> None:
     assert decoder.goes_on(whole=False)
 
 
-@pytest.mark.parametrize(("opcode", "kind"), [(PING, Ping), (PONG, Pong)])
 @pytest.mark.parametrize("count", [1, 32, 33, 1000])
-def test_of_control_frames_in_a_row_the_latest_count(opcode: int, kind: type[Ping | Pong], count: int) -> None:
+def test_of_pings_in_a_row_the_latest_count(count: int) -> None:
     """The last 32, in their order; one that is not whole yet comes with its rest (section 5.5.3)."""
-    burst = b"".join(frame(opcode, b"%d" % number) for number in range(count))
+    burst = b"".join(frame(PING, b"%d" % number) for number in range(count))
     decoder = Decoder(LIMIT)
-    items = decoder.receive(burst + frame(opcode, b"last")[:3])
-    assert items == [kind(b"%d" % number) for number in range(max(0, count - 32), count)]
-    assert decoder.receive(frame(opcode, b"last")[3:] + frame(TEXT, b"x")) == [kind(b"last"), ("x", 1)]
+    items = decoder.receive(burst + frame(PING, b"last")[:3])
+    assert items == [Ping(b"%d" % number) for number in range(max(0, count - 32), count)]
+    assert decoder.receive(frame(PING, b"last")[3:] + frame(TEXT, b"x")) == [Ping(b"last"), ("x", 1)]
+
+
+def test_of_pongs_in_a_row_each_counts() -> None:
+    """A ping that went behind messages is answered by no other pong than its own."""
+    burst = b"".join(frame(PONG, b"%d" % number) for number in range(1000))
+    assert Decoder(LIMIT).receive(burst) == [Pong(b"%d" % number) for number in range(1000)]

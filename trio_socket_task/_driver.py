@@ -334,7 +334,8 @@ class Driver:
         self.life.broken = _lost(words(root(error)), error)
         self._limit(self.options.close_timeout)
         self.reading.take_over()
-        self.reading.read_arrived()
+        if self.reading.read_arrived() and self._decoder.violation is None:  # so how it closes is known
+            self._fail(self.life.broken)
 
     def _give_up(self, why: str) -> None:
         """End a connection that shows no sign of life."""

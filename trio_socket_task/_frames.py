@@ -77,7 +77,7 @@ _MAX_LENGTH_64 = 2**63 - 1
 _UINT16, _UINT64 = Struct(">H"), Struct(">Q")
 _TEXT_BYTE, _BINARY_BYTE, _PING_BYTE = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY, _FIN | Opcode.PING
 CONTROLS_KEPT = 32
-"""Pings, or pongs, that are kept of those that follow one another in one read."""
+"""Pings that are kept of those that follow one another in one read."""
 _SPARE = 2**20
 _spares: list[bytearray] = []
 """A buffer that large messages take turns to be gathered in. To allocate one for each, beside the message itself, lets
@@ -306,13 +306,13 @@ class Decoder:
     def _control(self, data: bytes, position: int, stop: int, items: list[Item]) -> int:
         """Read a control frame, with the pings, or pongs, that follow upon one; return where they end.
 
-        Only the latest of very many are to be answered, or answer anything (section 5.5.3).
+        Of very many pings only the latest are to be answered (section 5.5.3); each pong may be an answer.
         """
         end, kind = len(data), data[position]
         if kind == _FIN | Opcode.CLOSE:
             self._close(data[position + _MIN_HEADER : stop], items)
             return stop
-        latest: deque[bytes] = deque(maxlen=CONTROLS_KEPT)
+        latest: deque[bytes] = deque(maxlen=CONTROLS_KEPT if kind == _PING_BYTE else None)
         while end - position >= _MIN_HEADER and data[position] == kind and data[position + 1] <= _MAX_CONTROL:
             start = position + _MIN_HEADER
             stop = start + data[position + 1]

@@ -15,7 +15,7 @@ from ._events import Header
 from ._options import Options
 from ._progress import Progress
 from ._refusal import explanation
-from ._text import mask_url, quoted
+from ._text import mask_url, printable, quoted
 from ._transport import root, words
 from ._upgrade import NotAnAnswerError, Upgrade
 from ._wire import Wire, let_streams_run, receive_arrived
@@ -28,7 +28,7 @@ _PREFIX = b"HTTP/1."
 _HEAD_OF_101 = re.compile(rb"HTTP/1\.[0-9] 101\b.*?\r?\n\r?\n", re.DOTALL)
 _FRAMING = re.compile(rb"(?<=\n)(?:content-length|transfer-encoding):[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
 """Fields that mean nothing in a 101, which ends with its head (RFC 7230 section 3.3.3), but which h11 judges."""
-_REASON = 200  # characters shown of a status line
+_REASON = 200  # characters shown of a status line, or of where it points
 _SHORT = 64
 
 
@@ -204,7 +204,7 @@ class _Server:
         status, said = response.status_code, bytes(body[:_LIMIT])
         why = quoted(f"the server answered {status} {bytes(response.reason).decode('latin-1')}".rstrip(), _REASON)
         if "location" in header:
-            why += f"; it points to {mask_url(header['location'])}"
+            why += f"; it points to {printable(mask_url(header['location']), _REASON)}"
         explained = explanation(header, said)
         if explained:
             why += f": {explained}"

@@ -134,15 +134,16 @@ class Reading:
             if self._waiting:
                 self._waiting.unpark()
 
-    def read_arrived(self) -> None:
-        """Read what has come already, where that needs no waiting."""
+    def read_arrived(self) -> bool:
+        """Read what has come already, where that needs no waiting; return whether that was all, of a dead stream."""
         left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
         while left > 0 and trio.current_time() < end and not self.over:
             data = self._wire.receive_now(_READ)
             if data is None:
-                return
+                return self._wire.reads_now
             left -= len(data)
             self._accept(data)
+        return self.over
 
     async def _read(self) -> None:
         try:

@@ -6,6 +6,7 @@ import codecs
 import html
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 from ._text import quoted
 
@@ -33,5 +34,7 @@ def explanation(header: Mapping[str, str], body: bytes) -> str:
     if "\0" in text:
         return ""
     if kind == _HTML or (not kind and text.lstrip().startswith("<")):
-        text = html.unescape(_UNSEEN.sub(" ", text))
+        text = _UNSEEN.sub(" ", text)
+        with suppress(ValueError):  # a character's number of more digits than Python reads
+            text = html.unescape(text)
     return quoted(" ".join(text.split()), SHOWN)

@@ -83,8 +83,8 @@ class Life:
         return self.opened
 
     def request_close(self, code: int, reason: str) -> bool:
-        """Note that this side closes; False when the socket is closing or closed already."""
-        if not self._move(Trigger.CLOSE_REQUESTED):
+        """Note that this side closes; False when the socket is closing or closed already, or no Close can be sent."""
+        if self.broken is not None or not self._move(Trigger.CLOSE_REQUESTED):
             return False
         self.requested = (code, reason)
         return True
@@ -115,7 +115,7 @@ class Life:
     def is_decided(self) -> bool:
         """Whether it is known how the socket closes: by the peer's Close frame, by a failure, or because it has."""
         is_over = self.ready_state is ReadyState.CLOSED
-        return is_over or self.peer is not None or self.error is not None or self.broken is not None
+        return is_over or self.peer is not None or self.error is not None
 
     def close_event(self) -> CloseEvent:
         """How the socket closed, or is closing: what this side asked for, else the peer, else a drop."""

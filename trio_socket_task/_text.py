@@ -7,9 +7,10 @@ import reprlib
 import unicodedata
 
 MASK = "***"
-_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://\S*")  # bounded, so that it takes linear time
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}\S*")  # bounded, so that it takes linear time
 _AFTER_URL = "\"')>],.;:!"
-_SCHEME = re.compile(r"[^:/?#@]*://|(?:wss?|https?):/?|/*", re.IGNORECASE)
+_SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
+_MARK = re.compile(r"([?#])")
 _AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
@@ -24,14 +25,17 @@ def mask_url(url: str) -> str:
     """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets."""
     scheme = _SCHEME.match(url)
     start = scheme[0] if scheme else ""
-    rest = url[len(start) :]
-    authority, slash, path = rest.partition("/")
-    if "@" in rest and ("@" in authority or not _AUTHORITY.fullmatch(authority)):
-        rest = f"{MASK}@{rest.rpartition('@')[2]}"
-    elif ":" in authority and not _AUTHORITY.fullmatch(re.split("[?#]", authority, maxsplit=1)[0]):
-        rest = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
-    shown = re.sub(r"([?#]).*", rf"\1{MASK}", rest, count=1, flags=re.DOTALL)
-    return printable(start + shown)
+    place, mark, hidden = (*_MARK.split(url[len(start) :], maxsplit=1), "", "")[:3]
+    authority, slash, path = place.partition("/")
+    is_plain = _AUTHORITY.fullmatch(authority)
+    if "@" in authority or not is_plain:
+        if "@" in hidden:
+            return printable(f"{start}{MASK}")  # a password may hold any mark, and so may a query
+        if "@" in place:
+            place = f"{MASK}@{place.rpartition('@')[2]}"
+        elif ":" in authority:
+            place = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
+    return printable(f"{start}{place}{mark}{MASK if mark else ''}")
 
 
 def printable(text: str, limit: int | None = None) -> str:

@@ -166,6 +166,11 @@ class TlsWire:
         cipher = self._tls.cipher()
         return f"{self._tls.version()} {'' if cipher is None else cipher[0]}".rstrip()
 
+    @property
+    def reads_now(self) -> bool:
+        """Whether `receive_now` gives all that has come."""
+        return self._lower.reads_now
+
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting; say whether it was."""
         return self._lower.close_now()

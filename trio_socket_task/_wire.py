@@ -38,6 +38,10 @@ class Wire(Protocol):
         """Give bytes that are there without waiting, none at the end; None where there is nothing, or nobody knows."""
 
     @property
+    def reads_now(self) -> bool:
+        """Whether `receive_now` gives all that has come, so that nothing is left where it gives nothing."""
+
+    @property
     def incomplete_at(self) -> float:
         """When bytes last came of which `receive` could give nothing yet (Trio's clock)."""
 
@@ -67,6 +71,8 @@ class _PlainWire:
     def receive_now(self, max_bytes: int) -> bytes | None:  # noqa: ARG002 (a Trio stream can only wait)
         """Know nothing."""
         return None
+
+    reads_now = False
 
     @property
     def incomplete_at(self) -> float:
@@ -125,6 +131,7 @@ class SocketWire(_PlainWire):
     """
 
     __slots__ = ("_socket",)
+    reads_now = True
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = stream.socket

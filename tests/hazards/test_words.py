@@ -16,8 +16,8 @@ from contextlib import suppress
 import pytest
 import trio
 from conftest import Serve, ServeTcp
-from peer import TEXT, URL, Peer, Script, close_frame, frame
-from trio.testing import MockClock, memory_stream_pair
+from peer import TEXT, URL, Peer, Script, close_frame, frame, reset
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task import (
     Attempt,
@@ -394,6 +394,16 @@ async def test_e3_a_field_of_the_server_s_that_is_not_valid(serve: Serve) -> Non
     assert SECRET not in everything(error)
 
 
+async def test_e3_a_long_location_is_cut(serve: Serve) -> None:
+    """An error is a sentence, whatever the server sends; the field has the whole."""
+    location = "https://login.example/" + "x" * 20_000
+    error = await refused(URL, dial=serve(says(f"HTTP/1.1 302 Found\r\nLocation: {location}".encode())))
+    assert isinstance(error, HandshakeError)
+    assert str(error).endswith("x...")
+    assert len(str(error)) < 400
+    assert error.header["location"] == location
+
+
 # E4: the server's explanation
 
 
@@ -408,6 +418,7 @@ async def test_e3_a_field_of_the_server_s_that_is_not_valid(serve: Serve) -> Non
         (b"Content-Type: text/plain", b"caf\xe9 noir", ": café noir"),
         (b"Content-Type: text/plain", b"\x1b]0;title\x07\x9b", ": \\x1b]0;title\\x07\\x9b"),
         (b"Content-Type: text/plain", b"x" * 5000, ": " + "x" * 200 + "..."),
+        (b"Content-Type: text/html", b"busy &#" + b"9" * 5000 + b";", ": busy &#" + "9" * 193 + "..."),
         (b"Content-Type: image/png", b"text all the same", None),
         (b"Content-Type: text/plain\r\nContent-Encoding: gzip", b"\x1f\x8b\x08", None),
         (b"", b"\x1f\x8b\x08\x00\xff", None),
@@ -536,6 +547,88 @@ async def test_e6_a_write_error_does_not_hide_the_peer_s_close(
                         await task.send("x" * 100_000)
                 assert caught.value.close_event.reason == "too big"
                 assert task.close_event == caught.value.close_event
+
+
+class DeafPipe(trio.abc.Stream):
+    """A stream that can be read when it cannot be written any more, as Trio's own can only by waiting."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.broken = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, until it is broken."""
+        if self.broken:
+            raise trio.BrokenResourceError("the pipe is broken")
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait for nothing."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive all the same."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._stream.aclose()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_e6_a_close_event_never_changes(serve: Serve, *, closes: bool) -> None:
+    """After a write error it is not known before the peer's last words are read, and no later `close` changes it."""
+    go = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await go.wait()
+        await peer.send(close_frame(1009, "too big") if closes else b"")
+        await peer.stream.aclose()
+
+    pipes: list[DeafPipe] = []
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        pipes.append(DeafPipe(await serve(script)(host, port)))
+        return pipes[0]
+
+    async with connect_socket(URL, dial=dial) as task:
+        pipes[0].broken = True
+        await task.send("x")
+        await wait_all_tasks_blocked()
+        with pytest.raises(SocketLostError, match="the pipe is broken"):
+            await task.send("y")
+        assert task.close_event is None
+        task.close(4000)
+        assert task.close_event is None
+        go.set()
+        event = await task.wait_closed()
+        assert event == task.close_event
+        assert event == (
+            CloseEvent(code=1009, reason="too big", peer_code=1009, peer_reason="too big")
+            if closes
+            else CloseEvent(code=1006)
+        )
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_e6_a_reset_is_known_where_the_send_fails(
+    serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext, *, secure: bool
+) -> None:
+    """Nothing more can come of a connection that was reset, so the close event is there, and stays as it is."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await reset(peer.stream)
+
+    options: ConnectOptions = {"ssl_context": client_context} if secure else {}
+    url = await serve_tcp(script, server_context if secure else None)
+    with trio.fail_after(60):
+        async with connect_socket(url, **options) as task:
+            with pytest.raises(SocketLostError) as caught:
+                while True:
+                    await task.send("x" * 100_000)
+            assert task.close_event == caught.value.close_event == CloseEvent(code=1006)
+            assert await task.wait_closed() == CloseEvent(code=1006)
 
 
 async def test_e6_codes_are_of_one_type(serve: Serve) -> None:
