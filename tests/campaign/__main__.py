@@ -31,10 +31,12 @@ def main() -> int:
             bad |= bool(findings.problems)
         return int(bad)
     began = time.monotonic()
-    report = run_many(plan_jobs(parts, arguments.seeds, arguments.first), arguments.jobs, arguments.seconds)
+    planned = plan_jobs(parts, arguments.seeds, arguments.first)
+    report = run_many(planned, arguments.jobs, arguments.seconds)
     report.print(parts)
-    print(f"\n{sum(report.bad.values())} bad, after {time.monotonic() - began:.0f} seconds")
-    return int(bool(sum(report.bad.values())))
+    bad, seconds = sum(report.bad.values()), time.monotonic() - began
+    print(f"\n{report.runs} runs of {len(planned)}, {bad} bad, after {seconds:.0f} seconds")
+    return int(bool(bad))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Report:
     problems: defaultdict[str, dict[str, list[int]]] = attrs.field(factory=lambda: defaultdict(dict))
     bad: Counter[str] = attrs.field(factory=Counter)
 
+    @property
+    def runs(self) -> int:
+        """How many runs there have been."""
+        return sum(figures["runs"] for figures in self.figures.values())
+
     def add(self, findings: Findings) -> None:
         """Add the findings of a run, and show them where something was wrong."""
         part = findings.part

@@ -25,15 +25,21 @@ from trio_socket_task._resilient._mail import Mail
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
 
-def problems(part: str, seeds: range) -> str:
-    """Run seeds, and give all problems in one text."""
-    return "\n".join(problem for seed in seeds for problem in run_one(part, seed).problems)
+def finds(part: str, *problems: str) -> bool:
+    """Whether one of the first seeds has such problems."""
+    left = set(problems)
+    for seed in range(100):
+        found = "\n".join(run_one(part, seed).problems)
+        left = {problem for problem in left if problem not in found}
+        if not left:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_handful_of_seeds_is_good(part: str) -> None:
     """Nothing is wrong, and something happened."""
-    for seed in range(12):
+    for seed in range(6):
         findings = run_one(part, seed)
         assert not findings.problems, f"{part} seed {seed}"
         assert findings.trace
@@ -47,8 +53,8 @@ def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
 
 def test_programs_wait_until_everything_is_delivered() -> None:
     """Some of them live so long, by whatever proof."""
-    figures = sum((run_one("a", seed).figures for seed in range(60)), start=Counter[str]())
-    assert figures["drained"] > 5
+    figures = sum((run_one("a", seed).figures for seed in range(40)), start=Counter[str]())
+    assert figures["drained"] > 2
     assert sum(name.startswith("delivered by ") for name in figures) == 4
 
 
@@ -64,15 +70,15 @@ def test_a_message_read_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         read(self, connection, data)
 
     monkeypatch.setattr(Ledger, "read", read_twice)
-    assert "was read twice, without resend" in problems("a", range(10))
+    assert finds("a", "was read twice, without resend")
 
 
 def test_a_peer_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers pings, and counts nothing as read, makes the socket count what nothing proves."""
     monkeypatch.setattr(Proof, "on_read", lambda _self, _name, _proved: None)
-    found = problems("a", range(10))
-    assert "counts as delivered, and a pong does not prove it" in found
-    assert "more counted as delivered than a pong proves" in found
+    assert finds(
+        "a", "counts as delivered, and a pong does not prove it", "more counted as delivered than a pong proves"
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +94,7 @@ def test_a_proof_that_is_missed_or_made_up_is_found(
 ) -> None:
     """What proves delivery counts, and nothing else does, by whatever the outbox takes for a proof."""
     monkeypatch.setattr(owner, name, lambda *_arguments: None)
-    assert wrong in problems("a", range(60))
+    assert finds("a", wrong)
 
 
 def test_a_message_queued_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,19 +107,19 @@ def test_a_message_queued_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
             await send(self, data)
 
     monkeypatch.setattr(ResilientSocket, "send", send_twice)
-    assert "accepted is not delivered + undelivered + waiting + unconfirmed" in problems("a", range(10))
+    assert finds("a", "accepted is not delivered + undelivered + waiting + unconfirmed")
 
 
 def test_a_connection_that_is_left_open_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client closes every stream that it was given."""
     monkeypatch.setattr(End, "aclose", lambda _self: trio.lowlevel.checkpoint())
-    assert "was not closed by the client" in problems("a", range(10))
+    assert finds("a", "was not closed by the client")
 
 
 def test_a_close_that_is_not_heard_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked to close stops within its bound."""
     monkeypatch.setattr(ResilientSocket, "close", lambda _self, _code=1000, _reason="": None)
-    assert "it goes on after it was closed" in problems("a", range(60))
+    assert finds("a", "it goes on after it was closed")
 
 
 def test_a_message_that_is_damaged_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +130,7 @@ def test_a_message_that_is_damaged_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         return (await receive(self))[:-1]
 
     monkeypatch.setattr(SocketTask, "receive", cut)
-    assert "received ['firs'" in problems("b", range(20))
+    assert finds("b", "received ['firs'")
 
 
 def test_a_message_that_is_skipped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +142,7 @@ def test_a_message_that_is_skipped_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         return await receive(self)
 
     monkeypatch.setattr(SocketTask, "receive", skip)
-    assert "a reader missed a message" in problems("c", range(0, 50, 5))
+    assert finds("c", "a reader missed a message")
 
 
 def test_a_message_that_is_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,16 +155,14 @@ def test_a_message_that_is_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) ->
         await (send(self, data) if count % 5 else trio.lowlevel.checkpoint())
 
     monkeypatch.setattr(SocketTask, "send", forget_some)
-    found = problems("c", range(10))
-    assert "the server missed a message in the middle" in found
-    assert "messages_sent is not what send accepted" in found
+    assert finds("c", "the server missed a message in the middle", "messages_sent is not what send accepted")
 
 
 def test_a_vendor_function_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dialect raises nothing."""
     monkeypatch.setattr(DialectTask, "close", property())
     monkeypatch.setattr(DialectTask, "send", lambda _self, _options=None, **_keywords: 1 / 0)
-    assert "sendSocketMessage raised ZeroDivisionError" in problems("d", range(10))
+    assert finds("d", "sendSocketMessage raised ZeroDivisionError")
 
 
 def test_a_callback_at_the_wrong_time_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +176,7 @@ def test_a_callback_at_the_wrong_time_is_found(monkeypatch: pytest.MonkeyPatch) 
         return send(self, options, **keywords)  # type: ignore[arg-type]
 
     monkeypatch.setattr(DialectTask, "send", send_and_tell)
-    found = problems("d", range(10))
-    assert "success was called inside a call" in found
-    assert "success of sendSocketMessage was called twice" in found
+    assert finds("d", "success was called inside a call", "success of sendSocketMessage was called twice")
 
 
 def run_main(main: Callable[[], object]) -> list[str]:
@@ -247,7 +249,7 @@ def test_bad_seeds_give_the_command_that_shows_them_again(
 def test_time_that_is_up_stops_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What has been seen by then is reported."""
     assert run_command(monkeypatch, "--part", "b", "--seeds", "1000", "--jobs", "1", "--seconds", "0") == 0
-    assert "1 runs, 0 bad" in capsys.readouterr().out
+    assert "1 runs of 1000, 0 bad" in capsys.readouterr().out
 
 
 def test_parts_are_mixed_in_proportion() -> None:
