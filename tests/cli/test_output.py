@@ -9,6 +9,7 @@ import threading
 from typing import BinaryIO, cast
 
 import pytest
+from cli.terminal import render
 
 from trio_socket_task import CloseEvent, ConnectError
 from trio_socket_task._cli._output import Output, WriteError
@@ -148,15 +149,16 @@ def test_a_terminal_that_is_gone_is_not_drawn(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_prompt_that_is_about_to_appear() -> None:
-    """What is printed meanwhile leaves it alone, or erases it; it is there once."""
+    """What is printed before leaves it alone; it is there once."""
     terminal, typed = Terminal(), "漢"
     screen = Screen(terminal, lambda: typed)
     screen.ask()
     with screen.above():
         terminal.write("first\n")
-    terminal.write("> ")  # as readline does
+    screen.begin_prompt()
+    terminal.write("> " + typed)  # as readline does
     screen.begin_line()
-    assert terminal.getvalue() == "\r\x1b[Jfirst\n> \r\x1b[J> 漢"
+    assert terminal.getvalue() == "\r\x1b[Jfirst\n> 漢"
     typed = "漢" * 40
     screen.stand("sent 1/s")
     assert terminal.getvalue().endswith("\r\x1b[Jsent 1/s\n> " + typed)
@@ -176,11 +178,68 @@ def test_a_prompt_that_comes_at_the_end() -> None:
     terminal = Terminal()
     screen = Screen(terminal, str)
     screen.ask()
+    screen.begin_prompt()
     appearing = threading.Timer(0.01, screen.begin_line)
     appearing.start()
     screen.end()
     appearing.join()
     assert terminal.getvalue() == "\r\x1b[J"
+
+
+def test_nothing_is_printed_amid_the_prompt() -> None:
+    """What comes while it is being shown waits, and stands above it."""
+    terminal = Terminal()
+    screen = Screen(terminal, str)
+
+    def say() -> None:
+        with screen.above():
+            terminal.write("message\n")
+
+    screen.ask()
+    screen.begin_prompt()
+    saying = threading.Thread(target=say)
+    saying.start()
+    terminal.write(">")
+    saying.join(0.05)
+    terminal.write(" ")
+    screen.begin_line()
+    saying.join()
+    assert render(terminal.getvalue()) == ["message", "> "]
+
+
+def test_a_line_of_which_nobody_has_told_yet() -> None:
+    """Is waited for: the cursor is below it already."""
+    terminal = Terminal()
+    typed: str | None = ""
+    screen = Screen(terminal, lambda: typed)
+    screen.ask()
+    screen.begin_prompt()
+    terminal.write("> ")
+    screen.begin_line()
+    screen.stand("sent 1/s")
+    terminal.write("hello\r\n")
+    typed = None
+    telling = threading.Timer(0.01, screen.end_line)
+    telling.start()
+    with screen.above():
+        terminal.write("message\n")
+    telling.join()
+    assert render(terminal.getvalue()) == ["sent 1/s", "> hello", "message", ""]
+
+
+def test_the_end_of_the_input_at_the_prompt() -> None:
+    """Leaves nothing, though readline has let go of the terminal."""
+    terminal = Terminal()
+    typed: str | None = ""
+    screen = Screen(terminal, lambda: typed)
+    screen.ask()
+    screen.begin_prompt()
+    terminal.write("> ")
+    screen.begin_line()
+    screen.stand("sent 1/s")
+    typed = None
+    screen.end_input()
+    assert render(terminal.getvalue()) == [""]
 
 
 def test_a_readline_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:

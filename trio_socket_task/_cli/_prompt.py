@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import final
 
 import trio
@@ -23,15 +23,23 @@ class Prompt:
 
     def __init__(self) -> None:
         import readline  # noqa: PLC0415 (not everywhere, and not without need: it touches the terminal)
-        import termios  # noqa: F401, PLC0415 (as above)
+        import termios  # noqa: PLC0415 (as above)
 
         if not hasattr(readline, "set_pre_input_hook"):
             raise ImportError("this readline does not tell when it shows its prompt")
-        self.screen: Screen = Screen(sys.stdout, readline.get_line_buffer)
+
+        def typed() -> str | None:
+            with suppress(termios.error):  # it is no terminal any more
+                if termios.tcgetattr(sys.stdin)[3] & termios.ICANON:
+                    return None  # as readline leaves it when it has got a line, or the end of the input
+            return readline.get_line_buffer()
+
+        self.screen: Screen = Screen(sys.stdout, typed)
         """Where they are typed."""
         readline.parse_and_bind("set enable-bracketed-paste off")  # which would outlast this program
         for setting in ("input-meta on", "output-meta on", "convert-meta off"):  # all bytes, in every locale
             readline.parse_and_bind(f"set {setting}")
+        readline.set_startup_hook(self.screen.begin_prompt)
         readline.set_pre_input_hook(self.screen.begin_line)
 
     async def next(self) -> Line | None:
@@ -43,7 +51,7 @@ class Prompt:
         try:
             text = input(PROMPT)
         except EOFError:
-            self.screen.end()
+            self.screen.end_input()
             return None
         self.screen.end_line()
         data = text.encode(sys.stdin.encoding, "surrogateescape")

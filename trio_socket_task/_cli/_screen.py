@@ -14,7 +14,7 @@ from trio_socket_task._text import printable
 PROMPT: Final = "> "
 _WIDTH: Final = 80
 _PATIENCE: Final = 1.0
-"""Seconds that the prompt may take to appear, once it was asked for."""
+"""Seconds that the other thread may take to show the prompt it was asked for, or to tell of the line it has got."""
 _ERASE: Final = "\r\x1b[J"  # ECMA-48 section 8.3.39: from the cursor to the end of the screen
 
 
@@ -22,20 +22,22 @@ _ERASE: Final = "\r\x1b[J"  # ECMA-48 section 8.3.39: from the cursor to the end
 class Screen:
     """The last rows of a terminal; the thread that waits for a typed line uses it, too."""
 
-    def __init__(self, stream: TextIO, typed: Callable[[], str] | None = None) -> None:
+    def __init__(self, stream: TextIO, typed: Callable[[], str | None] | None = None) -> None:
         self._stream = stream
-        self._typed = typed  # what is being typed; None where there is no prompt
+        # Tells what is being typed, or None once readline has let go of the terminal; None where there is no prompt.
+        self._typed = typed
         self._standing = ""
         self._lock = threading.Lock()
         self._prompting = False  # whether a line is being typed
         self._asked = False  # whether the prompt may appear at any moment
-        self._disturbed = False  # whether something was printed since then
         self._answered = threading.Event()  # set when the prompt was shown, or will not be
+        self._ended = threading.Event()  # set when the line that was typed has ended
         self._rows: int | None = None  # how many are ours above that of the cursor; None when nothing is ours
 
     @contextmanager
     def above(self) -> Iterator[None]:
         """Print something: what stands below is erased first and drawn again afterwards."""
+        self._wait_told()
         with self._lock:
             self._erase()
             try:
@@ -45,6 +47,7 @@ class Screen:
 
     def stand(self, line: str) -> None:
         """Let a line stand below what is printed, in place of the one before."""
+        self._wait_told()
         with self._lock:
             self._erase()
             self._standing = line
@@ -53,16 +56,23 @@ class Screen:
     def ask(self) -> None:
         """Expect the prompt: from now on the terminal may show it."""
         with self._lock:
-            self._asked, self._disturbed = True, False
+            self._asked = True
             self._answered.clear()
+
+    def begin_prompt(self) -> None:
+        """Hold back whatever would be printed, until `begin_line`: the prompt is being shown."""
+        self._lock.acquire()
 
     def begin_line(self) -> None:
         """Note that the prompt is shown and that typing begins."""
-        with self._lock:
+        self._ended.clear()
+        try:
             self._asked, self._prompting, self._rows = False, True, 0
-            if self._disturbed or self._standing:
+            if self._standing:
                 self._erase()
                 self._draw()
+        finally:
+            self._lock.release()
         self._answered.set()
 
     def end_line(self) -> None:
@@ -71,11 +81,18 @@ class Screen:
             self._asked = self._prompting = False
             self._rows = None
         self._answered.set()
+        self._ended.set()
+
+    def end_input(self) -> None:
+        """Note that no line comes any more, and that the cursor is behind the prompt: erase what stands below."""
+        self._ended.set()
+        self.end()
 
     def end(self) -> None:
         """Erase what stands below for good; a prompt that is about to appear is waited for."""
         if self._asked:
             self._answered.wait(_PATIENCE)
+        self._wait_told()
         with self._lock:
             self._erase()
             self._asked = self._prompting = False
@@ -85,11 +102,17 @@ class Screen:
     @property
     def half_line(self) -> str:
         """What was typed of a line that is not ended."""
-        return self._typed() if self._prompting and self._typed is not None else ""
+        return (self._prompting and self._typed is not None and self._typed()) or ""
+
+    def _wait_told(self) -> None:
+        # Between readline's end of a line and `end_line` the cursor is not where this object takes it to be.
+        typed = self._typed
+        if self._prompting and typed is not None and typed() is None:
+            self._ended.wait(_PATIENCE)
+            self._ended.set()  # else somebody else has changed the terminal, which is not waited for again
 
     def _erase(self) -> None:
         if self._asked:
-            self._disturbed = True
             self._write(_ERASE)
         if self._rows is not None:
             up = self._rows + (_width(PROMPT + self.half_line) // self._columns() if self._prompting else 0)
