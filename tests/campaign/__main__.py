@@ -24,12 +24,12 @@ def main() -> int:
     arguments = parser.parse_args()
     parts = arguments.part or list(PARTS)
     if arguments.seed is not None:
-        bad = False
+        is_good = True
         for part in parts:
             findings = run_one(part, arguments.seed)
             show(findings, trace=arguments.trace)
-            bad |= bool(findings.problems)
-        return int(bad)
+            is_good &= not findings.problems
+        return int(not is_good)
     began = time.monotonic()
     planned = plan_jobs(parts, arguments.seeds, arguments.first)
     report = run_many(planned, arguments.jobs, arguments.seconds)
