@@ -34,9 +34,9 @@ def main() -> int:
     planned = plan_jobs(parts, arguments.seeds, arguments.first)
     report = run_many(planned, arguments.jobs, arguments.seconds)
     report.print(parts)
-    bad, seconds = sum(report.bad.values()), time.monotonic() - began
-    print(f"\n{report.runs} runs of {len(planned)}, {bad} bad, after {seconds:.0f} seconds")
-    return int(bool(bad))
+    number, seconds = sum(report.bad.values()), time.monotonic() - began
+    print(f"\n{report.runs} runs of {len(planned)}, {number} bad, after {seconds:.0f} seconds")
+    return int(number > 0)
 
 
 if __name__ == "__main__":
