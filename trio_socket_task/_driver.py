@@ -264,8 +264,6 @@ class Driver:
         await self._closed.wait()
         return self.life.close_event()
 
-    # What comes in
-
     def _take(self, data: bytes) -> None:
         if self._decoder.done:
             return
