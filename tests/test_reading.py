@@ -261,3 +261,23 @@ async def test_a_look_while_somebody_reads_lets_him_read(nursery: trio.Nursery) 
     assert set(setup.wire.readers) == {"background"}
     setup.reading.end(None)
     nursery.cancel_scope.cancel()
+
+
+async def test_what_is_there_at_once(autojump_clock: MockClock) -> None:
+    """All of it, or as far as the wire can tell; and the time of a large message's pieces counts as any other."""
+    setup = Setup()
+    setup.reading.is_timed = True
+    setup.wire.max_bytes = 64 * 1024
+    setup.wire.there.extend([b"a", b"b"])
+    assert not setup.reading.read_arrived(), "the wire cannot tell whether that was all"
+    assert list(setup.inbox) == [b"a", b"b"]
+    piece = bytes(setup.wire.max_bytes)
+    setup.wanted = 1
+    setup.wire.there.append(piece)
+    await trio.sleep(5)
+    setup.wire.give.send_nowait(piece)
+    await setup.reading.look()
+    assert setup.reading.received_at == trio.current_time()
+    assert list(setup.inbox)[2:] == [piece, piece]
+    setup.wire.there.append(b"")
+    assert setup.reading.read_arrived(), "its end was"

@@ -209,3 +209,11 @@ async def test_an_error_is_left_for_who_waits(monkeypatch: pytest.MonkeyPatch) -
     assert wire.receive_now(1000) is None
     with pytest.raises(trio.BrokenResourceError):
         await wire.receive(1000)
+
+
+async def test_whether_all_is_read_at_once_is_the_lower_wire_s_to_say(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """A stream of somebody else's cannot tell."""
+    wire, _ = await joined(server_context, client_context)
+    assert not wire.reads_now
