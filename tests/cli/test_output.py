@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 import threading
+from functools import partial
 from typing import BinaryIO, cast
 
 import pytest
+import trio
 from cli.terminal import render
 
 from trio_socket_task import CloseEvent, ConnectError
@@ -153,8 +156,7 @@ def test_a_prompt_that_is_about_to_appear() -> None:
     terminal, typed = Terminal(), "漢"
     screen = Screen(terminal, lambda: typed)
     screen.ask()
-    with screen.above():
-        terminal.write("first\n")
+    screen.above(partial(terminal.write, "first\n"))
     screen.begin_prompt()
     terminal.write("> " + typed)  # as readline does
     screen.begin_line()
@@ -162,8 +164,7 @@ def test_a_prompt_that_is_about_to_appear() -> None:
     typed = "漢" * 40
     screen.stand("sent 1/s")
     assert terminal.getvalue().endswith("\r\x1b[Jsent 1/s\n> " + typed)
-    with screen.above():
-        terminal.write("second\n")
+    screen.above(partial(terminal.write, "second\n"))
     assert terminal.getvalue().endswith(f"\x1b[2A\r\x1b[Jsecond\nsent 1/s\n> {typed}")
     assert screen.half_line == typed
     screen.end_line()
@@ -192,14 +193,13 @@ def test_nothing_is_printed_amid_the_prompt() -> None:
     screen = Screen(terminal, str)
 
     def say() -> None:
-        with screen.above():
-            terminal.write("message\n")
+        screen.above(partial(terminal.write, "message\n"))
 
     screen.ask()
     screen.begin_prompt()
+    terminal.write(">")
     saying = threading.Thread(target=say)
     saying.start()
-    terminal.write(">")
     saying.join(0.05)
     terminal.write(" ")
     screen.begin_line()
@@ -221,8 +221,7 @@ def test_a_line_of_which_nobody_has_told_yet() -> None:
     typed = None
     telling = threading.Timer(0.01, screen.end_line)
     telling.start()
-    with screen.above():
-        terminal.write("message\n")
+    screen.above(partial(terminal.write, "message\n"))
     telling.join()
     assert render(terminal.getvalue()) == ["sent 1/s", "> hello", "message", ""]
 
@@ -239,6 +238,32 @@ def test_the_end_of_the_input_at_the_prompt() -> None:
     screen.stand("sent 1/s")
     typed = None
     screen.end_input()
+    assert render(terminal.getvalue()) == [""]
+
+
+def test_ctrl_c_while_something_is_drawn() -> None:
+    """Comes when that is done, so that the last words stand in a row of their own."""
+
+    class Interrupted(Terminal):
+        def write(self, text: str) -> int:
+            size = super().write(text)
+            if text == "sent 1/s":
+                signal.raise_signal(signal.SIGINT)
+            return size
+
+    async def talk() -> None:
+        screen.stand("sent 1/s")
+        await trio.lowlevel.checkpoint()
+
+    terminal = Interrupted()
+    screen = Screen(terminal)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trio.run(talk)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    screen.end()
     assert render(terminal.getvalue()) == [""]
 
 

@@ -75,6 +75,7 @@ async def test_statistics_stand_above_the_prompt(socket_server: SocketServer) ->
         async with at_terminal("connect", "--stats", socket_server.url) as terminal:
             await terminal.until(r"sent 0/s[^>]*> $")
             terminal.type(b"x" * 3)
+            await terminal.until("xxx$")  # readline shows what is typed without a word to anybody
             connection = await socket_server.wait_connection()
             await connection.send("hello")
             await terminal.until(r"< hello[\s\S]*sent [^>]*> xxx$")

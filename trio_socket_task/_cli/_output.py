@@ -6,8 +6,8 @@ import base64
 import json
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from typing import TextIO, final
 
 import attrs
@@ -89,12 +89,10 @@ class Output:
             self.note(words)
 
     def _write(self, stream: TextIO, line: str) -> None:
-        with self._above():
-            try:
-                stream.write(line + "\n")
-                stream.flush()
-            except OSError as error:
-                _fail(stream, error)
+        if self.screen is None:
+            _write_line(stream, line)
+        else:
+            self.screen.above(partial(_write_line, stream, line))
 
     def _write_raw(self, data: str | bytes) -> None:
         try:
@@ -103,8 +101,13 @@ class Output:
         except OSError as error:
             _fail(sys.stdout, error)
 
-    def _above(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.screen is None else self.screen.above()
+
+def _write_line(stream: TextIO, line: str) -> None:
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except OSError as error:
+        _fail(stream, error)
 
 
 def _fail(stream: TextIO, error: OSError) -> None:

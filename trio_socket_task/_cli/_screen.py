@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TextIO, final
+
+import trio
 
 from trio_socket_task._text import printable
 
@@ -34,17 +36,19 @@ class Screen:
         self._ended = threading.Event()  # set when the line that was typed has ended
         self._rows: int | None = None  # how many are ours above that of the cursor; None when nothing is ours
 
-    @contextmanager
-    def above(self) -> Iterator[None]:
+    # Ctrl-C waits in these until what is on the screen is what this object takes it to be, and the lock is free.
+    @trio.lowlevel.enable_ki_protection
+    def above(self, write: Callable[[], object]) -> None:
         """Print something: what stands below is erased first and drawn again afterwards."""
         self._wait_told()
         with self._lock:
             self._erase()
             try:
-                yield
+                write()
             finally:
                 self._draw()
 
+    @trio.lowlevel.enable_ki_protection
     def stand(self, line: str) -> None:
         """Let a line stand below what is printed, in place of the one before."""
         self._wait_told()
@@ -88,6 +92,7 @@ class Screen:
         self._ended.set()
         self.end()
 
+    @trio.lowlevel.enable_ki_protection
     def end(self) -> None:
         """Erase what stands below for good; a prompt that is about to appear is waited for."""
         if self._asked:
