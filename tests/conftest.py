@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 from hypothesis import settings
-from peer import Peer, Script
+from peer import URL, Peer, Script
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
-from trio_socket_task import Dial
+from trio_socket_task import ConnectOptions, Dial
 from trio_socket_task.testing._certificates import contexts
 
 # The same examples in every run, and no deadline: machines differ, and a red test must be red again.
@@ -20,6 +20,7 @@ settings.load_profile("project")
 
 Serve = Callable[..., Dial]
 ServeTcp = Callable[..., Awaitable[str]]
+Reach = Callable[[str, Script], Awaitable[tuple[str, ConnectOptions]]]
 
 
 @pytest.fixture
@@ -62,6 +63,20 @@ def serve_tcp(nursery: trio.Nursery) -> ServeTcp:
         listeners = await nursery.start(trio.serve_tcp, handle, 0)
         port = listeners[0].socket.getsockname()[1]
         return f"ws{'' if context is None else 's'}://{host}:{port}/"
+
+    return start
+
+
+@pytest.fixture
+def reach(serve: Serve, serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> Reach:
+    """Give a function that plays a script in "memory", by "tcp" or by "tls", and says how it is reached."""
+
+    async def start(kind: str, script: Script) -> tuple[str, ConnectOptions]:
+        if kind == "memory":
+            return URL, {"dial": serve(script)}
+        if kind == "tcp":
+            return await serve_tcp(script), {}
+        return await serve_tcp(script, server_context), {"ssl_context": client_context}
 
     return start
 

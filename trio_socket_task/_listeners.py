@@ -10,6 +10,7 @@ from typing import Generic, TypeVar, final
 import attrs
 import trio
 
+from ._errors import HandshakeError
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 from ._frames import Message
 from ._hooks import nothing
@@ -100,8 +101,8 @@ def _weigh(event: object) -> int:
         case OpenEvent(header=header):
             return _weigh_header(header)
         case ErrorEvent(err_msg=words, error=error):
-            refusal = getattr(error, "header", {}), getattr(error, "body", b"")  # of a HandshakeError
-            return _ERROR_OVERHEAD + 2 * len(words) + _weigh_header(refusal[0]) + len(refusal[1])
+            size = _ERROR_OVERHEAD + 2 * len(words)
+            return size + _weigh_header(error.header) + len(error.body) if isinstance(error, HandshakeError) else size
         case CloseEvent(reason=reason, peer_reason=peer_reason):
             return len(reason) + len(peer_reason)
         case _:

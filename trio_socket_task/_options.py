@@ -21,10 +21,10 @@ _LARGEST = sys.float_info.max  # whole numbers go further, and cannot be times
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
 _NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 7230 section 3.2: all but the tab
-_OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"})
 _FORBIDDEN_FIELDS = frozenset({"transfer-encoding", "trailer", "expect", "te", "keep-alive", "http2-settings"})
 """Of a request without a body (RFC 7230 sections 3.3 and 4.4, RFC 7231 section 5.1.1), or only together with an option
 of Connection (RFC 7230 section 6.1), which the handshake owns."""
+_OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"}) | _FORBIDDEN_FIELDS
 _OWN_PREFIX = "sec-websocket-"
 _MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
 _MAX_BEAT = 2**15  # more than a heartbeat needs, and a small frame
@@ -193,7 +193,7 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
 
 def is_own_field(name: str) -> bool:
     """Whether a header field is the handshake's own, one that it cannot have, or Referer, which the vendors forbid."""
-    return name.lower() in _OWN_FIELDS | _FORBIDDEN_FIELDS or name.lower().startswith(_OWN_PREFIX)
+    return name.lower() in _OWN_FIELDS or name.lower().startswith(_OWN_PREFIX)
 
 
 def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:

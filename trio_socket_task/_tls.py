@@ -31,6 +31,7 @@ class TlsWire:
         self._broken: ssl.SSLError | None = None  # found behind bytes that were given out first
         self._write_error: trio.BrokenResourceError | None = None  # of the handshake
         self._on_words: Callable[[], None] | None = None
+        self._arrived = False  # whether bytes have come since it was last tried to decrypt
         self.incomplete_at: float = -float("inf")
         """When bytes last came of a record that is not whole yet (Trio's clock)."""
 
@@ -116,7 +117,7 @@ class TlsWire:
 
     def _take(self, encrypted: bytes) -> None:
         if encrypted:
-            self.incomplete_at = trio.current_time()
+            self._arrived = True
             self._incoming.write(encrypted)
         else:
             self._incoming.write_eof()
@@ -147,9 +148,12 @@ class TlsWire:
             size += len(piece)
             if not self._incoming.pending and not self._tls.pending():
                 break
+        arrived, self._arrived = self._arrived, False
         if pieces:
             self.incomplete_at = -float("inf")
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if arrived:
+            self.incomplete_at = trio.current_time()
         return None if self._broken is None else self._end(self._broken)
 
     def _end(self, error: ssl.SSLError) -> bytes:

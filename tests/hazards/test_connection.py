@@ -15,7 +15,7 @@ from typing import Protocol, Unpack
 import attrs
 import pytest
 import trio
-from conftest import Serve, ServeTcp
+from conftest import Reach, Serve, ServeTcp
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, URL, Peer, Script, close_frame, echo, frame, reset
 from trio.testing import MockClock
 
@@ -49,23 +49,13 @@ class Network:
 
 
 @pytest.fixture(params=["memory", "tcp", "tls"])
-async def network(  # noqa: PLR0913, PLR0917 (fixtures)
-    request: pytest.FixtureRequest,
-    serve: Serve,
-    serve_tcp: ServeTcp,
-    server_context: ssl.SSLContext,
-    client_context: ssl.SSLContext,
-    mock_clock: MockClock,
-) -> AsyncIterator[Network]:
+async def network(request: pytest.FixtureRequest, reach: Reach, mock_clock: MockClock) -> AsyncIterator[Network]:
     """Give each kind of connection; the clock is virtual on memory streams."""
 
     async def connect(script: Script, **more: Unpack[ConnectOptions]) -> tuple[str, ConnectOptions]:
-        if request.param == "memory":
-            more["dial"] = serve(script)
-            return URL, more
-        if request.param == "tls":
-            more["ssl_context"] = client_context
-        return await serve_tcp(script, server_context if request.param == "tls" else None), more
+        url, options = await reach(request.param, script)
+        more.update(options)
+        return url, more
 
     if request.param == "memory":
         mock_clock.autojump_threshold = 0

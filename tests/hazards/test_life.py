@@ -9,14 +9,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
-from conftest import Serve, ServeTcp
-from peer import BINARY, PING, PONG, TEXT, URL, Peer, Script, frame
+from conftest import Reach, Serve, ServeTcp
+from peer import BINARY, PING, PONG, TEXT, URL, Peer, frame
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -333,30 +333,8 @@ async def test_l2_a_process_that_was_stopped(serve_tcp: ServeTcp) -> None:
             assert await read_line(client) == b"True"
 
 
-Network = Callable[[Script], Awaitable[tuple[str, ConnectOptions]]]
-
-
-@pytest.fixture(params=["memory", "tcp", "tls"])
-def network(
-    request: pytest.FixtureRequest,
-    serve: Serve,
-    serve_tcp: ServeTcp,
-    server_context: ssl.SSLContext,
-    client_context: ssl.SSLContext,
-) -> Network:
-    """Give a function that starts a server and gives the URL and the options that reach it."""
-
-    async def start(script: Script) -> tuple[str, ConnectOptions]:
-        if request.param == "memory":
-            return URL, {"dial": serve(script)}
-        if request.param == "tcp":
-            return await serve_tcp(script), {}
-        return await serve_tcp(script, server_context), {"ssl_context": client_context}
-
-    return start
-
-
-async def test_l2_a_close_that_came_while_the_loop_was_blocked(network: Network) -> None:
+@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
+async def test_l2_a_close_that_came_while_the_loop_was_blocked(reach: Reach, kind: str) -> None:
     """The peer answered the Close in time; its last message and its code are read at the deadline of the close."""
 
     async def script(peer: Peer) -> None:
@@ -367,7 +345,7 @@ async def test_l2_a_close_that_came_while_the_loop_was_blocked(network: Network)
         await peer.read_end()
 
     with trio.fail_after(60):
-        url, options = await network(script)
+        url, options = await reach(kind, script)
         options["close_timeout"] = 0.2
         async with connect_socket(url, **options) as task:
             task.close(4000)
@@ -376,7 +354,8 @@ async def test_l2_a_close_that_came_while_the_loop_was_blocked(network: Network)
             assert await task.receive() == "last"
 
 
-async def test_l2_a_response_that_came_while_the_loop_was_blocked(network: Network) -> None:
+@pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
+async def test_l2_a_response_that_came_while_the_loop_was_blocked(reach: Reach, kind: str) -> None:
     """The server accepted in time; that is read at the deadline of the opening."""
 
     async def script(peer: Peer) -> None:
@@ -386,7 +365,7 @@ async def test_l2_a_response_that_came_while_the_loop_was_blocked(network: Netwo
         await peer.echo()
 
     with trio.fail_after(60):
-        url, options = await network(script)
+        url, options = await reach(kind, script)
         options["timeout"] = 1.0
         async with connect_socket(url, **options) as task:
             assert await task.receive() == "first"

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import pytest
 import trio
-from conftest import Serve, ServeTcp
+from conftest import Reach, Serve, ServeTcp
 from peer import TEXT, URL, Peer, Script, close_frame, frame, reset
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
@@ -524,10 +524,8 @@ async def test_e6_a_local_close_is_known_with_its_answer(serve: Serve) -> None:
         assert await task.wait_closed() == task.close_event
 
 
-@pytest.mark.parametrize("secure", [False, True])
-async def test_e6_a_write_error_does_not_hide_the_peer_s_close(
-    serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext, *, secure: bool
-) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_e6_a_write_error_does_not_hide_the_peer_s_close(reach: Reach, kind: str) -> None:
     """A server that closed with 1009 and went: the program's send says so, not that a pipe broke."""
 
     async def script(peer: Peer) -> None:
@@ -537,8 +535,7 @@ async def test_e6_a_write_error_does_not_hide_the_peer_s_close(
         await peer.send(close_frame(1009, "too big"))
         await transport.aclose()
 
-    options: ConnectOptions = {"ssl_context": client_context} if secure else {}
-    url = await serve_tcp(script, server_context if secure else None)
+    url, options = await reach(kind, script)
     with trio.fail_after(60):
         for _ in range(10):
             async with connect_socket(url, **options) as task:
@@ -610,18 +607,15 @@ async def test_e6_a_close_event_never_changes(serve: Serve, *, closes: bool) -> 
         )
 
 
-@pytest.mark.parametrize("secure", [False, True])
-async def test_e6_a_reset_is_known_where_the_send_fails(
-    serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext, *, secure: bool
-) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_e6_a_reset_is_known_where_the_send_fails(reach: Reach, kind: str) -> None:
     """Nothing more can come of a connection that was reset, so the close event is there, and stays as it is."""
 
     async def script(peer: Peer) -> None:
         await peer.accept()
         await reset(peer.stream)
 
-    options: ConnectOptions = {"ssl_context": client_context} if secure else {}
-    url = await serve_tcp(script, server_context if secure else None)
+    url, options = await reach(kind, script)
     with trio.fail_after(60):
         async with connect_socket(url, **options) as task:
             with pytest.raises(SocketLostError) as caught:
