@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 from conftest import Reach, Serve, ServeTcp
-from peer import BINARY, PING, PONG, TEXT, URL, Peer, frame
+from peer import BINARY, CLOSE, PING, PONG, TEXT, URL, Peer, frame
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -107,11 +107,16 @@ async def test_l1_a_record_of_tls_that_comes_slowly(
 
         def __init__(self, stream: trio.abc.Stream) -> None:
             self._stream = stream
+            self._left = b""
 
         async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            if not self._left:
+                self._left = bytes(await self._stream.receive_some(max_bytes))
             if self.slow:
                 await trio.sleep(0.05)
-            return bytes(await self._stream.receive_some(500 if self.slow else max_bytes))
+            size = 500 if self.slow else len(self._left)
+            piece, self._left = self._left[:size], self._left[size:]
+            return piece
 
         async def send_all(self, data: bytes | bytearray | memoryview) -> None:
             await self._stream.send_all(data)
@@ -135,13 +140,15 @@ async def test_l1_a_record_of_tls_that_comes_slowly(
         await peer.echo()
 
     url = await serve_tcp(script, server_context)
-    options: ConnectOptions = {"heartbeat": Heartbeat(interval=0.2, timeout=0.6), "receive_timeout": 0.6}
+    options: ConnectOptions = {"heartbeat": Heartbeat(interval=0.2, timeout=1), "receive_timeout": 1}
     options |= {"dial": dial, "ssl_context": client_context}
     with trio.fail_after(60):
         async with connect_socket(url, **options) as task:
             streams[0].slow = True
+            started = trio.current_time()
             await task.send("now")
-            assert len(await task.receive()) == 16_000  # after 1.6 seconds
+            assert len(await task.receive()) == 16_000
+            assert trio.current_time() - started > 1.5, "the record came as slowly as it was meant to"
             streams[0].slow = False
 
 
@@ -205,7 +212,9 @@ async def read_line(process: trio.Process) -> bytes:
     assert process.stdout is not None
     line = b""
     while not line.endswith(b"\n"):
-        line += await process.stdout.receive_some(1)
+        data = await process.stdout.receive_some(1)
+        assert data, "the program has ended"
+        line += data
     return line.strip()
 
 
@@ -301,7 +310,7 @@ import sys, trio
 from trio_socket_task import Heartbeat, connect_socket
 
 async def main():
-    async with connect_socket(sys.argv[1], heartbeat=Heartbeat(interval=0.05, timeout=0.5)) as task:
+    async with connect_socket(sys.argv[1], heartbeat=Heartbeat(interval=0.05, timeout=1)) as task:
         print("open", flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         print(f"{await task.ping() >= 0}", flush=True)
@@ -317,16 +326,22 @@ async def test_l2_a_process_that_was_stopped(serve_tcp: ServeTcp) -> None:
     async def script(peer: Peer) -> None:
         with suppress(EOFError, trio.BrokenResourceError):
             await peer.accept()
-            await peer.echo()
+            while True:
+                opcode, payload = await peer.read_frame()
+                if opcode == CLOSE:
+                    await peer.send(frame(CLOSE, payload))
+                    return
+                await trio.sleep(0.2)  # so that a ping is nearly always on its way
+                await peer.send(frame(PONG, payload))
 
     url = await serve_tcp(script)
     with trio.fail_after(60):
         async with program("-c", CLIENT, url) as client:
             assert client.stdin is not None
             assert await read_line(client) == b"open"
-            for _ in range(2):
+            for _ in range(3):
                 os.kill(client.pid, signal.SIGSTOP)
-                await trio.sleep(0.8)  # for which it is stopped: longer than its timeout
+                await trio.sleep(1.3)  # for which it is stopped: longer than its timeout
                 os.kill(client.pid, signal.SIGCONT)
                 await trio.sleep(0.1)
             await client.stdin.send_all(b"\n")
