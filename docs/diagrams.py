@@ -13,7 +13,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 import trio_socket_task
-from trio_socket_task._state import TRANSITIONS, ReadyState, Trigger
+from trio_socket_task._protocol._state import TRANSITIONS, ReadyState, Trigger
 
 PACKAGE = Path(trio_socket_task.__file__).parent
 FOLDER = Path(__file__).parent / "_build" / "diagrams"

@@ -11,72 +11,110 @@ import pytest
 
 import trio_socket_task
 
-FLOORS = [
-    {"_version", "_text", "_mask", "_hooks", "_progress", "_thread"},
-    {"_refusal", "_mailbox"},
+HOUSE: list[set[str]] = [
+    {"_version", "_text", "_thread", "_hooks"},
     {"_events"},
-    {"_errors", "_frames"},
-    {"_encoding", "_dial", "_functions", "_url", "_state", "_admission", "_wire", "_listeners", "_traffic"},
-    {"_pings", "_options", "_outgoing", "_reading", "_tls"},
-    {"_transport", "_signs", "_upgrade"},
-    {"_handshake"},
-    {"_opening"},
-    {"_driver", "_block"},
-    {"_task"},
+    {"_errors"},
+    {"_functions", "_url", "_policy"},
+    {"_dial"},
+    {"_options"},
+    {"_protocol"},
+    {"_stream"},
+    {"_session"},
+    {"_service_nursery"},
+    {"_socket_task"},
     {"_manager"},
     {"_connect"},
-    {"_resilient._backoff", "_resilient._proof", "_resilient._reports", "_resilient._retry"},
-    {"_resilient._outbox", "_resilient._states"},
-    {"_resilient._undelivered", "_resilient._delivery", "_resilient._plan"},
-    {"_resilient._mail"},
-    {"_resilient._connection"},
-    {"_resilient._keeper"},
-    {"_resilient._socket", "_resilient"},
-    {"miniprogram._arguments", "miniprogram._values"},
-    {"miniprogram._outcome"},
-    {"miniprogram._turns"},
-    {"miniprogram._calls"},
-    {"miniprogram._sending"},
-    {"miniprogram._task"},
-    {"miniprogram._program"},
+    {"_resilient"},
     {"miniprogram"},
-    {"testing._misuse", "testing._memory", "testing._certificates"},
-    {"testing._line", "testing._leaks", "testing._assertions"},
-    {"testing._connection"},
-    {"testing._script", "testing._handlers"},
-    {"testing._server"},
-    {"testing._fixtures", "testing"},
-    {"testing._plugin", "_cli._demo", "_cli._words", "_cli._signals", "_cli._input", "_cli._screen"},
-    {"_cli._output", "_cli._prompt"},
-    {"_cli._stats", "_cli._serve", "_cli._probe", "_cli._streams"},
-    {"_cli._sending"},
-    {"_cli._connect"},
-    {"_cli._arguments"},
-    {"_cli._parser", "_cli"},
+    {"testing"},
+    {"_cli"},
     {"__init__", "__main__"},
 ]
-PURE = {
-    "_version",
-    "_text",
-    "_events",
-    "_upgrade",
-    "_mask",
-    "_url",
-    "_options",
-    "_state",
-    "_admission",
-    "_frames",
-    "_encoding",
+"""The floors, the lowest first: modules, and folders."""
+ROOMS: dict[str, list[set[str]]] = {
+    "_protocol": [
+        {"_mask", "_state", "_upgrade"},
+        {"_decoder"},
+        {"_encoder"},
+    ],
+    "_stream": [
+        {"_progress", "_refusal", "_wire"},
+        {"_tls"},
+        {"_connect"},
+        {"_http"},
+        {"_opening"},
+    ],
+    "_session": [
+        {"_mailbox", "_statistics"},
+        {"_subscriptions", "_pings", "_writer", "_reader"},
+        {"_keepalive"},
+        {"_session"},
+    ],
+    "_resilient": [
+        {"_backoff", "_proof", "_reports", "_retry"},
+        {"_outbox", "_states"},
+        {"_undelivered", "_delivery", "_settings"},
+        {"_mail"},
+        {"_connection"},
+        {"_supervisor"},
+        {"_socket"},
+    ],
+    "miniprogram": [
+        {"_arguments", "_values"},
+        {"_outcome"},
+        {"_callback_queue"},
+        {"_calls"},
+        {"_sending"},
+        {"_task"},
+        {"_program"},
+        {""},
+    ],
+    "testing": [
+        {"_misuse", "_memory", "_certificates"},
+        {"_faulty_stream", "_leaks", "_assertions"},
+        {"_connection"},
+        {"_script", "_handlers"},
+        {"_server"},
+        {"_fixtures"},
+        {""},
+        {"_plugin"},
+    ],
+    "_cli": [
+        {"_demo", "_words", "_signals", "_input", "_screen"},
+        {"_output", "_prompt"},
+        {"_stats", "_serve", "_probe", "_streams"},
+        {"_sending"},
+        {"_connect"},
+        {"_arguments"},
+        {"_parser"},
+    ],
 }
-PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry"}
-PURE |= {"_hooks", "_functions", "_resilient._proof", "miniprogram._arguments", "miniprogram._values"}
+"""The floors inside of each folder; "" is what the folder gives out, where it gives anything."""
+PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_protocol"}
+"""What knows nothing of Trio: modules, and a folder with all that is in it."""
+PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry", "_resilient._proof"}
+PURE |= {"miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path
     for path in FOLDER.rglob("*.py")
 }
 MODULES = sorted(PATHS)
-FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
+
+
+def floors() -> Iterator[tuple[str, tuple[int, int]]]:
+    """Give every module with its floor: that of its folder in the house, and its own in the folder."""
+    for number, names in enumerate(HOUSE):
+        for name in names:
+            yield name, (number, -1)
+            for level, modules in enumerate(ROOMS.get(name, [])):
+                yield from ((f"{name}.{module}", (number, level)) for module in modules if module)
+                if "" in modules:
+                    yield name, (number, level)
+
+
+FLOOR = dict(floors())
 
 
 def tree(module: str) -> ast.Module:

@@ -110,7 +110,7 @@ async def test_c7_a_keyboard_interrupt_in_the_body(memory_socket_server: SocketS
 
 async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no rule foresees ends the block with a group, as in any nursery, and nothing is left behind."""
-    from trio_socket_task._driver import Driver  # noqa: PLC0415
+    from trio_socket_task._session._session import Driver  # noqa: PLC0415
 
     def fail(_self: Driver, _data: bytes) -> None:
         raise AssertionError("a bug")
@@ -136,7 +136,7 @@ async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytes
 
 async def test_a_block_left_as_a_bug_shows(memory_socket_server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the body itself has succeeded."""
-    from trio_socket_task._driver import Driver  # noqa: PLC0415
+    from trio_socket_task._session._session import Driver  # noqa: PLC0415
 
     block = connect_socket(URL, dial=memory_socket_server.dial)
     task = await block.__aenter__()

@@ -24,7 +24,7 @@ from trio_socket_task.testing import Script, ServerConnection, SocketServer, ech
 
 MESSAGES = 1000
 SMALL = bytes(64)
-PARTS = {f"trio_socket_task._{module}" for module in ("task", "driver", "outgoing", "reading", "signs", "tls", "wire")}
+FOLDERS = tuple(f"trio_socket_task.{name}" for name in ("_socket_task", "_protocol", "_stream", "_session"))
 """What a socket is made of."""
 
 
@@ -37,7 +37,7 @@ class Counter(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.program += task is self._program
-        self.socket += "_driver" in task.name or "_outgoing" in task.name
+        self.socket += task.name.startswith(FOLDERS)
 
     def before_io_wait(self, timeout: float) -> None:
         self.waits += timeout > 0
@@ -208,7 +208,7 @@ async def test_opening_and_closing_is_two_steps_of_the_program(socket_server: So
 
 def parts() -> list[object]:
     """Give the parts of all sockets that are in memory."""
-    return [thing for thing in gc.get_objects() if type(thing).__module__ in PARTS]
+    return [thing for thing in gc.get_objects() if type(thing).__module__.startswith(FOLDERS)]
 
 
 async def use_up(task: SocketTask, how: str) -> None:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import test_architecture as architecture
 
-from trio_socket_task._state import TRANSITIONS, ReadyState, Trigger
+from trio_socket_task._protocol._state import TRANSITIONS, ReadyState, Trigger
 
 SOURCE = Path(__file__).parent.parent / "docs" / "diagrams.py"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -111,10 +111,10 @@ def test_arrows_go_down_and_leave_nothing_out(diagrams: ModuleType) -> None:
 def test_a_new_import_changes_the_drawing(diagrams: ModuleType) -> None:
     """A module that imports another comes to stand above it."""
     imports: dict[str, set[str]] = diagrams.read_imports()
-    changed = {**imports, "_mask": {"_version"}, "_new": {"_mask"}}
-    assert diagrams.floors(diagrams.group(imports))["_mask"] == 0
+    changed = {**imports, "_thread": {"_version"}, "_new": {"_thread"}}
+    assert diagrams.floors(diagrams.group(imports))["_thread"] == 0
     assert diagrams.floors(diagrams.group(changed))["_new"] == 2
-    assert {"from": "_new", "to": "_mask"} in arrows(diagrams.draw_floors(changed))
+    assert {"from": "_new", "to": "_thread"} in arrows(diagrams.draw_floors(changed))
 
 
 def test_a_circle_is_refused(diagrams: ModuleType) -> None:

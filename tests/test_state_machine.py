@@ -34,7 +34,7 @@ from trio_socket_task import (
     SocketTask,
     open_socket_manager,
 )
-from trio_socket_task._mailbox import Mailbox
+from trio_socket_task._session._mailbox import Mailbox
 
 Event = OpenEvent | MessageEvent | ErrorEvent | CloseEvent
 

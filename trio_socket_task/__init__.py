@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from ._admission import Coexist, CoexistencePolicy, ReplacePrevious, policy_for_base_library
 from ._connect import connect_socket
 from ._dial import Dial
 from ._errors import (
@@ -37,17 +36,18 @@ from ._events import (
     SocketEvent,
     SocketStatistics,
 )
-from ._listeners import Listener
 from ._manager import SocketManager, open_socket_manager
 from ._options import ConnectOptions, Heartbeat
+from ._policy import Coexist, CoexistencePolicy, ReplacePrevious, policy_for_base_library
+from ._protocol._state import ReadyState
 from ._resilient._backoff import Backoff
 from ._resilient._outbox import Outbox
 from ._resilient._proof import Acknowledgement
 from ._resilient._reports import ConnectionState, ResilientStatistics, StateEvent, UndeliveredEvent
 from ._resilient._retry import Retry, retry_by_evidence
 from ._resilient._socket import ResilientSocket, open_resilient_socket
-from ._state import ReadyState
-from ._task import SocketTask
+from ._session._subscriptions import Listener
+from ._socket_task import SocketTask
 from ._version import __version__
 
 __all__ = [

@@ -8,12 +8,12 @@ from typing import Unpack, final
 
 import trio
 
-from ._admission import Coexist
-from ._block import Block
-from ._driver import Driver
 from ._manager import SocketManager
 from ._options import ConnectOptions
-from ._task import SocketTask
+from ._policy import Coexist
+from ._service_nursery import Block
+from ._session._session import Driver
+from ._socket_task import SocketTask
 
 _default_manager: trio.lowlevel.RunVar[SocketManager] = trio.lowlevel.RunVar("trio_socket_task.default_manager")
 

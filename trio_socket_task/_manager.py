@@ -10,19 +10,19 @@ from typing import TypeVar, Unpack, final
 import attrs
 import trio
 
-from ._admission import Coexist, CoexistencePolicy, admit, check_policy
-from ._block import Block
-from ._driver import Driver
 from ._errors import SocketNotOpenError
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
 from ._hooks import nothing
-from ._listeners import Listener, Listeners, Topic
-from ._mailbox import FACTS_KEPT, Mailbox
 from ._options import ConnectOptions, check_options
-from ._state import ReadyState
-from ._task import SocketTask
+from ._policy import Coexist, CoexistencePolicy, admit, check_policy
+from ._protocol._state import ReadyState
+from ._service_nursery import Block
+from ._session._mailbox import FACTS_KEPT, Mailbox
+from ._session._session import Driver
+from ._session._statistics import Traffic, add
+from ._session._subscriptions import Listener, Listeners, Topic
+from ._socket_task import SocketTask
 from ._thread import HomeThread
-from ._traffic import Traffic, add
 from ._url import Address, check_url
 
 _T = TypeVar("_T")

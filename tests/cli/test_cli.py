@@ -20,7 +20,7 @@ from trio_socket_task import CloseEvent, SocketTaskError
 from trio_socket_task._cli._output import Output, WriteError
 from trio_socket_task._cli._parser import _judge, main
 from trio_socket_task._cli._stats import describe
-from trio_socket_task._traffic import Traffic
+from trio_socket_task._session._statistics import Traffic
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, in_turn, open_test_server
 
 

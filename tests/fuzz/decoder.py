@@ -10,8 +10,8 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["trio_socket_task._frames"]):
-    from trio_socket_task._frames import Decoder
+with atheris.instrument_imports(include=["trio_socket_task._protocol._decoder"]):
+    from trio_socket_task._protocol._decoder import Decoder
 
 LIMIT = 4096
 

@@ -49,7 +49,7 @@ async def test_v1_a_burst_is_answered_in_few_writes(
 ) -> None:
     """Of the pings of one read the latest are answered, together (RFC 6455 section 5.5.3)."""
     counted, answers, go = CountedWrites(), [], trio.Event()
-    monkeypatch.setattr("trio_socket_task._wire.os", counted)
+    monkeypatch.setattr("trio_socket_task._stream._wire.os", counted)
 
     async def script(peer: Peer) -> None:
         await peer.accept()

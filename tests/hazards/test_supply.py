@@ -17,11 +17,11 @@ import pytest
 
 FORKED = """
 import os
-from trio_socket_task._encoding import encode
-from trio_socket_task._frames import Opcode
-from trio_socket_task._mask import next_key
+from trio_socket_task._protocol._encoder import encode
+from trio_socket_task._protocol._decoder import Opcode
+from trio_socket_task._protocol._mask import next_key
 from trio_socket_task._options import check_options
-from trio_socket_task._upgrade import Upgrade
+from trio_socket_task._protocol._upgrade import Upgrade
 from trio_socket_task._url import check_url
 
 options = check_options(check_url("ws://a.test/"), {})

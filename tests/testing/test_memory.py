@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_socket_task.testing._line import Line
+from trio_socket_task.testing._faulty_stream import Line
 from trio_socket_task.testing._memory import memory_connection
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from trio_socket_task._admission import ReplacePrevious
 from trio_socket_task._connect import connect_socket
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
 from trio_socket_task._manager import open_socket_manager
+from trio_socket_task._policy import ReplacePrevious
 from trio_socket_task.testing import ServerConnection, open_test_server
 
 _PROTOCOL = "demo.v1"

@@ -10,10 +10,10 @@ import trio
 from trio_socket_task._connect import connect_socket
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._options import ConnectOptions
-from trio_socket_task._state import ReadyState
-from trio_socket_task._task import SocketTask
+from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._stream._tls import TlsWire
 from trio_socket_task._text import mask_url
-from trio_socket_task._tls import TlsWire
 
 from ._output import Output
 from ._words import words_of

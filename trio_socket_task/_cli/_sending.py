@@ -9,7 +9,7 @@ import trio
 
 from trio_socket_task._errors import GaveUpError, InvalidOptionsError, SocketClosedError, SocketLostError
 from trio_socket_task._resilient._socket import ResilientSocket
-from trio_socket_task._task import SocketTask
+from trio_socket_task._socket_task import SocketTask
 
 from ._input import Line, Source, message_of
 from ._output import Output

@@ -10,7 +10,7 @@ import trio
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._events import SocketStatistics
 from trio_socket_task._resilient._socket import ResilientSocket
-from trio_socket_task._task import SocketTask
+from trio_socket_task._socket_task import SocketTask
 
 from ._output import Output
 

@@ -8,21 +8,21 @@ from typing import final
 
 import trio
 
-from trio_socket_task._driver import Driver
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent
 from trio_socket_task._functions import call_async
-from trio_socket_task._mailbox import MESSAGE_OVERHEAD
 from trio_socket_task._manager import Member, SocketManager
 from trio_socket_task._options import ConnectOptions
-from trio_socket_task._state import ReadyState
-from trio_socket_task._task import SocketTask
-from trio_socket_task._traffic import Traffic
+from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD
+from trio_socket_task._session._session import Driver
+from trio_socket_task._session._statistics import Traffic
+from trio_socket_task._socket_task import SocketTask
 
 from ._mail import Mail
-from ._plan import OnConnected, Plan
 from ._reports import ConnectionState
 from ._retry import read_retry_after
+from ._settings import OnConnected, Plan
 from ._states import States, level_of
 
 _ENDS = (SocketLostError, SocketClosedError, trio.EndOfChannel)

@@ -11,8 +11,8 @@ import attrs
 import trio
 
 from trio_socket_task._errors import SocketClosedError, SocketLostError
-from trio_socket_task._pings import PendingPing
-from trio_socket_task._task import SocketTask
+from trio_socket_task._session._pings import PendingPing
+from trio_socket_task._socket_task import SocketTask
 
 from ._outbox import Letters
 from ._proof import Evidence, Ids

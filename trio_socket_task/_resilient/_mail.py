@@ -8,8 +8,8 @@ from typing import final
 import trio
 
 from trio_socket_task._errors import OutboxFullError
-from trio_socket_task._frames import Message
-from trio_socket_task._task import SocketTask
+from trio_socket_task._protocol._decoder import Message
+from trio_socket_task._socket_task import SocketTask
 
 from ._delivery import Delivery
 from ._outbox import Letter, Letters, Outbox

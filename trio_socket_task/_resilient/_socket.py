@@ -8,27 +8,27 @@ from typing import Unpack, final
 
 import trio
 
-from trio_socket_task._block import Block
 from trio_socket_task._connect import current_default_manager
 from trio_socket_task._errors import InvalidOptionsError, SocketLostError, SocketNotOpenError
 from trio_socket_task._events import CloseEvent
-from trio_socket_task._listeners import Listener
 from trio_socket_task._manager import SocketManager
 from trio_socket_task._options import ConnectOptions, check_data
-from trio_socket_task._state import ReadyState
-from trio_socket_task._task import SocketTask
+from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._service_nursery import Block
+from trio_socket_task._session._statistics import add
+from trio_socket_task._session._subscriptions import Listener
+from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
-from trio_socket_task._traffic import add
 
 from ._backoff import Backoff
-from ._keeper import Keeper
 from ._mail import Mail
 from ._outbox import Outbox
-from ._plan import OnConnected, Plan, Target, check_plan
 from ._reports import ResilientStatistics, StateEvent, UndeliveredEvent
 from ._retry import Retry
+from ._settings import OnConnected, Plan, Target, check_plan
 from ._states import States
+from ._supervisor import Keeper
 
 _DIRECT = Outbox()  # stays empty where messages go to the connection or nowhere
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import final
 
 from ._arguments import Arguments
+from ._callback_queue import Call, Refusals, Turns
 from ._outcome import Outcome
-from ._turns import Call, Refusals, Turns
 from ._values import Result
 
 

@@ -9,19 +9,19 @@ from typing import Literal, Unpack, final
 
 import trio
 
-from trio_socket_task._admission import Coexist, CoexistencePolicy, policy_for_base_library
-from trio_socket_task._block import Block
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
 from trio_socket_task._manager import SocketManager, open_socket_manager
 from trio_socket_task._options import ConnectOptions
-from trio_socket_task._task import SocketTask as NativeTask
+from trio_socket_task._policy import Coexist, CoexistencePolicy, policy_for_base_library
+from trio_socket_task._service_nursery import Block
+from trio_socket_task._socket_task import SocketTask as NativeTask
 
 from ._arguments import Arguments, Callback, RefusedError, connect_refusal, read_connect_options, read_url
+from ._callback_queue import Refusals, Workers
 from ._calls import Invocation
 from ._outcome import Outcome
 from ._task import SocketTask
-from ._turns import Refusals, Workers
 from ._values import CloseResult, ErrorResult, MessageResult, OpenResult
 
 

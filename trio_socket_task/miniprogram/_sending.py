@@ -8,10 +8,10 @@ from typing import final
 import trio
 
 from trio_socket_task._errors import SocketTaskError
-from trio_socket_task._task import SocketTask as NativeTask
+from trio_socket_task._socket_task import SocketTask as NativeTask
 
+from ._callback_queue import Workers
 from ._calls import Invocation
-from ._turns import Workers
 
 
 @final

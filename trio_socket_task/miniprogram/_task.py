@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final, cast, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
-from trio_socket_task._mailbox import Mailbox
-from trio_socket_task._state import ReadyState
-from trio_socket_task._task import SocketTask as NativeTask
+from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._session._mailbox import Mailbox
+from trio_socket_task._socket_task import SocketTask as NativeTask
 from trio_socket_task._text import mask_url
 
 from ._arguments import Arguments, Callback, RefusedError, read_close, read_data
+from ._callback_queue import Call, Refusals, Turns, Workers
 from ._calls import Invocation
 from ._outcome import Outcome
 from ._sending import Sending
-from ._turns import Call, Refusals, Turns, Workers
 from ._values import CloseResult, ErrorResult, MessageResult, OpenResult, describe
 
 KINDS: Final = (OpenEvent, MessageEvent, ErrorEvent, CloseEvent)

@@ -11,8 +11,8 @@ from trio.testing import wait_all_tasks_blocked
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._manager import SocketManager
-from trio_socket_task._state import ReadyState
-from trio_socket_task._task import SocketTask
+from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._socket_task import SocketTask
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 from trio_socket_task._events import Header
 from trio_socket_task._text import kind_of, mask_url
 
-from ._line import Line
+from ._faulty_stream import Line
 from ._misuse import MisuseError, ScriptError
 
 _STATUS_FROM, _STATUS_TO = 200, 599  # RFC 7231 section 6; 1xx would not be the answer

@@ -8,12 +8,12 @@ from typing import final
 
 import trio
 
-from trio_socket_task._block import Block
 from trio_socket_task._connect import _SocketBlock
 from trio_socket_task._manager import SocketManager
-from trio_socket_task._resilient._keeper import Keeper
+from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._resilient._socket import _ResilientBlock
-from trio_socket_task._state import ReadyState
+from trio_socket_task._resilient._supervisor import Keeper
+from trio_socket_task._service_nursery import Block
 from trio_socket_task._text import mask_url
 from trio_socket_task.miniprogram._program import _ProgramBlock
 

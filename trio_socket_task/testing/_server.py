@@ -15,12 +15,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_websocket import wrap_server_stream
 
-from trio_socket_task._block import Block
+from trio_socket_task._service_nursery import Block
 
 from ._certificates import contexts
 from ._connection import ClientGoneError, ClientLeft, ServerConnection, cancel_when
+from ._faulty_stream import Line
 from ._handlers import Checked, Handler, call_handler, check_handler, echo
-from ._line import Line
 from ._memory import MemoryEnd, memory_connection
 from ._misuse import MisuseError
 

@@ -1,0 +1,75 @@
+"""`_pings`: which pong answers which ping."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from trio_socket_task._session._pings import Pings
+
+
+async def test_a_pong_answers_its_ping(autojump_clock: MockClock) -> None:
+    """And the round trip is measured."""
+    pings = Pings()
+    ping = pings.start()
+    await trio.sleep(0.25)
+    pings.answer(ping.payload)
+    assert ping.settled.is_set()
+    assert ping.rtt == pings.rtt
+    assert round(ping.rtt or 0, 6) == 0.25
+
+
+async def test_a_pong_answers_the_pings_before_it_too() -> None:
+    """A peer may answer the latest only (RFC 6455 section 5.5.3); those after it still wait."""
+    pings = Pings()
+    one, two, three = pings.start(), pings.start(), pings.start()
+    pings.answer(two.payload)
+    assert [ping.settled.is_set() for ping in (one, two, three)] == [True, True, False]
+
+
+async def test_a_ping_in_order_is_not_answered_by_one_that_overtook_it() -> None:
+    """But it answers those that went ahead of it: a peer may answer the latest of all only."""
+    pings = Pings()
+    ahead, in_order, later = pings.start(), pings.start(in_order=True), pings.start()
+    pings.answer(later.payload)
+    assert [ping.settled.is_set() for ping in (ahead, in_order, later)] == [True, False, True]
+    ahead, after = pings.start(), pings.start(in_order=True)
+    later = pings.start()
+    pings.answer(after.payload)
+    assert [ping.settled.is_set() for ping in (in_order, ahead, after, later)] == [True, True, True, False]
+    pings.end()
+    assert after.rtt is not None
+    assert later.rtt is None
+
+
+async def test_the_reply_to_a_heartbeats_message() -> None:
+    """The latest that was asked for; one that nobody asked for means nothing."""
+    pings = Pings()
+    pings.reply()
+    asked = pings.ask(b"frame")
+    pings.reply()
+    assert asked.rtt is not None
+    unanswered = pings.ask(b"frame")
+    pings.end()
+    assert unanswered.settled.is_set()
+    assert unanswered.rtt is None
+
+
+async def test_a_pong_nobody_asked_for_means_nothing() -> None:
+    """Unsolicited pongs are allowed; so is one for a ping that was forgotten."""
+    pings = Pings()
+    ping = pings.start()
+    pings.forget(ping)
+    pings.forget(ping)
+    pings.answer(ping.payload)
+    pings.answer(b"what")
+    assert pings.rtt is None
+
+
+async def test_the_end_settles_all() -> None:
+    """Without a round trip."""
+    pings = Pings()
+    ping = pings.start()
+    pings.end()
+    assert ping.settled.is_set()
+    assert ping.rtt is None

@@ -1,0 +1,283 @@
+"""`_reading`: who reads, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_socket_task._session._reader import GRACE, Reading
+from trio_socket_task._stream._wire import _PlainWire
+
+
+class ScriptedWire(_PlainWire):
+    """A wire whose bytes a test gives, and that tells who reads."""
+
+    def __init__(self) -> None:
+        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](100)
+        self.readers: list[str] = []
+        self.there: deque[bytes] = deque()
+        self.at_once = 0
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        return len(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        del data
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self, max_bytes: int) -> bytes:
+        self.max_bytes = max_bytes
+        self.readers.append(trio.lowlevel.current_task().name.rpartition(".")[2])
+        got = await self._bytes.receive()
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        assert max_bytes == self.max_bytes
+        self.at_once += 1
+        return self.there.popleft() if self.there else None
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Setup:
+    """A reading with an inbox."""
+
+    def __init__(self, *, full: Callable[[], bool] = lambda: False) -> None:
+        self.inbox: deque[bytes] = deque()
+        self.wanted = 0
+        self.waiting = trio.lowlevel.ParkingLot()
+        self.wire = ScriptedWire()
+        self.reading = Reading(self.wire, self.take, lambda whole: whole and self.wanted > 0, full, self.waiting)
+
+    def take(self, data: bytes) -> None:
+        self.inbox.append(data)
+        self.waiting.unpark()
+
+    async def program(self) -> bytes:
+        """Wait for a message as a program does."""
+        while not self.inbox:
+            await self.reading.more()
+        return self.inbox.popleft()
+
+
+async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After one message that the background task read for it, it leads."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+
+    async def program() -> None:
+        for _ in range(4):
+            await setup.program()
+
+    await wait_all_tasks_blocked()
+    nursery.start_soon(program, name="program")
+    for _ in range(4):
+        await wait_all_tasks_blocked()
+        setup.wire.give.send_nowait(b"x")
+    await wait_all_tasks_blocked(0.001)
+    assert setup.wire.readers == ["background", "program", "program", "program"]
+
+
+async def test_the_background_task_takes_over_after_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Somebody must see pings and the peer's close."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    await trio.sleep(GRACE / 2)
+    assert setup.wire.readers[-1] != "background" or len(setup.wire.readers) > 1
+    await trio.sleep(2 * GRACE)
+    assert setup.wire.readers[-1] == "background"
+
+
+async def test_it_takes_over_at_once_when_told_to(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A program that waits for a pong does not wait for the grace."""
+    setup = Setup()
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    assert "background" not in setup.wire.readers
+    started = trio.current_time()
+    setup.reading.take_over()
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers[-1] == "background"
+    assert trio.current_time() == started
+
+
+async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """While it leads, the background task sleeps without a deadline, and stands by again when it leaves."""
+    setup = Setup()
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    nursery.start_soon(setup.reading.run, name="background")
+    nursery.start_soon(setup.program, name="program")
+    await trio.sleep(10 * GRACE)
+    setup.wire.give.send_nowait(b"y")
+    await trio.sleep(10 * GRACE)
+    assert setup.wire.readers[1:] == ["program", "background"]
+
+
+async def test_a_leader_that_is_cancelled_hands_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """To a program that waits with it; no byte is lost."""
+    setup = Setup()
+    got: list[bytes] = []
+
+    async def leader() -> None:
+        with trio.move_on_after(1):
+            await setup.program()
+
+    async def follower() -> None:
+        got.append(await setup.program())
+
+    nursery.start_soon(leader, name="leader")
+    await wait_all_tasks_blocked()
+    nursery.start_soon(follower, name="follower")
+    await trio.sleep(2)
+    setup.wire.give.send_nowait(b"x")
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers == ["leader", "follower"]
+    assert got == [b"x"]
+
+
+async def test_reading_pauses_while_buffers_are_full(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """For the background task and for programs; `paused_until` says since when it goes on."""
+    full = True
+    setup = Setup(full=lambda: full)
+    nursery.start_soon(setup.reading.run, name="background")
+    nursery.start_soon(setup.program, name="program")
+    await trio.sleep(1)
+    assert setup.wire.readers == []
+    assert setup.reading.paused_until == float("inf")
+    full = False
+    setup.reading.call()
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers == ["background"]
+    assert setup.reading.paused_until == trio.current_time()
+
+
+async def test_what_comes_after_the_end_is_dropped(nursery: trio.Nursery) -> None:
+    """A program may still be reading when somebody else ends the connection."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.more)
+    await wait_all_tasks_blocked()
+    setup.reading.end(None)
+    setup.wire.give.send_nowait(b"late")
+    await wait_all_tasks_blocked()
+    assert not setup.inbox
+
+
+@pytest.mark.parametrize("end", [b"", trio.BrokenResourceError("reset"), OSError("foreign")])
+async def test_the_end(nursery: trio.Nursery, end: bytes | Exception) -> None:
+    """No bytes, or any error, ends it; the first reason stands."""
+    del nursery
+    setup = Setup()
+    setup.wire.give.send_nowait(end)
+    await setup.reading.run()
+    assert setup.reading.over
+    assert setup.reading.error is (end or None)
+    setup.reading.end(ValueError())
+    assert setup.reading.error is (end or None)
+
+
+async def test_more_of_a_large_message_is_read_without_waiting(nursery: trio.Nursery) -> None:
+    """As long as whole pieces come and it is not complete, for a turn of a mebibyte."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run)
+    await wait_all_tasks_blocked()
+    piece = bytes(setup.wire.max_bytes)
+    setup.wire.there.extend([piece, b"rest", b"of the next message"])
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert (list(setup.inbox), setup.wire.at_once) == ([piece], 0), "nothing is wanted"
+    setup.wanted = 1
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox) == [piece, piece, piece, b"rest"]
+    setup.wire.there.clear()
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox)[4:] == [piece]
+    setup.wire.at_once = 0
+    setup.wire.there.extend([piece] * 100)
+    setup.wire.give.send_nowait(piece)
+    await wait_all_tasks_blocked()
+    assert setup.wire.at_once == 2**20 // len(piece)
+
+
+async def test_the_end_is_seen_without_waiting(nursery: trio.Nursery) -> None:
+    """Where it is there already."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run)
+    await wait_all_tasks_blocked()
+    setup.wanted = 1
+    setup.wire.there.append(b"")
+    setup.wire.give.send_nowait(bytes(setup.wire.max_bytes))
+    await wait_all_tasks_blocked()
+    assert setup.reading.over
+    assert setup.reading.error is None
+
+
+async def test_a_look_takes_what_is_there_and_its_end() -> None:
+    """While nobody reads: piece by piece, until there is nothing, or the stream fails."""
+    setup = Setup()
+    for data in (b"a", b"b"):
+        setup.wire.give.send_nowait(data)
+    await setup.reading.look()
+    assert list(setup.inbox) == [b"a", b"b"]
+    assert not setup.reading.over
+    error = ConnectionResetError("reset")
+    setup.wire.give.send_nowait(error)
+    await setup.reading.look()
+    assert setup.reading.over
+    assert setup.reading.error is error
+    await setup.reading.look()
+    assert list(setup.inbox) == [b"a", b"b"]
+
+
+async def test_a_look_leaves_a_full_buffer_alone() -> None:
+    """What nobody takes is not read; a deadline does not change that."""
+    setup = Setup(full=lambda: True)
+    setup.wire.give.send_nowait(b"a")
+    await setup.reading.look()
+    assert not setup.inbox
+
+
+async def test_a_look_while_somebody_reads_lets_him_read(nursery: trio.Nursery) -> None:
+    """Two readers would take the pieces out of their order."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    setup.wire.give.send_nowait(b"a")
+    await setup.reading.look()
+    assert list(setup.inbox) == [b"a"]
+    assert set(setup.wire.readers) == {"background"}
+    setup.reading.end(None)
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_there_at_once(autojump_clock: MockClock) -> None:
+    """All of it, or as far as the wire can tell; and the time of a large message's pieces counts as any other."""
+    setup = Setup()
+    setup.reading.is_timed = True
+    setup.wire.max_bytes = 64 * 1024
+    setup.wire.there.extend([b"a", b"b"])
+    assert not setup.reading.read_arrived(), "the wire cannot tell whether that was all"
+    assert list(setup.inbox) == [b"a", b"b"]
+    piece = bytes(setup.wire.max_bytes)
+    setup.wanted = 1
+    setup.wire.there.append(piece)
+    await trio.sleep(5)
+    setup.wire.give.send_nowait(piece)
+    await setup.reading.look()
+    assert setup.reading.received_at == trio.current_time()
+    assert list(setup.inbox)[2:] == [piece, piece]
+    setup.wire.there.append(b"")
+    assert setup.reading.read_arrived(), "its end was"

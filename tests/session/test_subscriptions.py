@@ -1,0 +1,291 @@
+"""`_listeners`: who gets which event, and what is kept."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_socket_task import CloseEvent, Listener, MessageEvent, OpenEvent
+from trio_socket_task._session._mailbox import FACTS_KEPT, MESSAGE_OVERHEAD, Mailbox
+from trio_socket_task._session._subscriptions import Listeners, Topic
+
+OPEN = OpenEvent({})
+
+
+class Hub:
+    """Listeners, and how often they made room."""
+
+    def __init__(self, limit: int = 10**6) -> None:
+        self.room = 0
+        self.listeners = Listeners(limit, self._on_room)
+
+    def _on_room(self) -> None:
+        self.room += 1
+
+
+async def take(listener: Listener[MessageEvent]) -> list[str | bytes]:
+    """Take all there is, of an ended listener."""
+    return [event.data async for event in listener]
+
+
+async def take_one(listener: Listener[MessageEvent]) -> str | bytes:
+    """Take the next."""
+    return (await listener.receive()).data
+
+
+async def test_every_listener_gets_every_message() -> None:
+    """Fan-out, in order."""
+    of = Hub().listeners
+    one, two = of.listen_messages(), of.listen_messages()
+    of.deliver([("a", 1)])
+    of.deliver([(b"b", 1)])
+    of.end()
+    assert await take(one) == await take(two) == ["a", b"b"]
+
+
+async def test_the_first_listener_gets_what_came_before() -> None:
+    """A greeting is not lost; the second listener comes too late for it."""
+    of = Hub().listeners
+    of.deliver([("greeting", 8)])
+    one, two = of.listen_messages(), of.listen_messages()
+    of.end()
+    assert await take(one) == ["greeting"]
+    assert await take(two) == []
+    assert not of.inbox.items
+
+
+async def test_the_inbox_keeps_what_it_has_once_claimed() -> None:
+    """Reading the socket itself is to be first, too."""
+    of = Hub().listeners
+    of.deliver([("greeting", 8)])
+    of.claim_inbox()
+    listener = of.listen_messages()
+    of.deliver([("more", 4)])
+    of.end()
+    assert [item for item, _ in of.inbox.items] == ["greeting", "more"]
+    assert await take(listener) == ["more"]
+
+
+async def test_messages_without_any_reader_left_are_dropped() -> None:
+    """After the only listener has gone, and nobody reads the socket, nothing is kept."""
+    of = Hub().listeners
+    of.listen_messages().close()
+    of.deliver([("a", 1)])
+    assert of.kept == 0
+
+
+async def test_facts_are_told_late_comers_once() -> None:
+    """A listener of what has happened gets it, and ends."""
+    of = Hub().listeners
+    early = of.listen(of.open)
+    of.open.publish(OPEN)
+    late = of.listen(of.open)
+    assert [event async for event in early] == [event async for event in late] == [OPEN]
+
+
+async def test_listeners_of_an_ended_socket_end() -> None:
+    """What never happened ends without an event."""
+    of = Hub().listeners
+    before = of.listen(of.error)
+    of.end()
+    assert [event async for event in before] == []
+    assert [event async for event in of.listen(of.error)] == []
+    assert await take(of.listen_messages()) == []
+
+
+async def test_a_closed_listener_raises_and_its_reader_wakes() -> None:
+    """ClosedResourceError, for the task that waits as for the next one."""
+    of = Hub().listeners
+    listener = of.listen_messages()
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError, match="ask the socket for a new one"):
+                await listener.receive()
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        await listener.aclose()
+    listener.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await listener.receive()
+
+
+async def test_a_listener_is_an_async_context_manager() -> None:
+    """Its block detaches it."""
+    of = Hub().listeners
+    async with of.listen_messages() as listener:
+        assert len(of.message.mailboxes) == 1
+        assert repr(listener) == "<Listener open, 0 waiting>"
+    assert repr(listener) == "<Listener closed, 0 waiting>"
+    assert not of.message.mailboxes
+
+
+async def test_repr_of_an_ended_listener() -> None:
+    """It says what is still to be read."""
+    of = Hub().listeners
+    listener = of.listen(of.close)
+    of.close.publish(CloseEvent(code=1000))
+    assert repr(listener) == "<Listener ended, 1 waiting>"
+
+
+async def test_a_dropped_listener_is_detached() -> None:
+    """Hazard R10: nobody can read it any more."""
+    of = Hub().listeners
+    listener = of.listen_messages()
+    del listener
+    gc.collect()
+    await wait_all_tasks_blocked()
+    assert not of.message.mailboxes
+
+
+def test_a_listener_dropped_after_the_run_is_no_error() -> None:
+    """The loop it would detach from has ended."""
+
+    async def make() -> Listener[MessageEvent]:
+        await trio.lowlevel.checkpoint()
+        return Hub().listeners.listen_messages()
+
+    listener = trio.run(make)
+    del listener
+    gc.collect()
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    """The event is there for the next."""
+    of = Hub().listeners
+    listener = of.listen_messages()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        of.deliver([("a", 1)])
+        await listener.receive()
+    assert scope.cancelled_caught
+    assert (await listener.receive()).data == "a"
+
+
+async def test_each_event_goes_to_one_of_the_tasks_that_share_a_listener() -> None:
+    """Two waiting tasks, two events, one each."""
+    of = Hub().listeners
+    listener = of.listen_messages()
+    got: list[str | bytes] = []
+
+    async def one() -> None:
+        got.append((await listener.receive()).data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        nursery.start_soon(one)
+        await wait_all_tasks_blocked()
+        of.deliver([("a", 1)])
+        of.deliver([("b", 1)])
+    assert sorted(map(str, got)) == ["a", "b"]
+
+
+async def test_a_full_listener_fills_the_socket_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Hazard R10: bounded, said once, and over when it is read or closed."""
+    hub = Hub(limit=2 * (MESSAGE_OVERHEAD + 10))
+    of = hub.listeners
+    one, two = of.listen_messages(), of.listen_messages()
+    with caplog.at_level(logging.WARNING, logger="trio_socket_task"):
+        of.deliver([("x" * 10, 10)])
+        assert not of.full
+        of.deliver([("x" * 10, 10)])
+        assert of.full
+        assert of.full
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "reads no more until it has caught up or is closed" in caplog.text
+    await one.receive()
+    assert (hub.room, of.full) == (1, True)
+    two.close()
+    assert (hub.room, of.full) == (2, False)
+    assert of.kept == MESSAGE_OVERHEAD + 10
+
+
+async def test_a_full_inbox_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A program that reads more slowly than the peer sends is normal."""
+    of = Hub(limit=10).listeners
+    of.deliver([("x" * 10, 10)])
+    assert of.full
+    assert not caplog.records
+
+
+async def test_a_full_inbox_goes_to_the_first_listener_whole() -> None:
+    """Handing it over makes room in one and fills the other."""
+    hub = Hub(limit=10)
+    hub.listeners.deliver([("x" * 10, 10)])
+    listener = hub.listeners.listen_messages()
+    assert hub.listeners.full
+    await listener.receive()
+    assert not hub.listeners.full
+
+
+def test_an_unread_topic_of_facts_keeps_the_latest() -> None:
+    """The oldest makes room: facts cannot stop a socket."""
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    for number in range(5000):
+        topic: Topic[int] = Topic(once=True)
+        topic.attach(mailbox)
+        topic.publish(number)
+    assert len(mailbox.items) == FACTS_KEPT // MESSAGE_OVERHEAD
+    assert mailbox.items[-1][0] == 4999
+
+
+def test_late_comers_make_room_too() -> None:
+    """What is kept for an endless mailbox does not make it grow."""
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    for number in range(2000):
+        topic: Topic[int] = Topic(once=True)
+        topic.publish(number)
+        topic.attach(mailbox)
+    assert len(mailbox.items) == FACTS_KEPT // MESSAGE_OVERHEAD
+
+
+def test_a_listener_outside_of_trio_is_refused() -> None:
+    """And leaves nothing attached."""
+    of = Hub().listeners
+    with pytest.raises(RuntimeError, match="must be called from async context"):
+        of.listen_messages()
+    gc.collect()
+    assert not of.message.mailboxes
+
+
+async def test_an_inbox_nobody_reads_holds_up_listeners_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Once the socket was read, it is a reader as others are."""
+    of = Hub(limit=10).listeners
+    of.claim_inbox()
+    listener = of.listen_messages()
+    of.deliver([("a" * 10, 10)])
+    assert await take_one(listener) == "a" * 10
+    assert of.full
+    assert "receive() is 138 bytes behind" in caplog.text
+
+
+async def test_a_fact_is_dropped_only_for_want_of_room() -> None:
+    """Not until the reader has caught up by half."""
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    for number in range(1025):
+        topic: Topic[int] = Topic(once=True)
+        topic.attach(mailbox)
+        if number == 1024:
+            mailbox.pop()
+        topic.publish(number)
+    assert mailbox.items[0][0] == 1
+
+
+def test_an_endless_mailbox_goes_from_topic_to_topic() -> None:
+    """The end of one socket is not its end."""
+    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    for number in (1, 2):
+        topic: Topic[int] = Topic(once=True)
+        topic.publish(number)
+        topic.attach(mailbox)
+        topic.end()
+    assert not mailbox.ended
+    assert [item for item, _ in mailbox.items] == [1, 2]
+    topic.detach(mailbox)
+    topic.detach(mailbox)
+    assert not topic.mailboxes

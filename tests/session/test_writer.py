@@ -1,0 +1,307 @@
+"""`_outgoing`: whole frames, in order, in few writes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_socket_task._protocol._decoder import LARGE, Opcode
+from trio_socket_task._protocol._encoder import LargeFrame
+from trio_socket_task._session._writer import Outgoing
+from trio_socket_task._stream._wire import _PlainWire
+
+
+class ScriptedWire(_PlainWire):
+    """A wire that takes as much at once as a test allows, and waits while it is told to."""
+
+    def __init__(self, at_once: int = 10**9) -> None:
+        self.at_once = at_once
+        self.writes: list[bytes] = []
+        self.error: Exception | None = None
+        self.open = trio.Event()
+        self.open.set()
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        if self.error is not None:
+            raise self.error
+        taken = min(self.at_once, len(data))
+        if taken:
+            self.writes.append(bytes(data[:taken]))
+        return taken
+
+    async def send(self, data: bytes | memoryview) -> None:
+        await self.open.wait()
+        if self.error is not None:
+            raise self.error
+        self.writes.append(bytes(data))
+
+    async def receive(self, max_bytes: int) -> bytes:
+        del max_bytes
+        await trio.sleep_forever()
+        return b""
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Setup:
+    """An outgoing queue whose writer runs in a test's nursery."""
+
+    def __init__(self, nursery: trio.Nursery, wire: ScriptedWire, limit: int = 100) -> None:
+        self.wire = wire
+        self.broken: list[Exception] = []
+        self.started = 0
+        self._nursery = nursery
+        self.out = Outgoing(wire, limit, self._start, self.broken.append)
+
+    def _start(self, run: Callable[[], Awaitable[None]]) -> None:
+        self.started += 1
+        self._nursery.start_soon(run)
+
+
+async def test_a_lone_message_is_written_at_once(nursery: trio.Nursery) -> None:
+    """By its sender: no task is woken, none even started."""
+    setup = Setup(nursery, ScriptedWire())
+    for _ in range(3):
+        setup.out.eager = True
+        setup.out.put(b"x")
+    assert setup.wire.writes == [b"x"] * 3
+    assert setup.started == 0
+
+
+async def test_a_burst_is_joined(nursery: trio.Nursery) -> None:
+    """The first goes at once, the others in one write; the writer is started once."""
+    setup = Setup(nursery, ScriptedWire())
+    for _ in range(2):
+        setup.out.eager = True
+        for letter in (b"a", b"b", b"c"):
+            setup.out.put(letter)
+        await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"a", b"bc", b"a", b"bc"]
+    assert setup.started == 1
+    assert setup.out.size == 0
+
+
+async def test_a_frame_of_which_a_part_was_taken_is_finished_first(nursery: trio.Nursery) -> None:
+    """Nothing comes between its parts, not even a control frame."""
+    setup = Setup(nursery, ScriptedWire(at_once=2))
+    setup.out.put(b"abcd")
+    setup.out.put(b"efgh")
+    setup.out.put_ping(b"PONG")
+    await wait_all_tasks_blocked()
+    assert b"".join(setup.wire.writes) == b"abcdPONGefgh"
+
+
+async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery: trio.Nursery) -> None:
+    """Between frames, even while the queue is over its limit."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    await wait_all_tasks_blocked()
+    setup.out.put(b"second")
+    assert not setup.out.has_room()
+    setup.out.put_ping(b"PING")
+    setup.out.put_ping(b"PONG")
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"first", b"PINGPONGsecond"]
+
+
+async def test_a_control_frame_that_finds_no_taker_waits(nursery: trio.Nursery) -> None:
+    """It goes by the writer then."""
+    setup = Setup(nursery, ScriptedWire(at_once=0))
+    setup.out.put_ping(b"PONG")
+    await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"PONG"]
+
+
+async def test_batches_are_bounded(nursery: trio.Nursery) -> None:
+    """So that a control frame never waits behind more than 64 KiB of other frames, or one large one."""
+    setup = Setup(nursery, ScriptedWire(), limit=10**6)
+    setup.out.eager = False
+    for size in (40_000, 40_000, 10_000, 100_000, 5):
+        setup.out.put(b"x" * size)
+    await wait_all_tasks_blocked()
+    assert [len(data) for data in setup.wire.writes] == [40_000, 50_000, 100_000, 5]
+
+
+async def test_the_close_frame_is_last(nursery: trio.Nursery) -> None:
+    """What was queued goes before it; nothing is taken after it."""
+    setup = Setup(nursery, ScriptedWire())
+    setup.out.put(b"a")
+    setup.out.put(b"b")
+    setup.out.finish(b"CLOSE")
+    setup.out.finish(b"AGAIN")
+    setup.out.put_ping(b"PONG")
+    await wait_all_tasks_blocked()
+    assert b"".join(setup.wire.writes) == b"abCLOSE"
+
+
+async def test_senders_wait_in_order_for_room(nursery: trio.Nursery) -> None:
+    """Each gets its turn when the queue has shrunk below the limit; one woken sender wakes the next."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=10)
+    setup.wire.open = trio.Event()
+    order: list[int] = []
+
+    async def send(number: int) -> None:
+        if not setup.out.has_room():
+            await setup.out.room.park()
+        order.append(number)
+        setup.out.put(b"%4d" % number)
+
+    for number in range(10):
+        nursery.start_soon(send, number)
+        await wait_all_tasks_blocked()
+    assert order == [0, 1, 2]
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert order == list(range(10))
+    assert b"".join(setup.wire.writes) == b"".join(b"%4d" % number for number in range(10))
+
+
+@pytest.mark.parametrize("where", ["at once", "in the writer"])
+async def test_a_failed_write_ends_writing(nursery: trio.Nursery, where: str) -> None:
+    """What was queued is dropped, who waits is woken, nothing is taken any more, and the reason is told once."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
+    setup.wire.open = trio.Event()
+    drained: list[int] = []
+    setup.out.on_drained = lambda: drained.append(1)
+    error = trio.BrokenResourceError("reset")
+    if where == "at once":
+        setup.wire.error = error
+        setup.out.put(b"x")
+    else:
+        setup.out.put(b"x")
+        setup.out.put(b"y")
+        nursery.start_soon(setup.out.room.park)
+        await wait_all_tasks_blocked()
+        setup.wire.error = error
+        setup.wire.open.set()
+        await wait_all_tasks_blocked()
+    assert setup.broken == [error]
+    assert (setup.out.finished, setup.out.size, len(setup.out.room), drained) == (True, 0, 0, [1])
+    setup.out.put_ping(b"PONG")
+    assert setup.wire.writes == []
+
+
+async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
+    """A peer that pings and does not read costs no memory; the latest pings are answered (RFC 6455 section 5.5.3)."""
+    setup = Setup(nursery, ScriptedWire(at_once=0))
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    await wait_all_tasks_blocked()
+    for number in range(1000):
+        setup.out.put_pongs([b"%3d" % number * 41])
+    assert setup.out.size == len(b"first") + 32 * (6 + 123)
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    frames = [setup.wire.writes[1][start : start + 129] for start in range(0, 32 * 129, 129)]
+    assert [bytes(a ^ b for a, b in zip(one[2:5], one[6:9], strict=True)) for one in frames] == [
+        b"%3d" % number for number in range(968, 1000)
+    ]
+    assert setup.out.size == 0
+
+
+class TalkingWire(ScriptedWire):
+    """A wire that encrypts by turning small letters into capitals, and has something to say by itself."""
+
+    def __init__(self, at_once: int = 10**9) -> None:
+        super().__init__(at_once)
+        self.to_say = b""
+
+    def listen(self, on_words: Callable[[], None]) -> None:
+        self.on_words = on_words
+
+    def words(self) -> bytes:
+        said, self.to_say = self.to_say, b""
+        return said
+
+    def seal(self, data: bytes | memoryview) -> bytes:
+        return self.words() + bytes(data).upper()
+
+
+async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nursery) -> None:
+    """At once where nothing is written, else when that is done; never in the middle of something sealed."""
+    wire = TalkingWire()
+    setup = Setup(nursery, wire)
+    wire.to_say = b"1"
+    wire.on_words()
+    await wait_all_tasks_blocked()
+    assert b"".join(wire.writes) == b"1"
+    wire.writes.clear()
+    wire.at_once = 1
+    setup.out.eager = True
+    wire.open = trio.Event()
+    setup.out.put(b"ab")
+    wire.at_once = 0
+    setup.out.put(b"cd")
+    await wait_all_tasks_blocked()
+    wire.to_say = b"2"
+    wire.on_words()
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    assert b"".join(wire.writes) == b"AB2CD"
+    wire.open = trio.Event()
+    setup.out.put(b"ef")
+    await wait_all_tasks_blocked()
+    wire.to_say = b"3"
+    wire.on_words()
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    assert b"".join(wire.writes) == b"AB2CDEF3"
+    assert setup.out.size == 0
+    setup.out.finish(b"gh")
+    wire.to_say = b"4"
+    wire.on_words()  # after the Close frame nothing matters any more
+
+
+async def test_the_wire_has_nothing_to_say_after_the_end(nursery: trio.Nursery) -> None:
+    """The connection is being closed then."""
+    wire = TalkingWire()
+    setup = Setup(nursery, wire)
+    setup.out.end()
+    wire.to_say = b"1"
+    wire.on_words()
+    await wait_all_tasks_blocked()
+    assert (wire.writes, setup.started) == ([], 0)
+
+
+@pytest.mark.parametrize("at_once", [0, 1, LARGE, LARGE + 20, 2 * LARGE, 10**9])
+@pytest.mark.parametrize("kind", [ScriptedWire, TalkingWire])
+async def test_a_large_frame_is_written_in_pieces(
+    nursery: trio.Nursery, kind: type[ScriptedWire], at_once: int
+) -> None:
+    """Whole, however much is taken at once, and nothing comes between its pieces."""
+    wire = kind()
+    setup = Setup(nursery, wire, limit=10**6)
+    frame = LargeFrame(Opcode.BINARY, bytes(3 * LARGE + 5))
+    wire.at_once = at_once
+    wire.open = trio.Event()
+    setup.out.put(frame)
+    assert setup.out.size >= 0
+    setup.out.put(b"next")
+    setup.out.put(frame)
+    setup.out.put(b"last")
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    expected = b"".join((*frame, b"next", *frame, b"last"))
+    assert b"".join(wire.writes) == (expected.upper() if kind is TalkingWire else expected)
+    assert setup.out.size == 0
+    assert len(wire.writes) >= 6 or at_once < LARGE or at_once > 2 * LARGE
+
+
+async def test_a_large_frame_that_breaks_in_the_middle_ends_writing(nursery: trio.Nursery) -> None:
+    """What was begun cannot be understood any more."""
+    wire = ScriptedWire(at_once=LARGE)
+    setup = Setup(nursery, wire)
+    wire.open = trio.Event()
+    setup.out.put(LargeFrame(Opcode.BINARY, bytes(3 * LARGE)))
+    wire.at_once = 0
+    await wait_all_tasks_blocked()
+    wire.error = trio.BrokenResourceError("gone")
+    wire.open.set()
+    await wait_all_tasks_blocked()
+    assert (setup.broken, setup.out.size, setup.out.finished) == ([wire.error], 0, True)

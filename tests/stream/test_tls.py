@@ -1,0 +1,219 @@
+"""`_tls`: TLS on a wire."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+import pytest
+import trio
+import trustme
+from trio.testing import memory_stream_pair
+
+from trio_socket_task._stream._tls import TlsWire
+from trio_socket_task._stream._wire import StreamWire
+
+
+class Server:
+    """The other end, by trio.SSLStream."""
+
+    def __init__(self, stream: trio.abc.Stream, context: ssl.SSLContext) -> None:
+        self.raw = stream
+        self.tls = trio.SSLStream(stream, context, server_side=True)
+
+
+async def joined(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> tuple[TlsWire, Server]:
+    """Give both ends, their handshake done."""
+    one, other = memory_stream_pair()
+    wire = TlsWire(StreamWire(one), client_context, "localhost")
+    server = Server(other, server_context)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.tls.do_handshake)
+        await wire.shake_hands()
+    return wire, server
+
+
+async def receive_all(stream: trio.abc.ReceiveStream, size: int) -> bytes:
+    """Receive so much."""
+    data = b""
+    while len(data) < size:
+        data += bytes(await stream.receive_some())
+    return data
+
+
+async def test_bytes_of_every_size(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """There and back, over records of 16 KiB; what is sealed has an order."""
+    wire, server = await joined(server_context, client_context)
+    for size in (1, 100, 16384, 16385, 300_000):
+        sealed = wire.seal(bytes(size)) + wire.seal(b"!")
+        assert wire.send_now(sealed) == 0  # a Trio stream can only wait
+        await wire.send(sealed)
+        assert await receive_all(server.tls, size + 1) == bytes(size) + b"!"
+        await server.tls.send_all(b"?" * size)
+        received = b""
+        while len(received) < size:
+            received += await wire.receive(100_000)
+        assert received == b"?" * size
+
+
+async def test_records_that_came_together_are_given_together(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """And one that came in part is waited for; reading is a checkpoint all the same."""
+    wire, server = await joined(server_context, client_context)
+    for data in (b"one ", b"two ", b"three"):
+        await server.tls.send_all(data)
+    assert await wire.receive(100_000) == b"one two three"
+    await server.tls.send_all(bytes(50_000))
+    received = len(await wire.receive(20_000))
+    while received < 50_000:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await wire.receive(20_000)
+        assert scope.cancelled_caught
+        received += len(await wire.receive(20_000))
+    assert received == 50_000
+
+
+async def test_a_cancelled_receive_loses_nothing(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """Also where whole records are still buffered."""
+    wire, server = await joined(server_context, client_context)
+    await server.tls.send_all(b"A" * 16384)
+    for _ in range(70):
+        await server.tls.send_all(b"b" * 1000)
+    received = await wire.receive(16384)
+    for _ in range(3):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await wire.receive(16384)
+        assert scope.cancelled_caught
+    while len(received) < 86384:
+        received += await wire.receive(16384)
+    assert received == b"A" * 16384 + b"b" * 70_000
+
+
+async def serve(step: Callable[[], object], stream: trio.abc.Stream, tls: tuple[ssl.MemoryBIO, ssl.MemoryBIO]) -> None:
+    """Take a step of a server's TLS, with as many bytes of the client as it needs."""
+    incoming, outgoing = tls
+    while True:
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            await stream.send_all(outgoing.read())
+            incoming.write(await stream.receive_some())
+        else:
+            await stream.send_all(outgoing.read())
+            return
+
+
+@pytest.mark.parametrize("heard_by", ["nobody yet", "the writer"])
+async def test_what_tls_has_to_say_while_reading(heard_by: str) -> None:
+    """A request for the client's certificate, after the handshake, is answered: at once, or by who writes."""
+    authority = trustme.CA()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    server_context.verify_mode = ssl.CERT_OPTIONAL
+    client_context = ssl.create_default_context()
+    for context in (server_context, client_context):
+        authority.configure_trust(context)
+        context.post_handshake_auth = True
+    one, other = memory_stream_pair()
+    wire = TlsWire(StreamWire(one), client_context, "localhost")
+    incoming, outgoing = tls = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = server_context.wrap_bio(incoming, outgoing, server_side=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, server.do_handshake, other, tls)
+        await wire.shake_hands()
+    words: list[bytes] = []
+    if heard_by == "the writer":
+        wire.listen(lambda: words.append(wire.words()))
+    server.verify_client_post_handshake()
+    server.write(b"after the request")
+    await other.send_all(outgoing.read())
+    assert await wire.receive(1000) == b"after the request"
+    with trio.move_on_after(0.01):
+        await wire.receive(1000)
+    answer = b"".join(words) if heard_by == "the writer" else bytes(await other.receive_some())
+    incoming.write(answer)
+    with pytest.raises(ssl.SSLWantReadError):
+        server.read()  # it understood the answer, and waits for a message
+
+
+async def test_the_end(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """By a word of TLS or without, after what came before it; and it stays the end."""
+    for politely in (True, False):
+        wire, server = await joined(server_context, client_context)
+        await server.tls.send_all(b"last")
+        if politely:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(unwrap, server)
+                assert await wire.receive(100) == b"last"
+                assert await wire.receive(100) == b""
+                await wire.aclose()
+        else:
+            await server.raw.aclose()
+            assert await wire.receive(100) == b"last"
+        assert await wire.receive(100) == b""
+
+
+async def unwrap(server: Server) -> None:
+    """Say the end of TLS."""
+    with pytest.raises(trio.BrokenResourceError):
+        await server.tls.unwrap()
+
+
+async def test_bytes_that_are_no_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """What came before them is given out first; then the connection is broken, in both directions."""
+    wire, server = await joined(server_context, client_context)
+    await server.tls.send_all(b"good")
+    await server.raw.send_all(b"this is no record of TLS at all")
+    assert await wire.receive(100) == b"good"
+    for _ in range(2):
+        with pytest.raises(trio.BrokenResourceError):
+            await wire.receive(100)
+    with pytest.raises(trio.BrokenResourceError):
+        for _ in range(3):
+            wire.seal(b"x")
+
+
+def test_sealing_where_tls_wants_to_read_first(client_context: ssl.SSLContext) -> None:
+    """As in a renegotiation, which is not supported."""
+    wire = TlsWire(StreamWire(memory_stream_pair()[0]), client_context, "localhost")
+    with pytest.raises(trio.BrokenResourceError, match="renegotiate"):
+        wire.seal(b"x")
+
+
+async def test_a_peer_that_leaves_in_the_handshake(client_context: ssl.SSLContext) -> None:
+    """Is told of at once."""
+    one, other = memory_stream_pair()
+    await other.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await TlsWire(StreamWire(one), client_context, "localhost").shake_hands()
+
+
+async def test_an_end_in_the_handshake(client_context: ssl.SSLContext) -> None:
+    """Although the peer still reads."""
+    one, other = memory_stream_pair()
+    await other.send_eof()
+    with pytest.raises(trio.BrokenResourceError, match="during the TLS handshake"):
+        await TlsWire(StreamWire(one), client_context, "localhost").shake_hands()
+
+
+async def test_an_error_is_left_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be had at once tells of none."""
+    lower = StreamWire(memory_stream_pair()[0])
+    monkeypatch.setattr(lower, "receive_now", lambda _max_bytes: b"this is no TLS at all " * 5)
+    wire = TlsWire(lower, ssl.create_default_context(), "a.test")
+    assert wire.receive_now(1000) is None
+    with pytest.raises(trio.BrokenResourceError):
+        await wire.receive(1000)
+
+
+async def test_whether_all_is_read_at_once_is_the_lower_wire_s_to_say(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """A stream of somebody else's cannot tell."""
+    wire, _ = await joined(server_context, client_context)
+    assert not wire.reads_now

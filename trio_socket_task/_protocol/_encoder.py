@@ -1,0 +1,67 @@
+"""RFC 6455 frames as they go: messages in, masked bytes out; knows nothing of Trio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import final
+
+from trio_socket_task._events import CloseCode
+
+from ._decoder import LARGE, Opcode
+from ._mask import mask, next_key
+
+PIECE = 120 * 1024
+"""Bytes of a large message that are masked at once: as many as an allocator gives from memory that it has."""
+_FIN = 0x80
+_MASKED = 0x80
+_LENGTH_16, _LENGTH_64 = 126, 127  # section 5.2, "Payload length"
+_UINT16, _UINT64 = Struct(">H"), Struct(">Q")
+
+
+def encode(opcode: Opcode, payload: bytes) -> bytes:
+    """Give a whole client frame of less than 64 KiB: final, masked with a new key (sections 5.2 and 5.3)."""
+    size = len(payload)
+    key = next_key()
+    if size < _LENGTH_16:
+        return bytes((_FIN | opcode, _MASKED | size)) + key + mask(payload, key)
+    return bytes((_FIN | opcode, _MASKED | _LENGTH_16)) + _UINT16.pack(size) + key + mask(payload, key)
+
+
+@final
+class LargeFrame:
+    """A client frame of 64 KiB or more, masked piece by piece as it is iterated: each time in the same way.
+
+    A whole copy of a large message costs more time, for memory that the system has to give anew, than its masking.
+    """
+
+    __slots__ = ("_header", "_key", "_payload")
+
+    def __init__(self, opcode: Opcode, payload: bytes) -> None:
+        self._key = next_key()
+        self._header = bytes((_FIN | opcode, _MASKED | _LENGTH_64)) + _UINT64.pack(len(payload)) + self._key
+        self._payload = payload
+
+    def __len__(self) -> int:
+        return len(self._header) + len(self._payload)
+
+    def __iter__(self) -> Iterator[bytes]:
+        view, key = memoryview(self._payload), self._key
+        yield self._header + mask(view[:PIECE], key)
+        for start in range(PIECE, len(view), PIECE):
+            yield mask(view[start : start + PIECE], key)
+
+
+Frame = bytes | LargeFrame
+
+
+def encode_message(opcode: Opcode, payload: bytes) -> Frame:
+    """Give the frame of a message."""
+    return encode(opcode, payload) if len(payload) < LARGE else LargeFrame(opcode, payload)
+
+
+def encode_close(code: int | None, reason: bytes = b"") -> bytes:
+    """Give a Close frame (section 5.5.1); a code of None or 1005 leaves it empty."""
+    if code is None or code == CloseCode.NO_STATUS_RCVD:
+        return encode(Opcode.CLOSE, b"")
+    return encode(Opcode.CLOSE, _UINT16.pack(code) + reason)

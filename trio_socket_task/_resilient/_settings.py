@@ -1,0 +1,102 @@
+"""What a resilient socket was asked to do, checked before any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import final
+
+import attrs
+import trio
+
+from trio_socket_task._errors import ConnectTimeoutError, InvalidOptionsError
+from trio_socket_task._functions import call_async
+from trio_socket_task._manager import ANY_ADDRESS, SocketManager
+from trio_socket_task._options import ConnectOptions, Heartbeat, check_options
+from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._url import check_url
+
+from ._backoff import Backoff
+from ._outbox import Outbox
+from ._retry import Retry
+
+Target = str | Callable[[], Awaitable[str | tuple[str, ConnectOptions]]]
+"""Where a resilient socket goes: a URL, or an async function that is asked before each attempt.
+
+The function gives the URL, or the URL and options for this attempt, within the ``timeout`` of an opening."""
+OnConnected = Callable[[SocketTask], Awaitable[object]]
+"""What is run with each new connection before anything else is sent or received on it."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What was asked for."""
+
+    target: Target
+    backoff: Backoff
+    retry: Retry
+    outbox: Outbox | None
+    on_connected: OnConnected | None
+    manager: SocketManager | None
+    options: ConnectOptions
+    receive_buffer: int = 0
+    timeout: float = 0.0
+
+    @property
+    def url(self) -> str:
+        """Where it goes, as far as that is known before the target is asked."""
+        return self.target if isinstance(self.target, str) else "what its target gives"
+
+    async def aim(self, previous_url: str) -> tuple[str, ConnectOptions]:
+        """Give the URL and the options of the next attempt.
+
+        Raises:
+            InvalidOptionsError: The target is no async function, or gives neither a URL nor a URL and options.
+            ConnectTimeoutError: The target took longer than the opening may.
+        """
+        if isinstance(self.target, str):
+            return self.target, self.options
+        with trio.move_on_after(self.timeout):
+            url, options = _check_answer(await call_async("target", self.target))
+            return url, {**self.options, **options}
+        raise ConnectTimeoutError(previous_url, self.timeout, "waiting for the target function to return")
+
+
+def _check_answer(answer: str | tuple[str, ConnectOptions]) -> tuple[str, ConnectOptions]:
+    """Check what a target gives."""
+    match answer:
+        case str():
+            return answer, ConnectOptions()
+        case (str(), Mapping()):
+            for name in answer[1]:
+                if name not in ConnectOptions.__annotations__:
+                    known = ", ".join(ConnectOptions.__annotations__)
+                    raise InvalidOptionsError("target", name, f"must give no options but {known}")
+            return answer
+    raise InvalidOptionsError("target", answer, "must give a URL, or a tuple of a URL and ConnectOptions")
+
+
+def check_plan(plan: Plan) -> Plan:
+    """Check what `open_resilient_socket` was given, and let there be a heartbeat where the options do not say.
+
+    Raises:
+        InvalidOptionsError: An argument breaks its rule.
+        TypeError: A keyword is unknown.
+    """
+    address = check_url(plan.target) if isinstance(plan.target, str) else ANY_ADDRESS
+    if not isinstance(plan.target, str) and not callable(plan.target):
+        raise InvalidOptionsError("target", plan.target, "must be a URL or an async function that gives one")
+    for argument, value, kind in (
+        ("backoff", plan.backoff, Backoff),
+        ("retry", plan.retry, Retry),
+        ("outbox", plan.outbox, Outbox | None),
+        ("manager", plan.manager, SocketManager | None),
+    ):
+        if not isinstance(value, kind):
+            raise InvalidOptionsError(argument, value, f"must be of the type {getattr(kind, '__name__', kind)}")
+    if plan.on_connected is not None and not callable(plan.on_connected):
+        raise InvalidOptionsError("on_connected", plan.on_connected, "must be an async function of a SocketTask")
+    given = plan.options if plan.manager is None else plan.manager._complete(address, plan.options)
+    options = plan.options if "heartbeat" in given else ConnectOptions(heartbeat=Heartbeat(), **plan.options)
+    checked = check_options(address, given)
+    return attrs.evolve(plan, options=options, receive_buffer=checked.receive_buffer, timeout=checked.timeout)

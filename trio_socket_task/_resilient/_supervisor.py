@@ -1,0 +1,174 @@
+"""One resilient socket's connections, one after another: who decides when there is another."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import final
+
+import trio
+
+from trio_socket_task._errors import GaveUpError, SocketClosedError
+from trio_socket_task._events import Attempt, CloseCode, CloseEvent
+from trio_socket_task._manager import SocketManager
+from trio_socket_task._options import check_close
+from trio_socket_task._text import quoted
+
+from ._connection import Connection
+from ._mail import Mail
+from ._reports import ConnectionState
+from ._retry import describe
+from ._settings import Plan
+from ._states import States, level_of
+
+_HISTORY = 100  # attempts remembered
+
+
+@final
+class Keeper:
+    """What keeps one resilient socket connected. `run` is its task; the rest may be called by any."""
+
+    def __init__(self, plan: Plan, manager: SocketManager, mail: Mail, states: States) -> None:
+        self.states: States = states
+        self.connection: Connection = Connection(plan, manager, mail, states)
+        self.attempts: int = 0
+        """How many attempts were begun."""
+        self.error: GaveUpError | None = None
+        """Why it gave up."""
+        self._plan = plan
+        self._manager = manager
+        self._mail = mail
+        self._requested: CloseEvent | None = None  # how this side has closed it
+        self._history: deque[Attempt] = deque(maxlen=_HISTORY)
+        self._pause = trio.CancelScope()
+        self._ended = trio.Event()
+        self._task: trio.lowlevel.Task | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Connect again and again, until this side closes it or there is no sense in it.
+
+        It is shielded, as `Driver.run` is, and never raises what the network or the program's own functions did.
+        """
+        self._task = trio.lowlevel.current_task()
+        try:
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    self._mail.undelivered.start_soon = nursery.start_soon
+                    if self._mail.letters.limits.max_age is not None:
+                        nursery.start_soon(self._mail.expire_in_time)
+                    await self._keep()
+                    nursery.cancel_scope.cancel()
+        finally:
+            why = "this side closed it" if self.error is None else self.error.why
+            level = logging.INFO if self.ended_quietly else logging.WARNING
+            self.states.enter(ConnectionState.STOPPED, why=why, level=level)
+            self._mail.stop()
+            self._ended.set()
+
+    async def _keep(self) -> None:
+        failures, useful_at = 0, trio.current_time()
+        while self._requested is None:
+            self.attempts += 1
+            attempt = await self.connection.attempt(failures)
+            if self._requested is None and self.connection.closed_here is not None:
+                self._requested = self.connection.closed_here  # by the manager, or by who was given the SocketTask
+            if attempt.connected_for >= self._plan.backoff.useful_after:
+                failures, useful_at = 0, trio.current_time()
+                self._history.clear()
+            if self._requested is not None or self.connection.hurried:
+                continue
+            self._history.append(attempt)
+            failures += 1
+            self._pause = trio.CancelScope()  # made before the program's functions are called, which may want its end
+            delay, why = self._judge(attempt, failures, trio.current_time() - useful_at)
+            if self._requested is not None:
+                continue
+            if why is not None:
+                self.error = GaveUpError(why, tuple(self._history))
+                self.error.__cause__ = attempt.error
+                return
+            why, level = describe(attempt), level_of(failures)
+            self.states.enter(ConnectionState.WAITING, failures=failures, delay=delay, why=why, level=level)
+            with self._pause:
+                await trio.sleep(delay)
+
+    def _judge(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
+        """Give the delay before the next attempt, and why there is to be none."""
+        if self._manager._ended:
+            return 0.0, "its manager's block has ended"
+        try:
+            delay = self._plan.backoff.delay(failures - 1, attempt.retry_after)
+            return delay, self._plan.retry.refusal(attempt, failures, seconds + delay)
+        except Exception as error:  # noqa: BLE001 (of the program's own functions)
+            return 0.0, f"the backoff or the retry policy raised {quoted(repr(error))} about this: {describe(attempt)}"
+
+    # What the handle needs
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection once it was given what waits, or end the wait for one."""
+        check_close(code, reason)
+        if self._requested is None and not self._ended.is_set():
+            self._requested = CloseEvent(code=code, reason=reason)
+            self._pause.cancel()
+            self.connection.close(code, reason)
+
+    def abort(self) -> None:
+        """End without waiting for the server, which is told 1001 where that needs no waiting either."""
+        if not self._ended.is_set():
+            event = self.connection.abort() or self._requested or CloseEvent(code=CloseCode.GOING_AWAY.value)
+            self._requested = CloseEvent(code=int(event.code), reason=event.reason)
+            self._pause.cancel()
+
+    def hurry(self) -> None:
+        """End the connection, or the wait, and let the next attempt begin at once."""
+        self._pause.cancel()
+        self.connection.hurry()
+
+    @trio.lowlevel.enable_ki_protection
+    async def aclose(self, code: int, reason: str) -> None:
+        """Close and wait until it has stopped; when cancelled, by force.
+
+        Called from the program's own target or ``on_connected``, which are waited for themselves, it does not wait.
+        """
+        self.close(code, reason)
+        if self._is_waited_for():
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._ended.wait()
+        except BaseException:
+            self.abort()
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
+            raise
+
+    def _is_waited_for(self) -> bool:
+        """Whether this is called by what the keeper's own task is running."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self._task:
+            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+        return task is not None
+
+    @property
+    def close_event(self) -> CloseEvent | None:
+        """How it was asked to close, else how its latest connection closed."""
+        return self._requested or self.connection.close_event
+
+    @property
+    def ended_quietly(self) -> bool:
+        """Whether reading ends without an error: this side closed, or the server with 1000."""
+        if self.error is None:
+            return True
+        latest = self._history[-1]
+        is_normal = latest.close_event is not None and latest.close_event.code == CloseCode.NORMAL_CLOSURE
+        return latest.error is None and is_normal
+
+    def require_running(self) -> None:
+        """Raise what a call raises that comes too late."""
+        if self.states.stopped:
+            if self.error is None:
+                raise SocketClosedError(self.close_event or CloseEvent(code=CloseCode.ABNORMAL_CLOSURE))
+            raise GaveUpError(self.error.why, self.error.attempts) from self.error.__cause__
+        if self._requested is not None:
+            raise SocketClosedError(self._requested)

@@ -1,0 +1,1 @@
+"""One socket's tasks: they open, serve and end its connection."""

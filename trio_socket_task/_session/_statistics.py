@@ -1,0 +1,68 @@
+"""What went through sockets, counted and added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import final
+
+import attrs
+
+from trio_socket_task._events import SocketStatistics
+from trio_socket_task._protocol._decoder import Message
+
+_size_of = itemgetter(1)
+
+
+@final
+@attrs.define(eq=False)
+class Traffic:
+    """Messages so far of one socket, or of several that have closed, and the bytes of their payloads."""
+
+    messages_sent: int = 0
+    bytes_sent: int = 0
+    messages_received: int = 0
+    bytes_received: int = 0
+    spoken_at: float = -float("inf")
+    """When the peer last said something unasked, or the socket opened (Trio's clock): of one socket only, which has a
+    `receive_timeout`."""
+
+    def count_received(self, messages: Sequence[Message]) -> None:
+        """Count messages that came in."""
+        self.messages_received += len(messages)
+        self.bytes_received += sum(map(_size_of, messages))
+
+    def include(self, gone: Traffic) -> None:
+        """Count in what went through a socket that has closed."""
+        self.messages_sent += gone.messages_sent
+        self.bytes_sent += gone.bytes_sent
+        self.messages_received += gone.messages_received
+        self.bytes_received += gone.bytes_received
+
+    def settled(self) -> SocketStatistics:
+        """Give the figures of sockets that have closed: nothing is buffered, and times are of single sockets."""
+        return SocketStatistics(
+            messages_sent=self.messages_sent,
+            messages_received=self.messages_received,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self.bytes_received,
+            send_buffered=0,
+            receive_buffered=0,
+            rtt=None,
+            dial_seconds=None,
+            tls_seconds=None,
+            handshake_seconds=None,
+        )
+
+
+def add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
+    """Add figures up; times of single sockets stay those of `one`."""
+    return attrs.evolve(
+        one,
+        messages_sent=one.messages_sent + other.messages_sent,
+        messages_received=one.messages_received + other.messages_received,
+        bytes_sent=one.bytes_sent + other.bytes_sent,
+        bytes_received=one.bytes_received + other.bytes_received,
+        send_buffered=one.send_buffered + other.send_buffered,
+        receive_buffered=one.receive_buffered + other.receive_buffered,
+    )

@@ -1,0 +1,283 @@
+"""Frames on their way to the peer: one queue, one writer, every frame whole or not at all."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar, final
+
+import trio
+
+from trio_socket_task._hooks import nothing
+from trio_socket_task._protocol._decoder import CONTROLS_KEPT, Opcode
+from trio_socket_task._protocol._encoder import Frame, encode
+from trio_socket_task._stream._wire import Wire
+
+_BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
+_PONGS_SIZE = CONTROLS_KEPT * 131  # bytes of unsent pongs kept for a peer that pings and does not read
+_NO_MESSAGES: deque[Frame] = deque()
+"""What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
+_F = TypeVar("_F", bound=Frame)
+
+
+@final
+class Outgoing:
+    """What is to be written.
+
+    An answer to a received message is written by the sender itself; the frames of a burst are joined and written by
+    a task, which starts with the first burst.
+    """
+
+    __slots__ = (
+        *("_begun", "_data", "_granted", "_limit", "_on_broken", "_pieces", "_pings", "_pongs"),
+        *("_start_soon", "_under_way", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager"),
+        *("finished", "on_drained", "on_written", "pings_taken", "progress", "room", "size", "taken", "written"),
+    )
+
+    def __init__(
+        self,
+        wire: Wire,
+        limit: int,
+        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
+        on_broken: Callable[[Exception], None],
+    ) -> None:
+        self._wire = wire
+        wire.listen(self._let_speak)
+        self._limit = limit
+        self._start_soon = start_soon
+        self._on_broken = on_broken
+        self._begun: bytes | memoryview = b""  # sealed bytes that are the next to be written
+        self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
+        self._pings: list[bytes] = []
+        self._pongs: list[bytes] = []
+        self._data: deque[Frame] = _NO_MESSAGES
+        self._writer: trio.lowlevel.Task | None = None
+        self._writer_started = False
+        self._writer_sleeps = False
+        self.size: int = 0
+        """Bytes not yet written."""
+        self.eager: bool = True
+        """Whether the next message is likely to be alone, and is written at once."""
+        self.finished: bool = False
+        """Whether the Close frame was taken, or writing failed; nothing is taken after it."""
+        self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        """Senders that wait because `limit` bytes are queued."""
+        self.progress: float = -float("inf")
+        """When bytes were last written by waiting (Trio's clock)."""
+        self.pings_taken: float = -float("inf")
+        """When pings that had to wait were last taken into a write."""
+        self._granted = False  # whether a sender was woken that has not put its message yet
+        self.on_drained: Callable[[], None] = nothing
+        """Called when everything is written."""
+        self.taken: int = 0
+        """How many frames were taken that go in order: messages, and Pings among them."""
+        self.written: int = 0
+        """How many of these were written whole; those of a write that failed or was cancelled never count."""
+        self.on_written: Callable[[], None] = nothing
+        """Called when `written` has grown."""
+        self._under_way = 0  # how many of them are in what is being written
+
+    def has_room(self) -> bool:
+        """Whether a message may be taken now, with nobody waiting before it."""
+        return self.size < self._limit and not self.room and not self._granted
+
+    def put(self, frame: Frame) -> None:
+        """Take a message's frame."""
+        self._granted = False
+        self._accept(frame, self._own_data(), at_once=self.eager)
+        self.eager = False
+        self._grant_room()
+
+    def _own_data(self) -> deque[Frame]:
+        if self._data is _NO_MESSAGES:
+            self._data = deque()
+        return self._data
+
+    def _grant_room(self) -> None:
+        """Let the next sender go on, one at a time, so that they keep their order."""
+        if self.room and not self._granted and self.size < self._limit:
+            self._granted = True
+            self.room.unpark()
+
+    async def use_room(self, use: Callable[[], None]) -> None:
+        """Wait for a turn, and let `use` put as many messages as it likes, or none."""
+        if not self.has_room():
+            await self.room.park()
+            self._granted = False
+        use()
+        self._grant_room()
+
+    def put_ping(self, frame: bytes) -> None:
+        """Take a Ping, which goes before the messages that wait (RFC 6455 section 5.4)."""
+        self._put_control(frame, self._pings)
+
+    def put_in_order(self, frame: bytes) -> None:
+        """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
+        self._put_control(frame, self._own_data())
+
+    def put_pongs(self, payloads: Sequence[bytes]) -> None:
+        """Answer Pings that came together, before the messages that wait, in one write.
+
+        Of very many the latest are answered (RFC 6455 section 5.5.3), and of those that wait the oldest are dropped.
+        """
+        frame = b"".join(encode(Opcode.PONG, payload) for payload in payloads[-CONTROLS_KEPT:])
+        self._put_control(frame, self._pongs)
+        while len(self._pongs) > 1 and sum(map(len, self._pongs)) > _PONGS_SIZE:
+            self.size -= len(self._pongs.pop(0))
+
+    def _put_control(self, frame: _F, queue: deque[_F] | list[_F]) -> None:
+        if not self.finished:
+            self._accept(frame, queue, at_once=True)
+
+    def holds_ping(self, frame: bytes) -> bool:
+        """Whether a Ping waits behind what is being written."""
+        return frame in self._pings
+
+    def finish(self, frame: bytes) -> None:
+        """Take the Close frame, which goes after everything."""
+        if self.finished:
+            return
+        self.finished = True
+        self.room.unpark_all()
+        self._accept(frame, self._own_data(), at_once=True)
+
+    def _accept(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
+        """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
+        in_order = queue is self._data
+        self.taken += in_order
+        if not at_once or self.size or not self._write_now(frame):
+            queue.append(frame)
+            self.size += len(frame)
+            self._wake_writer()
+        elif in_order and not self.finished:
+            if self.size:
+                self._under_way = 1
+            else:
+                self.written += 1
+                if self.on_written is not nothing:
+                    self.on_written()
+
+    def _count_written(self) -> None:
+        """Count what was being written, all of which was."""
+        if self._under_way:
+            self.written += self._under_way
+            self._under_way = 0
+            self.on_written()
+
+    def _write_now(self, frame: Frame) -> bool:
+        """Write what the stream takes at once, of a frame before which nothing waits; False where that is nothing.
+
+        The rest is the writer's.
+        """
+        left = len(frame)
+        pieces = iter((frame,) if isinstance(frame, bytes) else frame)
+        try:
+            for piece in pieces:
+                sealed = self._wire.seal(piece)
+                sent = self._wire.send_now(sealed)
+                if not sent and sealed is piece and left == len(frame):
+                    return False
+                left -= len(piece)
+                if sent < len(sealed):
+                    self._pieces = pieces
+                    self._begin(sealed, sent, left)
+                    break
+        except trio.BrokenResourceError as error:
+            self._break(error)
+        return True
+
+    def _let_speak(self) -> None:
+        """Write what the wire has to say by itself, unless the writer is at work, which does so when it has done."""
+        if not self.size and not self.finished:
+            self._begin(self._wire.words(), 0)
+
+    def _begin(self, data: bytes | memoryview, sent: int, left: int = 0) -> None:
+        """Leave the rest of what was begun to the writer: of `data`, and `left` bytes of pieces that follow it."""
+        self.size = len(data) - sent + left
+        if self.size:
+            self._begun = memoryview(data)[sent:]
+            self._wake_writer()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Write what is queued, for ever."""
+        self._writer = trio.lowlevel.current_task()
+        while True:
+            while self.size:
+                begun, self._begun = self._begun, b""
+                piece = b"" if begun else next(self._pieces, b"") or self._take()
+                try:
+                    await self._write(memoryview(begun or self._wire.seal(piece)))
+                except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
+                    self._break(error)
+                    return
+                self.size -= len(begun) or len(piece)
+                if not self.size:
+                    self._count_written()
+                    self._begin(self._wire.words(), 0)
+                self._grant_room()
+            self.on_drained()
+            self._writer_sleeps = True
+            await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
+
+    async def _write(self, view: memoryview) -> None:
+        """Write everything, in pieces, so that progress shows."""
+        while view:
+            sent = self._wire.send_now(view)
+            if not sent:
+                sent = min(len(view), _BATCH)
+                await self._wire.send(view[:sent])
+                self.progress = trio.current_time()
+            view = view[sent:]
+
+    def _abort_sleep(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._writer_sleeps = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _take(self) -> bytes:
+        """Join what belongs into the next write: control frames first, then messages."""
+        self._count_written()
+        if self._pings:
+            self.pings_taken = trio.current_time()
+        batch = [*self._pings, *self._pongs]
+        self._pings.clear()
+        self._pongs.clear()
+        size = sum(map(len, batch))
+        while self._data and (not batch or size + len(self._data[0]) <= _BATCH):
+            frame = self._data.popleft()
+            if not isinstance(frame, bytes):
+                self._pieces = iter(frame)
+                frame = next(self._pieces)
+            size += len(frame)
+            batch.append(frame)
+            self._under_way += 1
+        return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    def _wake_writer(self) -> None:
+        if self._writer_sleeps and self._writer is not None:
+            self._writer_sleeps = False
+            trio.lowlevel.reschedule(self._writer)
+        elif not self._writer_started:
+            self._writer_started = True
+            self._start_soon(self.run)
+
+    def _break(self, error: Exception) -> None:
+        """End writing: after a write that failed, nothing that follows would be understood."""
+        self.finished = True
+        self.size = 0
+        self._under_way = 0
+        self._begun = b""
+        self._pieces = iter(())
+        self._pings.clear()
+        self._pongs.clear()
+        self._data.clear()
+        self.room.unpark_all()
+        self.on_drained()
+        self._on_broken(error)
+
+    def end(self) -> None:
+        """Take nothing more, and call nobody any more: the connection is over."""
+        self.finished = True
+        self.room.unpark_all()
+        self.on_drained = self.on_written = self._on_broken = nothing
+        self._wire.listen(nothing)

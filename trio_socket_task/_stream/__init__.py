@@ -1,0 +1,1 @@
+"""Bytes on a wire: TCP or what `dial` reaches, TLS, and the opening handshake."""
