@@ -15,8 +15,8 @@ HOUSE: list[set[str]] = [
     {"_version", "_text", "_thread", "_hooks"},
     {"_events"},
     {"_errors"},
-    {"_functions", "_url", "_policy"},
-    {"_dial"},
+    {"_functions", "_url", "_checks"},
+    {"_dial", "_policy"},
     {"_options"},
     {"_protocol"},
     {"_stream"},
@@ -91,7 +91,7 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
 }
 """The floors inside of each folder; "" is what the folder gives out, where it gives anything."""
-PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_protocol"}
+PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_checks", "_protocol"}
 """What knows nothing of Trio: modules, and a folder with all that is in it."""
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry", "_resilient._proof"}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}

@@ -8,6 +8,7 @@ from typing import TypeVar, final
 
 import attrs
 
+from ._checks import check_positive_int
 from ._errors import InvalidOptionsError, SocketLimitError
 
 _T = TypeVar("_T")
@@ -28,8 +29,8 @@ class Coexist:
 
     @limit.validator
     def _check(self, _attribute: attrs.Attribute[int | None], value: int | None) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InvalidOptionsError("limit", value, "must be a positive whole number, or None for no limit")
+        if value is not None:
+            check_positive_int("limit", value, "must be a positive whole number, or None for no limit")
 
 
 @final

@@ -6,8 +6,8 @@ from typing import final
 
 import trio
 
+from ._checks import encode_payload
 from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics
-from ._options import check_data
 from ._protocol._decoder import Opcode
 from ._protocol._encoder import encode_message
 from ._protocol._state import ReadyState
@@ -81,7 +81,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketClosedError: This side closed it.
             SocketLostError: The peer closed it, or the connection dropped.
         """
-        payload = check_data(data)
+        payload = encode_payload(data)
         driver = self._driver
         driver.life.require_open()
         self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
@@ -110,7 +110,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             RuntimeError: This is another thread than that of the Trio run.
         """
         self._driver.thread.check()
-        payload = check_data(data)
+        payload = encode_payload(data)
         self._driver.life.require_open()
         if not self._driver.outgoing.has_room():
             raise trio.WouldBlock
@@ -119,7 +119,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     def _send_beyond_room(self, data: str | bytes) -> None:
         """Send although ``send_buffer`` bytes may wait: what the dialect keeps anyway may go before a close."""
         self._driver.life.require_open()
-        self._put(data, check_data(data))
+        self._put(data, encode_payload(data))
 
     def _put(self, data: str | bytes | bytearray | memoryview, payload: bytes) -> None:
         driver = self._driver

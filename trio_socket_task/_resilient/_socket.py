@@ -8,11 +8,12 @@ from typing import Unpack, final
 
 import trio
 
+from trio_socket_task._checks import encode_payload
 from trio_socket_task._connect import current_default_manager
 from trio_socket_task._errors import InvalidOptionsError, SocketLostError, SocketNotOpenError
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._manager import SocketManager
-from trio_socket_task._options import ConnectOptions, check_data
+from trio_socket_task._options import ConnectOptions
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._service_nursery import Block
 from trio_socket_task._session._statistics import add
@@ -137,7 +138,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             raise trio.WouldBlock
 
     def _check(self, data: str | bytes | bytearray | memoryview) -> tuple[str | bytes, int]:
-        payload = check_data(data)
+        payload = encode_payload(data)
         if self._outbox is not None and len(payload) > self._outbox.max_bytes:
             rule = f"must fit into the outbox, whose max_bytes is {self._outbox.max_bytes}"
             raise InvalidOptionsError("data", data, rule)

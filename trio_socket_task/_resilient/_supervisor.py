@@ -8,10 +8,10 @@ from typing import final
 
 import trio
 
+from trio_socket_task._checks import check_close
 from trio_socket_task._errors import GaveUpError, SocketClosedError
 from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager
-from trio_socket_task._options import check_close
 from trio_socket_task._text import quoted
 
 from ._connection import Connection

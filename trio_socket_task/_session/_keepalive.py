@@ -9,7 +9,8 @@ from typing import final
 import attrs
 import trio
 
-from trio_socket_task._options import Heartbeat, Options, check_data
+from trio_socket_task._checks import encode_payload
+from trio_socket_task._options import Heartbeat, Options
 from trio_socket_task._protocol._decoder import Message, Opcode
 from trio_socket_task._protocol._encoder import encode
 
@@ -63,7 +64,7 @@ class Signs:
         if heartbeat.message is None or not may_speak():
             return self.ping()
         opcode = Opcode.TEXT if isinstance(heartbeat.message, str) else Opcode.BINARY
-        return self._put(self._pings.ask(encode(opcode, check_data(heartbeat.message))))
+        return self._put(self._pings.ask(encode(opcode, encode_payload(heartbeat.message))))
 
     def without_replies(self, heartbeat: Heartbeat, messages: list[Message]) -> list[Message]:
         """Take from messages that came what answers the heartbeat's own."""

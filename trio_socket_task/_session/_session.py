@@ -8,10 +8,11 @@ from typing import Self, final
 
 import trio
 
+from trio_socket_task._checks import check_close
 from trio_socket_task._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
 from trio_socket_task._hooks import nothing
-from trio_socket_task._options import Options, check_close
+from trio_socket_task._options import Options
 from trio_socket_task._protocol._decoder import Close, Decoder, Message, Ping, Pong, Violation
 from trio_socket_task._protocol._encoder import encode_close
 from trio_socket_task._protocol._state import Life, ReadyState
