@@ -12,7 +12,7 @@ import pytest
 import trio_socket_task
 
 HOUSE: list[set[str]] = [
-    {"_version", "_text", "_thread", "_hooks"},
+    {"_version", "_text", "_thread"},
     {"_events"},
     {"_errors"},
     {"_functions", "_url", "_checks"},
@@ -23,6 +23,7 @@ HOUSE: list[set[str]] = [
     {"_session"},
     {"_service_nursery"},
     {"_socket_task"},
+    {"_members"},
     {"_manager"},
     {"_connect"},
     {"_resilient"},
@@ -34,21 +35,25 @@ HOUSE: list[set[str]] = [
 """The floors, the lowest first: modules, and folders."""
 ROOMS: dict[str, list[set[str]]] = {
     "_protocol": [
-        {"_mask", "_state", "_upgrade"},
+        {"_constants", "_events", "_mask", "_state", "_upgrade"},
+        {"_assembler", "_encoder"},
         {"_decoder"},
-        {"_encoder"},
+        {"_connection"},
     ],
     "_stream": [
-        {"_progress", "_refusal", "_wire"},
+        {"_causes", "_progress", "_refusal", "_wire"},
         {"_tls"},
+        {"_dial", "_http"},
         {"_connect"},
-        {"_http"},
-        {"_opening"},
     ],
     "_session": [
-        {"_mailbox", "_statistics"},
-        {"_subscriptions", "_pings", "_writer", "_reader"},
-        {"_keepalive"},
+        {"_deadline", "_statistics", "_wakeup"},
+        {"_mailbox"},
+        {"_listener", "_topic"},
+        {"_subscriptions", "_pings", "_reader"},
+        {"_ending"},
+        {"_writer"},
+        {"_incoming", "_keepalive"},
         {"_session"},
     ],
     "_resilient": [

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_websocket import wrap_server_stream
 
-from trio_socket_task._service_nursery import Block
+from trio_socket_task._service_nursery import ServiceBlock
 
 from ._certificates import contexts
 from ._connection import ClientGoneError, ClientLeft, ServerConnection, cancel_when
@@ -242,26 +242,19 @@ def _is_only_cancelled(error: BaseException) -> bool:
 
 
 @final
-class _ServerBlock:
+class ServerBlock(ServiceBlock[SocketServer]):
     """The block of a server."""
+
+    maker = "open_test_server"
 
     def __init__(self, handler: Handler, listen: Callable[[SocketServer], Awaitable[None]]) -> None:
         self._handler = handler
         self._listen = listen
-        self._block = Block()
-        self._entered = False
 
-    async def __aenter__(self) -> SocketServer:
-        if self._entered:
-            raise RuntimeError("a block can be entered once; open a server for each block")
-        self._entered = True
-        nursery = await self._block.enter()
+    async def start(self, nursery: trio.Nursery) -> SocketServer:
+        """Begin to listen."""
         self._server = SocketServer(self._handler, nursery)
-        try:
-            await self._listen(self._server)
-        except BaseException as error:
-            await self._block.leave(error, self._server._drain, self._server._stop)
-            raise
+        await self._listen(self._server)
         self._server._body.__enter__()
         return self._server
 
@@ -278,10 +271,18 @@ class _ServerBlock:
             error = None if was_cancelled else error
         finally:
             try:
-                await self._block.leave(error, server._drain, server._stop)
+                await super().__aexit__(None, error, None)
             finally:
                 server._judge(error)
         return was_cancelled
+
+    async def finish(self) -> None:
+        """Let the handlers come to their end."""
+        await self._server._drain()
+
+    def abort(self) -> None:
+        """Cancel the handlers."""
+        self._server._stop()
 
 
 def open_memory_server(handler: Handler = echo) -> AbstractAsyncContextManager[SocketServer]:
@@ -299,7 +300,7 @@ def open_memory_server(handler: Handler = echo) -> AbstractAsyncContextManager[S
     Raises:
         MisuseError: `handler` cannot be called.
     """
-    return _ServerBlock(check_handler(handler), SocketServer._rest)
+    return ServerBlock(check_handler(handler), SocketServer._rest)
 
 
 def open_test_server(
@@ -318,4 +319,4 @@ def open_test_server(
         OSError: The port is taken.
         ModuleNotFoundError: trustme is not installed.
     """
-    return _ServerBlock(check_handler(handler), partial(SocketServer._listen, tls=tls, port=port))
+    return ServerBlock(check_handler(handler), partial(SocketServer._listen, tls=tls, port=port))
