@@ -105,7 +105,7 @@ class Subscriptions:
     @property
     def full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
-        is_full = self.inbox.full or self.message.full
+        is_full = self.inbox.full or (bool(self.message.mailboxes) and self.message.full)
         if is_full and not self._warned and self.message.mailboxes:
             self._warned = True
             behind = "a message listener" if self.message.full else "receive()"

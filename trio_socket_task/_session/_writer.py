@@ -92,7 +92,8 @@ class Writer:
         self._granted = False
         self._accept(frame, self._own_messages(), at_once=self.eager)
         self.eager = False
-        self._grant_room()
+        if self.room:
+            self._grant_room()
 
     def _own_messages(self) -> deque[Frame]:
         if self._messages is _NO_MESSAGES:
