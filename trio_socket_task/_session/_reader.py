@@ -231,4 +231,4 @@ class Reader:
 
     def end(self) -> None:
         """Read no more: the connection is over."""
-        self._end(None)
+        self.over = True

@@ -263,7 +263,7 @@ class Writer:
 
     async def wait_drained(self) -> None:
         """Wait until everything is written, or cannot be."""
-        if self.is_writing:
+        if self.size > 0 and not self._ended:
             if self._drained is None:
                 self._drained = trio.Event()
             await self._drained.wait()
