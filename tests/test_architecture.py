@@ -72,9 +72,11 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "testing": [
         {"_misuse", "_memory", "_certificates"},
-        {"_faulty_stream", "_leaks", "_assertions"},
+        {"_faulty_stream", "_leaks", "_assertions", "_checks"},
+        {"_server_session"},
         {"_connection"},
-        {"_script", "_handlers"},
+        {"_steps", "_handlers"},
+        {"_script", "_server_core"},
         {"_server"},
         {"_fixtures"},
         {""},

@@ -505,7 +505,7 @@ async def test_a_script_inside_a_handler_is_finished_too(autojump_clock: trio.te
 
 async def test_a_listener_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """The block is not entered, and nothing is left behind."""
-    monkeypatch.setattr("trio_socket_task.testing._server._HOST", "203.0.113.1")  # nobody's (RFC 5737)
+    monkeypatch.setattr("trio_socket_task.testing._server_core._HOST", "203.0.113.1")  # nobody's (RFC 5737)
     with pytest.raises(OSError, match="assign"):
         async with open_test_server():
             pass
