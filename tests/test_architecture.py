@@ -83,7 +83,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_plugin"},
     ],
     "_cli": [
-        {"_demo", "_words", "_signals", "_input", "_screen"},
+        {"_demo", "_error_text", "_signals", "_input", "_screen"},
         {"_output", "_prompt"},
         {"_stats", "_serve", "_probe", "_streams"},
         {"_sending"},

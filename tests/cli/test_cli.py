@@ -18,7 +18,7 @@ from cli.terminal import COMMAND, ENVIRONMENT
 
 from trio_socket_task import CloseEvent, SocketTaskError
 from trio_socket_task._cli._output import Output, WriteError
-from trio_socket_task._cli._parser import _judge, main
+from trio_socket_task._cli._parser import _exit_code, main
 from trio_socket_task._cli._stats import describe
 from trio_socket_task._session._statistics import Traffic
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, in_turn, open_test_server
@@ -220,13 +220,13 @@ def test_errors_are_sentences(arguments: list[str], code: int, words: str, capsy
 def test_what_nobody_expects_is_raised() -> None:
     """A bug is no exit code, also beside what is expected."""
     with pytest.raises(ExceptionGroup):
-        _judge(ExceptionGroup("several", [ValueError("one"), SocketTaskError()]), Output())
+        _exit_code(ExceptionGroup("several", [ValueError("one"), SocketTaskError()]), Output())
 
 
 def test_an_interrupt_counts_most() -> None:
     """Whatever else happened while leaving."""
     error = BaseExceptionGroup("several", [ExceptionGroup("inner", [WriteError()]), KeyboardInterrupt()])
-    assert _judge(error, Output()) == 130
+    assert _exit_code(error, Output()) == 130
 
 
 def test_the_module_can_be_imported() -> None:

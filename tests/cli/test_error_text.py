@@ -1,11 +1,11 @@
-"""Errors in the words of the command line."""
+"""Errors with the options of the command line."""
 
 from __future__ import annotations
 
 import pytest
 
 from trio_socket_task import CloseEvent, ConnectTimeoutError, HandshakeError, InvalidOptionsError, SocketLostError
-from trio_socket_task._cli._words import fields_of, in_options, words_of
+from trio_socket_task._cli._error_text import error_fields, error_text, name_options
 
 TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
 
@@ -29,18 +29,18 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
 )  # fmt: skip
 def test_words(error: Exception, words: str) -> None:
     """Options instead of arguments; what a server says stays."""
-    assert words_of(error) == words
+    assert error_text(error) == words
 
 
 def test_a_time_out() -> None:
     """Speaks of the option."""
-    words = words_of(ConnectTimeoutError("ws://a/", 2))
+    words = error_text(ConnectTimeoutError("ws://a/", 2))
     assert "--timeout" in words
     assert "timeout=" not in words
-    assert in_options("pass timeout= or header=, not timeout=5") == "pass --timeout or --header, not timeout=5"
+    assert name_options("pass timeout= or header=, not timeout=5") == "pass --timeout or --header, not timeout=5"
 
 
 def test_fields() -> None:
     """A refusal has its status and its body."""
     error = HandshakeError("ws://a/", "the server answered 403", 403, {}, b"no \xff")
-    assert fields_of(error) == {"kind": "HandshakeError", "status": 403, "body": "no \ufffd"}
+    assert error_fields(error) == {"kind": "HandshakeError", "status": 403, "body": "no \ufffd"}
