@@ -1,4 +1,4 @@
-"""The command line, as a person runs it: in a process of its own."""
+"""The command line from its arguments to what it prints and its exit code."""
 
 from __future__ import annotations
 
@@ -8,38 +8,25 @@ import re
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+from cli.command import run
 from cli.terminal import COMMAND, ENVIRONMENT
 
 from trio_socket_task import CloseEvent, SocketTaskError
 from trio_socket_task._cli._output import Output, WriteError
-from trio_socket_task._cli._parser import _exit_code, main
+from trio_socket_task._cli._parser import exit_code, main, prepare
 from trio_socket_task._cli._stats import describe
 from trio_socket_task._session._statistics import Traffic
-from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, in_turn, open_test_server
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_turn, open_test_server
 
 
-async def run(*arguments: str, lines: str = "") -> subprocess.CompletedProcess[bytes]:
-    """Run the command line to its end, with lines on its standard input."""
-    with trio.fail_after(60):
-        return await trio.run_process(
-            [*COMMAND, *arguments],
-            stdin=lines.encode(),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=ENVIRONMENT,
-        )
-
-
-async def test_the_demo() -> None:
-    """Some twenty lines that show the library at work."""
-    done = await run("demo")
+def test_the_demo() -> None:
+    """Some twenty lines that show the library at work, in a process of its own."""
+    done = subprocess.run([*COMMAND, "demo"], capture_output=True, check=False, env=ENVIRONMENT, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert 15 <= len(lines) <= 25
@@ -85,7 +72,7 @@ async def test_lines_go_out_and_messages_come_in(socket_server: SocketServer) ->
             await connection.send(data.encode()[:2])
 
     socket_server.handler = answer
-    done = await run("connect", socket_server.url, lines="hello\nwörld\n")
+    done = await run("connect", socket_server.url, lines="hello\nwörld\n".encode())
     assert done.stdout.decode() == "hello\n68 65\nwörld\n77 c3\n"
     assert done.stderr.decode() == f"open: {socket_server.url}\nclosed: 1000\n"
     assert done.returncode == 0
@@ -94,7 +81,7 @@ async def test_lines_go_out_and_messages_come_in(socket_server: SocketServer) ->
 async def test_json(socket_server: SocketServer) -> None:
     """A line for each message and event."""
     socket_server.handler = Script().expect("x").send("text").send(b"\x00\xff").close(1000, "done")
-    done = await run("connect", "--json", socket_server.url, lines="x\n")
+    done = await run("connect", "--json", socket_server.url, lines=b"x\n")
     assert [json.loads(line) for line in done.stdout.decode().splitlines()] == [
         {"event": "open", "words": socket_server.url},
         {"event": "message", "text": "text"},
@@ -106,7 +93,7 @@ async def test_json(socket_server: SocketServer) -> None:
 
 async def test_binary(socket_server: SocketServer) -> None:
     """Lines are hexadecimal; what is not is refused, the rest goes on, and the exit code tells."""
-    done = await run("connect", "--binary", "--count", "1", socket_server.url, lines="xyz\n00 ff\n")
+    done = await run("connect", "--binary", "--count", "1", socket_server.url, lines=b"xyz\n00 ff\n")
     assert done.stdout == b"00 ff\n"
     assert "refused: line must be hexadecimal with --binary, not bytes of length 3" in done.stderr.decode()
     assert done.returncode == 1
@@ -137,7 +124,7 @@ async def test_a_lost_connection(socket_server: SocketServer, end: str) -> None:
         await (connection.close(4001, "go away") if end == "close" else connection.drop())
 
     socket_server.handler = end_early
-    done = await run("connect", socket_server.url, lines="x\n" + f"{'y' * 2**20}\n" * 50)
+    done = await run("connect", socket_server.url, lines=b"x\n" + (b"y" * 2**20 + b"\n") * 50)
     words = done.stderr.decode().splitlines()
     assert re.match(r"unsent: \d+ lines? of \d{4,} bytes", words[-2])
     assert words[-1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
@@ -169,7 +156,7 @@ async def test_keep_gives_up(socket_server: SocketServer) -> None:
 
 async def test_statistics(socket_server: SocketServer) -> None:
     """A line a second where there is no terminal."""
-    socket_server.handler = Script().sleep(1.5).send("a")
+    socket_server.handler = Script().sleep(1.2).send("a")
     done = await run("connect", "--stats", "--count", "1", socket_server.url)
     assert re.search(r"sent 0/s 0\.0 kB/s, received 0/s 0\.0 kB/s, round trip \d+\.\d ms", done.stderr.decode())
 
@@ -190,7 +177,7 @@ async def test_insecure() -> None:
         refused = await run("connect", server.url)
         assert refused.returncode == 1
         assert "certificate verify failed" in refused.stderr.decode()
-        done = await run("connect", "--insecure", "--count", "1", server.url, lines="hello\n")
+        done = await run("connect", "--insecure", "--count", "1", server.url, lines=b"hello\n")
         assert (done.returncode, done.stdout) == (0, b"hello\n")
 
 
@@ -220,39 +207,18 @@ def test_errors_are_sentences(arguments: list[str], code: int, words: str, capsy
 def test_what_nobody_expects_is_raised() -> None:
     """A bug is no exit code, also beside what is expected."""
     with pytest.raises(ExceptionGroup):
-        _exit_code(ExceptionGroup("several", [ValueError("one"), SocketTaskError()]), Output())
+        exit_code(ExceptionGroup("several", [ValueError("one"), SocketTaskError()]), Output())
 
 
 def test_an_interrupt_counts_most() -> None:
     """Whatever else happened while leaving."""
     error = BaseExceptionGroup("several", [ExceptionGroup("inner", [WriteError()]), KeyboardInterrupt()])
-    assert _exit_code(error, Output()) == 130
+    assert exit_code(error, Output()) == 130
 
 
 def test_the_module_can_be_imported() -> None:
     """Without running anything."""
     assert importlib.import_module("trio_socket_task.__main__")
-
-
-async def test_ctrl_c_tells_the_server(socket_server: SocketServer) -> None:
-    """Close 1001, a status line, and the exit code that shells expect."""
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            job = partial(
-                trio.run_process,
-                [*COMMAND, "connect", "--count", "9", socket_server.url],
-                capture_stderr=True,
-                check=False,
-                stdin=b"",
-            )
-            process = await nursery.start(job)
-            connection = await socket_server.wait_connection()
-            await connection.send("x")
-            await trio.sleep(0.2)  # of a person
-            process.send_signal(signal.SIGINT)
-            await connection.wait_closed()
-            assert connection.close_code == 1001
-            assert await process.wait() == 130
 
 
 async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
@@ -271,55 +237,55 @@ async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
 
 
 async def serving(*arguments: str, use: Callable[[str], Awaitable[object]]) -> tuple[int, str]:
-    """Run `serve`, use it, and interrupt it; give its exit code and what it said."""
+    """Run `serve`, use it, and interrupt it; return its exit code and what it printed on standard error."""
     with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
             [*COMMAND, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert process.stdout is not None
         assert process.stderr is not None
-        words = b""
-        while not words.endswith(b"\n"):
-            words += await process.stdout.receive_some()
-        found = re.match(r"serving on (\S+)", words.decode())
+        printed = b""
+        while not printed.endswith(b"\n"):
+            data = await process.stdout.receive_some()
+            assert data, "the server has ended"
+            printed += data
+        found = re.match(r"serving on (\S+)", printed.decode())
         assert found is not None
         await use(found[1])
         process.send_signal(signal.SIGINT)
-        said = b""
+        notes = b""
         while data := await process.stderr.receive_some():
-            said += data
-        return await process.wait(), said.decode()
+            notes += data
+        return await process.wait(), notes.decode()
 
 
-@pytest.mark.parametrize("tls", [False, True])
-async def test_serve_echoes(*, tls: bool) -> None:
+async def test_serve_echoes() -> None:
     """To whoever connects, one after another."""
 
     async def use(url: str) -> None:
         for _ in range(3):
-            done = await run("connect", "--insecure", "--count", "1", url, lines="hello\n")
+            done = await run("connect", "--insecure", "--count", "1", url, lines=b"hello\n")
             assert done.stdout == b"hello\n"
 
-    code, said = await serving(*(["--tls"] if tls else []), use=use)
-    assert (code, said) == (130, "/ connected\n" * 3)
+    assert await serving("--tls", use=use) == (130, "/ connected\n" * 3)
 
 
-async def test_serve_with_chaos() -> None:
+async def test_serve_with_chaos(capsys: pytest.CaptureFixture[str]) -> None:
     """It starts and ends as ever; what it does in between is drawn, and tested fault by fault beside this."""
-
-    async def use(url: str) -> None:
-        assert url.startswith("ws://127.0.0.1:")
-        await trio.lowlevel.checkpoint()
-
-    assert await serving("--chaos", use=use) == (130, "")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt_when_it_serves, capsys)
+            assert await prepare(["serve", "--port", "0", "--chaos"], Output())() == 128 + signal.SIGTERM
 
 
-async def test_a_port_that_is_taken() -> None:
-    """Is told in a sentence."""
-    async with open_test_server(echo) as server:
-        done = await run("serve", "--port", server.url.rstrip("/").rpartition(":")[2])
-    assert done.returncode == 1
-    assert re.fullmatch(r"trio-socket-task: port \d+ is taken by another program; .*\n", done.stderr.decode())
+async def interrupt_when_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
+    """Send SIGTERM to the server of this process."""
+    printed = ""
+    while not printed.endswith("\n"):
+        await trio.sleep(0.001)
+        printed += capsys.readouterr().out
+    assert printed.startswith("serving on ws://127.0.0.1:")
+    signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("tls", [False, True])

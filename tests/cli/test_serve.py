@@ -11,8 +11,9 @@ import trio
 import trio.testing
 
 from trio_socket_task import HandshakeError, SocketTaskError, connect_socket
+from trio_socket_task._cli._error_text import ServeError
 from trio_socket_task._cli._output import Output
-from trio_socket_task._cli._serve import FAULTS, EchoServer, ServeError, _echo, serve
+from trio_socket_task._cli._serve import FAULTS, EchoServer, _echo, serve
 from trio_socket_task.testing import MisuseError, ServerConnection, SocketServer, open_memory_server
 
 

@@ -18,6 +18,10 @@ _OPTIONS: Final = {
 _MENTION: Final = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?=[\s,;.)]|$)|\b(max_message_size)\b|(?<=into )(header)\b")
 
 
+class ServeError(Exception):
+    """The server cannot begin."""
+
+
 def error_text(error: BaseException) -> str:
     """Return what an error says, with the options of the command line in place of arguments."""
     if isinstance(error, HandshakeError):

@@ -16,14 +16,12 @@ from trio_socket_task._errors import InvalidOptionsError, SocketTaskError
 
 from ._arguments import PROGRAM, answer_seconds, check, delivery_seconds, options_of, parse
 from ._connect import Settings, run_connect
-from ._demo import run_demo
-from ._error_text import error_text
+from ._error_text import ServeError, error_text
 from ._input import Lines, Source
 from ._output import Output, WriteError
 from ._probe import probe
 from ._prompt import Prompt
 from ._screen import Screen
-from ._serve import ServeError, serve
 from ._signals import run_until_signal
 from ._streams import flush_streams, prepare_streams
 
@@ -33,11 +31,24 @@ _INTERRUPTED: Final = 130
 _PIPE: Final = 141
 
 
-def _job(parsed: argparse.Namespace, output: Output) -> Callable[[], Awaitable[int]]:
-    """Return what the arguments ask for."""
+def prepare(arguments: Sequence[str] | None, output: Output) -> Callable[[], Awaitable[int]]:
+    """Return the command that the arguments ask for, which returns the exit code.
+
+    Raises:
+        SystemExit: An argument is none, or help was asked for.
+        InvalidOptionsError: A value breaks the rule of its option.
+    """
+    parsed = parse(arguments)
+    output.as_json = "json" in parsed and parsed.json
+    check(parsed)
+    # The test kit takes as long to import as all else, so the two commands that use it import it.
     if parsed.command == "demo":
+        from ._demo import run_demo  # noqa: PLC0415 (as said)
+
         return partial(run_until_signal, partial(run_demo, output.line))
     if parsed.command == "serve":
+        from ._serve import serve  # noqa: PLC0415 (as said)
+
         serving = trio.CancelScope()
         job = partial(serve, parsed.port, output, serving, tls=parsed.tls, chaos=parsed.chaos)
         return partial(run_until_signal, job, serving)
@@ -80,18 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(handlers=[logging.NullHandler()])  # the commands report all that matters themselves
     output = Output()
     try:
-        parsed = parse(arguments)
-        output.as_json = "json" in parsed and parsed.json
-        check(parsed)
-        job = _job(parsed, output)
-        return trio.run(job, strict_exception_groups=True)
+        return trio.run(prepare(arguments, output), strict_exception_groups=True)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 (what has no exit code is raised)
-        return _exit_code(error, output)
+        return exit_code(error, output)
     finally:
         flush_streams()
 
 
-def _exit_code(error: BaseException, output: Output) -> int:
+def exit_code(error: BaseException, output: Output) -> int:
     """Report what ended the run, where that is news, and return the exit code; raise a bug."""
     causes = list(_leaves(error))
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):

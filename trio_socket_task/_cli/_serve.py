@@ -13,16 +13,13 @@ import trio
 from trio_socket_task._text import mask_url
 from trio_socket_task.testing import MisuseError, ServerConnection, open_test_server
 
+from ._error_text import ServeError
 from ._output import Output
 
 _PATIENCE: Final = 20  # messages, at most, before something goes wrong
 _STALL: Final = 60.0
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds that clients may take to answer the Close frames of a server that ends."""
-
-
-class ServeError(Exception):
-    """The server cannot begin."""
 
 
 async def _echo(connection: ServerConnection, count: int = sys.maxsize) -> None:
