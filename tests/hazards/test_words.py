@@ -488,7 +488,7 @@ async def test_e5_the_phase_without_dial(monkeypatch: pytest.MonkeyPatch, autoju
 # E6: one truth, as soon as it is known
 
 
-async def test_e6_the_close_event_is_there_where_a_program_looks(serve: Serve) -> None:
+async def test_e6_the_close_event_is_there_where_a_program_looks(serve: Serve, autojump_clock: MockClock) -> None:
     """Behind the end of an iteration, and inside `except SocketLostError`."""
 
     async def script(peer: Peer) -> None:
