@@ -11,7 +11,8 @@ import select
 import socket
 import sys
 
-ANSWERS = {0x8: 0x8, 0x9: 0xA}
+CLOSE = 0x8
+ANSWERS = {CLOSE: CLOSE, 0x9: 0xA}
 
 
 def accept(connection: socket.socket) -> None:
@@ -29,7 +30,7 @@ def accept(connection: socket.socket) -> None:
 
 
 def serve(connection: socket.socket, *, speaks: bool) -> None:
-    """Answer pings and the Close until the client has gone."""
+    """Answer pings, until the client closes or has gone."""
     data = b""
     while True:
         if select.select([connection], [], [], 0.05)[0]:
@@ -45,6 +46,8 @@ def serve(connection: socket.socket, *, speaks: bool) -> None:
             data = data[6 + size :]
             if opcode in ANSWERS:
                 connection.sendall(bytes((0x80 | ANSWERS[opcode], size)) + payload)
+            if opcode == CLOSE:
+                return
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -202,6 +203,13 @@ def test_errors_are_sentences(arguments: list[str], code: int, words: str, capsy
     """2 for a wrong argument, 1 for a connection that failed; no traceback."""
     assert main(arguments) == code
     assert words in capsys.readouterr().err
+
+
+def test_raw_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever sends messages would write to it; nothing is connected to."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["connect", "--raw", "ws://127.0.0.1:1/"]) == 2
+    assert "--raw needs standard output to be a file or a pipe" in capsys.readouterr().err
 
 
 def test_what_nobody_expects_is_raised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -68,7 +69,7 @@ class Unreachable:
         await trio.lowlevel.checkpoint()
         self._refusals -= 1
         if self._dial is None or self._refusals >= 0:
-            raise ConnectionRefusedError("connection refused")
+            raise ConnectionRefusedError
         return await self._dial(host, port)
 
 
@@ -265,4 +266,4 @@ async def test_input_that_cannot_be_read(
             assert await run_connect(settings(server.dial, source=Lines(folder))) == 1
     finally:
         os.close(folder)
-    assert "error: cannot read standard input: Is a directory\n" in capsys.readouterr().err
+    assert f"error: cannot read standard input: {os.strerror(errno.EISDIR)}\n" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from trio_socket_task import CloseEvent, ConnectTimeoutError, HandshakeError, InvalidOptionsError, SocketLostError
@@ -22,7 +24,7 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
          "the connection was lost: a message of more than 9 bytes; raise --max-size to receive it"),
         (HandshakeError("ws://a/", "the server answered 400: raise max_message_size, timeout= "),
          "cannot connect to ws://a/: the server answered 400: raise max_message_size, timeout= "),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(errno.ENOSPC, "no space"), "no space"),
         (OSError("odd"), "odd"),
         (ValueError(), "ValueError"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ async def test_a_folder(tmp_path: os.PathLike[str]) -> None:
         lines = Lines(folder)
         assert await lines.next() is None
         assert lines.error is not None
-        assert lines.error.strerror == "Is a directory"
+        assert lines.error.errno == errno.EISDIR
     finally:
         os.close(folder)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import signal
 import sys
 import threading
@@ -80,10 +82,10 @@ class Full(io.StringIO):
         return cast("BinaryIO", self)
 
     def write(self, _text: object) -> int:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def flush(self) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def fileno(self) -> int:
         return self._descriptor

@@ -1,4 +1,7 @@
-"""Hazards E1 to E6 and E8: what an opening raises, what errors say, and what they keep to themselves."""
+"""Hazards E1 to E6 and E8: what an opening raises, what errors say, and what they keep to themselves.
+
+Ids such as E1 are rows of the tables in `docs/explanation/reliability.md`.
+"""
 
 from __future__ import annotations
 
