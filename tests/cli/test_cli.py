@@ -31,7 +31,7 @@ def test_the_demo() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert 15 <= len(lines) <= 25
-    for words in (
+    for text in (
         "x-served-by = demo, protocol = demo.v1",
         "received '你好, text'",
         "received b'\\x00\\xffbinary'",
@@ -42,7 +42,7 @@ def test_the_demo() -> None:
         "at once: old CLOSING, new CONNECTING",
         "later:   old CLOSED, new OPEN",
     ):
-        assert words in done.stdout.decode()
+        assert text in done.stdout.decode()
 
 
 @pytest.mark.parametrize("command", [(), ("connect",), ("probe",), ("serve",), ("demo",)])
@@ -126,10 +126,10 @@ async def test_a_lost_connection(socket_server: SocketServer, end: str) -> None:
 
     socket_server.handler = end_early
     done = await run("connect", socket_server.url, lines=b"x\n" + (b"y" * 2**20 + b"\n") * 50)
-    words = done.stderr.decode().splitlines()
-    assert re.match(r"unsent: \d+ lines? of \d{4,} bytes", words[-2])
-    assert words[-1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
-    assert len(words) == (3 if end == "close" else 4)
+    printed = done.stderr.decode().splitlines()
+    assert re.match(r"unsent: \d+ lines? of \d{4,} bytes", printed[-2])
+    assert printed[-1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
+    assert len(printed) == (3 if end == "close" else 4)
     assert done.returncode == 1
 
 
@@ -140,10 +140,10 @@ async def test_keep_connects_again(socket_server: SocketServer) -> None:
     )
     done = await run("connect", "--keep", "--count", "3", socket_server.url)
     assert done.stdout == b"a\nb\n"
-    words = done.stderr.decode()
-    assert re.search(r"waiting: the server closed with 1012, again in \d\.\d s\n", words)
-    assert "connected: connection 2\n" in words
-    assert words.endswith("closed: 1000 done\n")
+    text = done.stderr.decode()
+    assert re.search(r"waiting: the server closed with 1012, again in \d\.\d s\n", text)
+    assert "connected: connection 2\n" in text
+    assert text.endswith("closed: 1000 done\n")
     assert done.returncode == 0
 
 
@@ -183,7 +183,7 @@ async def test_insecure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "text"),
     [
         (["connect", "http://a/"], 2, "URL must be absolute"),
         (["probe", "ws://a b/"], 2, "URL must not contain white space"),
@@ -199,10 +199,10 @@ async def test_insecure() -> None:
         (["probe", "--protocol", "a b", "ws://a/"], 2, "--protocol must contain tokens only"),
     ],
 )
-def test_errors_are_sentences(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_sentences(arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """2 for a wrong argument, 1 for a connection that failed; no traceback."""
     assert main(arguments) == code
-    assert words in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
 def test_raw_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -303,7 +303,7 @@ async def test_probe(*, tls: bool) -> None:
         arguments = ("--insecure", "--protocol", "chat")
         done = await run("probe", *arguments, server.url.replace("127.0.0.1", "localhost"))
     assert (done.returncode, done.stderr) == (0, b"")
-    words = done.stdout.decode()
+    text = done.stdout.decode()
     for part in (
         r"resolution +\d+\.\d\d ms  .*127\.0\.0\.1",
         r"TCP +-?\d+\.\d\d ms",
@@ -313,7 +313,7 @@ async def test_probe(*, tls: bool) -> None:
         r"round trip +\d+\.\d\d ms  median of 10 pings",
         r"close +\d+\.\d\d ms  answered with 1000",
     ):
-        assert re.search(part, words), (part, words)
+        assert re.search(part, text), (part, text)
 
 
 def test_the_package_is_typed() -> None:

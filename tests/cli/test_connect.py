@@ -103,8 +103,8 @@ async def test_keep_says_what_is_not_delivered(
     assert events[0] == {"event": "connecting", "words": "attempt 1", "attempt": 1}
     assert events[1]["event"] == "waiting"
     assert 0 < events[1]["delay"] < 1
-    words = [event["words"] for event in events if event["event"] == "error"]
-    assert words == ["not connected within 10 s after the end of the input"]
+    errors = [event["words"] for event in events if event["event"] == "error"]
+    assert errors == ["not connected within 10 s after the end of the input"]
     assert [event["messages"] for event in events if event["event"] == "undelivered"] == [2]
     assert "close" not in [event["event"] for event in events]
 
@@ -237,7 +237,7 @@ async def test_the_protocol_is_told(autojump_clock: trio.testing.MockClock, caps
     async with open_memory_server(Script().close(4000, "no")) as server:
         asked = settings(server.dial, source=None, as_json=True)
         options = ConnectOptions(dial=server.dial, protocols=["chat"])
-        wish = Settings(
+        asked_for = Settings(
             url=URL + "?token=secret",
             options=options,
             output=asked.output,
@@ -249,7 +249,7 @@ async def test_the_protocol_is_told(autojump_clock: trio.testing.MockClock, caps
             pong=1,
             delivery=1,
         )
-        assert await run_connect(wish) == 1
+        assert await run_connect(asked_for) == 1
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"event": "open", "words": URL + "?***", "protocol": "chat"},
         {"event": "close", "code": 4000, "reason": "no"},

@@ -13,7 +13,7 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (InvalidOptionsError("timeout", -1, "must be positive"), "--timeout must be positive, not -1"),
         (InvalidOptionsError("url", "a", "must not have userinfo; put credentials into header"),
@@ -29,16 +29,16 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
         (ValueError(), "ValueError"),
     ],
 )  # fmt: skip
-def test_words(error: Exception, words: str) -> None:
+def test_words(error: Exception, text: str) -> None:
     """Options instead of arguments; what a server says stays."""
-    assert error_text(error) == words
+    assert error_text(error) == text
 
 
 def test_a_time_out() -> None:
     """Speaks of the option."""
-    words = error_text(ConnectTimeoutError("ws://a/", 2))
-    assert "--timeout" in words
-    assert "timeout=" not in words
+    text = error_text(ConnectTimeoutError("ws://a/", 2))
+    assert "--timeout" in text
+    assert "timeout=" not in text
     assert name_options("pass timeout= or header=, not timeout=5") == "pass --timeout or --header, not timeout=5"
 
 

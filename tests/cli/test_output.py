@@ -244,7 +244,7 @@ def test_the_end_of_the_input_at_the_prompt() -> None:
 
 
 def test_ctrl_c_while_something_is_drawn() -> None:
-    """Comes when that is done, so that the last words stand in a row of their own."""
+    """Comes when that is done, so that the last output stand in a row of their own."""
 
     class Interrupted(Terminal):
         def write(self, text: str) -> int:
