@@ -13,11 +13,11 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 import trio_socket_task
-from trio_socket_task._protocol._state import TRANSITIONS, ReadyState, Trigger
+from trio_socket_task._protocol._state import TRANSITIONS, Phase, Trigger
 
 PACKAGE = Path(trio_socket_task.__file__).parent
 FOLDER = Path(__file__).parent / "_build" / "diagrams"
-Table = Mapping[tuple[ReadyState, Trigger], ReadyState]
+Table = Mapping[tuple[Phase, Trigger], Phase]
 Imports = Mapping[str, AbstractSet[str]]
 
 _STATE, _GAP, _LANE = (132, 132), 176, 34
@@ -50,8 +50,8 @@ def _arrow(path: str, data: str) -> str:
 
 
 def draw_states(table: Table) -> str:
-    """Draw every state, from left to right, and an arrow for each entry of the table."""
-    states = sorted(ReadyState)
+    """Draw every phase, from left to right, and an arrow for each entry of the table."""
+    states = sorted(Phase)
     (width, height), left = _STATE, {state: 24 + state * (_STATE[0] + _GAP) for state in states}
     kinds = {(start, end) for (start, _), end in table.items()}
     long = sorted(
@@ -80,7 +80,7 @@ def draw_states(table: Table) -> str:
                 path = f"M{left[start] + width - shift:.1f} {top} V{lane} H{left[end] + shift:.1f} V{top}"
                 label = _text(left[start] + width - shift + 8, lane - 5, trigger.name, 'text-anchor="start"')
             parts += [_arrow(path, data), label]
-    return _svg("The states of a socket", left[states[-1]] + width + 24, top + height + 3 * _LANE, parts)
+    return _svg("The phases of a connection", left[states[-1]] + width + 24, top + height + 3 * _LANE, parts)
 
 
 def read_imports() -> dict[str, set[str]]:

@@ -12,17 +12,18 @@ import pytest
 import trio_socket_task
 
 HOUSE: list[set[str]] = [
-    {"_version", "_text", "_thread", "_hooks"},
+    {"_version", "_text", "_thread"},
     {"_events"},
     {"_errors"},
-    {"_functions", "_url", "_policy"},
-    {"_dial"},
+    {"_functions", "_url", "_checks"},
+    {"_dial", "_policy"},
     {"_options"},
     {"_protocol"},
     {"_stream"},
     {"_session"},
     {"_service_nursery"},
     {"_socket_task"},
+    {"_members"},
     {"_manager"},
     {"_connect"},
     {"_resilient"},
@@ -34,21 +35,25 @@ HOUSE: list[set[str]] = [
 """The floors, the lowest first: modules, and folders."""
 ROOMS: dict[str, list[set[str]]] = {
     "_protocol": [
-        {"_mask", "_state", "_upgrade"},
+        {"_constants", "_events", "_mask", "_state", "_upgrade"},
+        {"_assembler", "_encoder"},
         {"_decoder"},
-        {"_encoder"},
+        {"_connection"},
     ],
     "_stream": [
-        {"_progress", "_refusal", "_wire"},
+        {"_causes", "_progress", "_refusal", "_wire"},
         {"_tls"},
+        {"_dial", "_http"},
         {"_connect"},
-        {"_http"},
-        {"_opening"},
     ],
     "_session": [
-        {"_mailbox", "_statistics"},
-        {"_subscriptions", "_pings", "_writer", "_reader"},
-        {"_keepalive"},
+        {"_deadline", "_statistics", "_wakeup"},
+        {"_mailbox"},
+        {"_listener", "_topic"},
+        {"_subscriptions", "_pings", "_reader"},
+        {"_ending"},
+        {"_writer"},
+        {"_incoming", "_keepalive"},
         {"_session"},
     ],
     "_resilient": [
@@ -93,7 +98,7 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
 }
 """The floors inside of each folder; "" is what the folder gives out, where it gives anything."""
-PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_protocol"}
+PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_checks", "_protocol"}
 """What knows nothing of Trio: modules, and a folder with all that is in it."""
 PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry", "_resilient._proof"}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}

@@ -21,6 +21,7 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task._socket_task import session_of
 
 Operation = Callable[[SocketManager, SocketTask], Awaitable[object]]
 
@@ -165,7 +166,7 @@ async def test_operations(serve: Serve, autojump_clock: MockClock, operation: Op
             await still_right(task)
             gc.collect(0)
         assert manager.sockets == ()
-        assert not task._driver.listeners.message.mailboxes
+        assert not session_of(task).subscriptions.message.mailboxes
         await trio.testing.wait_all_tasks_blocked()
         assert server.connected == 0
     assert step > 0

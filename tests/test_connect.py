@@ -21,6 +21,8 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task._session._incoming import Incoming
+from trio_socket_task._session._session import Session
 from trio_socket_task.testing import SocketServer
 
 
@@ -110,9 +112,8 @@ async def test_c7_a_keyboard_interrupt_in_the_body(memory_socket_server: SocketS
 
 async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no rule foresees ends the block with a group, as in any nursery, and nothing is left behind."""
-    from trio_socket_task._session._session import Driver  # noqa: PLC0415
 
-    def fail(_self: Driver, _data: bytes) -> None:
+    def fail(_self: Incoming, _data: bytes) -> None:
         raise AssertionError("a bug")
 
     async def answer(peer: Peer) -> None:
@@ -124,8 +125,7 @@ async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytes
     task: SocketTask | None = None
     with pytest.raises(BaseExceptionGroup) as caught:
         async with connect_socket(URL, dial=serve(answer)) as task:
-            monkeypatch.setattr(Driver, "_take", fail)
-            task._driver.reading._take = lambda data: fail(task._driver, data)
+            monkeypatch.setattr(Incoming, "receive_data", fail)
             await task.send("x")
             await trio.sleep_forever()
     assert caught.group_contains(AssertionError, match="a bug")
@@ -136,11 +136,9 @@ async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytes
 
 async def test_a_block_left_as_a_bug_shows(memory_socket_server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the body itself has succeeded."""
-    from trio_socket_task._session._session import Driver  # noqa: PLC0415
-
     block = connect_socket(URL, dial=memory_socket_server.dial)
     task = await block.__aenter__()
-    monkeypatch.setattr(Driver, "_conclude", lambda _self: 1 / 0)
+    monkeypatch.setattr(Session, "_conclude", lambda _self: 1 / 0)
     task.close()
     with pytest.raises(trio.Cancelled):
         await trio.sleep_forever()

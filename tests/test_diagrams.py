@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import test_architecture as architecture
 
-from trio_socket_task._protocol._state import TRANSITIONS, ReadyState, Trigger
+from trio_socket_task._protocol._state import TRANSITIONS, Phase, Trigger
 
 SOURCE = Path(__file__).parent.parent / "docs" / "diagrams.py"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -56,12 +56,12 @@ def test_every_transition_is_drawn(diagrams: ModuleType) -> None:
         (state.name, trigger.name, end.name) for (state, trigger), end in TRANSITIONS.items()
     )
     assert sorted(words(drawing)) == sorted(
-        [state.name for state in ReadyState] + [trigger.name for _, trigger in TRANSITIONS]
+        [state.name for state in Phase] + [trigger.name for _, trigger in TRANSITIONS]
     )
 
 
 @pytest.mark.parametrize("entry", TRANSITIONS)
-def test_a_transition_less_is_an_arrow_less(diagrams: ModuleType, entry: tuple[ReadyState, Trigger]) -> None:
+def test_a_transition_less_is_an_arrow_less(diagrams: ModuleType, entry: tuple[Phase, Trigger]) -> None:
     """The drawing follows the table."""
     shorter = {key: end for key, end in TRANSITIONS.items() if key != entry}
     drawn = [(arrow["from"], arrow["trigger"]) for arrow in arrows(diagrams.draw_states(shorter))]
@@ -69,10 +69,10 @@ def test_a_transition_less_is_an_arrow_less(diagrams: ModuleType, entry: tuple[R
     assert len(drawn) == len(TRANSITIONS) - 1
 
 
-@pytest.mark.parametrize("end", ReadyState)
-def test_a_new_transition_is_drawn(diagrams: ModuleType, end: ReadyState) -> None:
+@pytest.mark.parametrize("end", Phase)
+def test_a_new_transition_is_drawn(diagrams: ModuleType, end: Phase) -> None:
     """Wherever it goes, also back."""
-    longer = {**TRANSITIONS, (ReadyState.CLOSED, Trigger.OPENED): end}
+    longer = {**TRANSITIONS, (Phase.CLOSED, Trigger.OPENED): end}
     new = {"from": "CLOSED", "trigger": "OPENED", "to": end.name}
     assert new in arrows(diagrams.draw_states(longer))
     assert new not in arrows(diagrams.draw_states(TRANSITIONS))

@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 
 from trio_socket_task import ConnectOptions, Heartbeat, InvalidOptionsError
-from trio_socket_task._options import Options, check_close, check_data, check_options, is_own_field
+from trio_socket_task._checks import check_close, encode_payload
+from trio_socket_task._options import Options, check_options, is_own_field
 from trio_socket_task._url import check_url
 
 PLAIN = check_url("ws://example.org/")
@@ -198,17 +199,17 @@ def test_a_reason_is_text() -> None:
 )
 def test_data(data: str | bytes, payload: bytes) -> None:
     """Text is encoded; anything like bytes is binary."""
-    assert check_data(data) == payload
+    assert encode_payload(data) == payload
 
 
 @pytest.mark.parametrize("data", [None, 5, ["a"], {"data": "a"}])
 def test_data_of_another_type(data: object) -> None:
     """Anything else is a TypeError."""
     with pytest.raises(TypeError, match=f"data must be str or bytes, not {type(data).__name__}"):
-        check_data(cast("str", data))
+        encode_payload(cast("str", data))
 
 
 def test_data_with_a_lone_surrogate() -> None:
     """Text that has no UTF-8 is refused."""
     with pytest.raises(InvalidOptionsError, match="data must not contain lone surrogates"):
-        check_data("a\udfff")
+        encode_payload("a\udfff")

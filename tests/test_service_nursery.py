@@ -1,15 +1,17 @@
-"""`_block`: a nursery that lets its body's exception pass."""
+"""`_service_nursery`: a block that lets its body's exception pass."""
 
 from __future__ import annotations
 
 import pytest
 import trio
 
-from trio_socket_task._service_nursery import Block
+from trio_socket_task._service_nursery import ServiceBlock
 
 
-class Tasks:
-    """What a block's tasks do when they are told to end."""
+class Block(ServiceBlock[trio.Nursery]):
+    """A block with one task, that notes how it is told to end."""
+
+    maker = "open_block"
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -19,8 +21,13 @@ class Tasks:
         with trio.CancelScope(shield=True):
             await self.release.wait()
 
-    async def close(self) -> None:
-        self.said.append("close")
+    async def start(self, nursery: trio.Nursery) -> trio.Nursery:
+        nursery.start_soon(self.run)
+        await trio.lowlevel.checkpoint()
+        return nursery
+
+    async def finish(self) -> None:
+        self.said.append("finish")
         await trio.lowlevel.checkpoint()
         self.release.set()
 
@@ -29,53 +36,70 @@ class Tasks:
         self.release.set()
 
 
-async def entered() -> tuple[Block, Tasks, trio.Nursery]:
-    """Give an entered block with one task."""
-    block, tasks = Block(), Tasks()
-    nursery = await block.enter()
-    nursery.start_soon(tasks.run)
-    return block, tasks, nursery
-
-
-async def test_a_body_that_succeeds_closes() -> None:
+async def test_a_body_that_succeeds_finishes() -> None:
     """And waits."""
-    block, tasks, nursery = await entered()
-    assert await block.leave(None, tasks.close, tasks.abort) is False
-    assert tasks.said == ["close"]
+    block = Block()
+    async with block as nursery:
+        pass
+    assert block.said == ["finish"]
     assert not nursery.child_tasks
 
 
 async def test_a_body_that_raises_aborts() -> None:
-    """Its exception is not swallowed."""
-    block, tasks, _ = await entered()
-    assert await block.leave(KeyError(), tasks.close, tasks.abort) is False
-    assert tasks.said == ["abort"]
+    """Its exception comes out as it is."""
+    block = Block()
+    with pytest.raises(KeyError):
+        async with block:
+            raise KeyError
+    assert block.said == ["abort"]
 
 
-async def test_a_close_that_is_cancelled_is_followed_by_an_abort() -> None:
-    """And trio.Cancelled goes on."""
+async def test_a_start_that_raises_aborts() -> None:
+    """As a body does."""
+    block = Block()
     with trio.CancelScope() as scope:
-        block, tasks, nursery = await entered()
         scope.cancel()
-        with pytest.raises(trio.Cancelled):
-            await block.leave(None, tasks.close, tasks.abort)
-    assert tasks.said == ["close", "abort"]
+        async with block:
+            raise AssertionError("not reached")
+    assert scope.cancelled_caught
+    assert block.said == ["abort"]
+
+
+async def test_a_finish_that_is_cancelled_is_followed_by_an_abort() -> None:
+    """And trio.Cancelled goes on."""
+    block = Block()
+    with trio.CancelScope() as scope:
+        async with block as nursery:
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert block.said == ["finish", "abort"]
     assert not nursery.child_tasks
 
 
 @pytest.mark.parametrize("caught", [True, False])
 async def test_a_task_that_raises_is_a_bug_to_report(*, caught: bool) -> None:
     """Whether the body lets its cancellation through or not."""
-    block, tasks, nursery = await entered()
+    block = Block()
 
     async def fail() -> None:
         await trio.lowlevel.checkpoint()
         raise ZeroDivisionError
 
-    nursery.start_soon(fail)
-    with pytest.raises(trio.Cancelled) as cancelled:
-        await trio.sleep_forever()
     with pytest.raises(BaseExceptionGroup) as group:
-        await block.leave(None if caught else cancelled.value, tasks.close, tasks.abort)
+        async with block as nursery:
+            nursery.start_soon(fail)
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                if not caught:
+                    raise
     assert group.group_contains(ZeroDivisionError)
-    assert tasks.said == ["abort"]
+    assert block.said == ["abort"]
+
+
+async def test_a_block_can_be_entered_once() -> None:
+    """The error says what to call for another."""
+    block = Block()
+    async with block:
+        with pytest.raises(RuntimeError, match=r"call open_block\(\) for each block"):
+            await block.__aenter__()

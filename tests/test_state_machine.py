@@ -35,6 +35,7 @@ from trio_socket_task import (
     open_socket_manager,
 )
 from trio_socket_task._session._mailbox import Mailbox
+from trio_socket_task._socket_task import session_of
 
 Event = OpenEvent | MessageEvent | ErrorEvent | CloseEvent
 
@@ -149,7 +150,7 @@ class SocketsMachine(RuleBasedStateMachine):
                 for old in alive:
                     if old.asked is None and not old.dropped and old.task.ready_state is not ReadyState.CLOSED:
                         old.asked = (1000, "replaced by a new connection")
-            listeners = model.task._driver.listeners  # one mailbox for all kinds keeps their order
+            listeners = session_of(model.task).subscriptions  # one mailbox for all kinds keeps their order
             for topic in (listeners.open, listeners.error, listeners.close):
                 topic.attach(model.events)  # type: ignore[arg-type]
             if answers:

@@ -46,7 +46,7 @@ from ._resilient._proof import Acknowledgement
 from ._resilient._reports import ConnectionState, ResilientStatistics, StateEvent, UndeliveredEvent
 from ._resilient._retry import Retry, retry_by_evidence
 from ._resilient._socket import ResilientSocket, open_resilient_socket
-from ._session._subscriptions import Listener
+from ._session._listener import Listener
 from ._socket_task import SocketTask
 from ._version import __version__
 

@@ -1,58 +1,28 @@
-"""SocketManager: the nursery, and who may join it."""
+"""SocketManager: a nursery of sockets, and the vendors' global functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
-from typing import TypeVar, Unpack, final
+from typing import Unpack, final
 
-import attrs
 import trio
 
 from ._errors import SocketNotOpenError
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
-from ._hooks import nothing
+from ._members import Members
 from ._options import ConnectOptions, check_options
-from ._policy import Coexist, CoexistencePolicy, admit, check_policy
+from ._policy import Coexist, CoexistencePolicy, check_policy
 from ._protocol._state import ReadyState
-from ._service_nursery import Block
-from ._session._mailbox import FACTS_KEPT, Mailbox
-from ._session._session import Driver
-from ._session._statistics import Traffic, add
-from ._session._subscriptions import Listener, Listeners, Topic
+from ._service_nursery import ServiceBlock
+from ._session._listener import Listener
+from ._session._subscriptions import Subscriptions
 from ._socket_task import SocketTask
-from ._thread import HomeThread
-from ._url import Address, check_url
+from ._url import check_url
 
-_T = TypeVar("_T")
-_REPLACED = "replaced by a new connection"
 _MESSAGE_BUFFER = 16 * 2**20  # as the default receive_buffer of a socket
 ANY_ADDRESS = check_url("wss://any.invalid/")
 """To check options with that go to every address."""
-
-
-@final
-@attrs.define(eq=False)
-class Member:
-    """A socket that is not CLOSED."""
-
-    task: SocketTask
-    driver: Driver
-    nursery: trio.Nursery | None = None
-    """Where it lives: the manager's nursery, or that of a block of its own; None before it does."""
-    let_go: bool = False
-    """Whether `SocketManager.close_socket` has closed it, so that the global functions act on the next."""
-
-
-@final
-@attrs.define(eq=False)
-class _GlobalListener:
-    """How an ``on_socket_*`` channel listens to socket after socket."""
-
-    name: str
-    attach: Callable[[Listeners], None]
-    end: Callable[[], None]
 
 
 @final
@@ -62,26 +32,16 @@ class SocketManager:
     Made by `open_socket_manager`. The vendors' seven global functions act on `current`.
     """
 
-    def __init__(self, policy: CoexistencePolicy, defaults: ConnectOptions | None = None) -> None:
-        self._policy = policy
-        self._defaults: ConnectOptions = {} if defaults is None else defaults
-        self._nursery: trio.Nursery | None = None
-        self._members: list[Member] = []
-        self._listeners: list[_GlobalListener] = []
-        self._heard: list[Member] = []  # the sockets that the global listeners listen to
-        self._gone = Traffic()  # of the sockets that have closed
-        self._ended = False
-        self._on_closing: Callable[[], None] = nothing  # called before sockets are closed that no own call closes
-        self._room = trio.lowlevel.ParkingLot()  # those who wait until a socket has gone
-        self._thread = HomeThread()
+    def __init__(self, members: Members) -> None:
+        self._members = members
 
     def __repr__(self) -> str:
-        return f"<SocketManager {len(self._members)} of {self._policy!r}>"
+        return f"<SocketManager {len(self._members)} of {self._members.policy!r}>"
 
     @property
     def policy(self) -> CoexistencePolicy:
         """Who may join."""
-        return self._policy
+        return self._members.policy
 
     @property
     def sockets(self) -> Sequence[SocketTask]:
@@ -94,12 +54,8 @@ class SocketManager:
 
         One that `close_socket` has closed gives way to the next at once, though its peer may be slow to answer.
         """
-        member = self._current()
+        member = self._members.current
         return None if member is None else member.task
-
-    def _current(self) -> Member | None:
-        earliest = self._members[0] if self._members else None
-        return next((member for member in self._members if not member.let_go), earliest)
 
     @trio.lowlevel.enable_ki_protection
     def connect_socket(self, url: str, **options: Unpack[ConnectOptions]) -> SocketTask:
@@ -113,79 +69,14 @@ class SocketManager:
             SocketLimitError: The policy admits no more; nothing was dialled.
             RuntimeError: The manager's block has ended, or this is another thread than that of the Trio run.
         """
-        member = self._admit(url, options)
-        assert self._nursery is not None  # noqa: S101 (only its block gives a manager out)
-        member.nursery = self._nursery
-        member.nursery.start_soon(member.driver.run)
+        member = self._members.admit(url, options)
+        assert self._members.nursery is not None  # noqa: S101 (only its block gives a manager out)
+        self._members.start(member, self._members.nursery)
         return member.task
 
-    def _admit(self, url: str, options: ConnectOptions) -> Member:
-        """Check everything in the order url, limit, the rest; then let the socket join."""
-        self._thread.check()
-        if self._ended:
-            raise RuntimeError("this manager's block has ended; open a new one with open_socket_manager()")
-        address = check_url(url)
-        admit(self._policy, self._members)
-        checked = check_options(address, self._complete(address, options))
-        replaced = admit(self._policy, self._members)  # again: a mapping of the program's may connect when it is read
-        if replaced:
-            self._on_closing()
-        for old in replaced:
-            old.driver.close(1000, _REPLACED)
-        driver = Driver(checked, [old.driver for old in replaced])
-        member = Member(SocketTask(driver), driver)
-        driver.on_freed = lambda: self._free(member)
-        driver.on_closed = self._bind
-        self._members.append(member)
-        self._bind()
-        return member
-
-    def _complete(self, address: Address, options: ConnectOptions) -> ConnectOptions:
-        """Add the manager's own options where the call gave none."""
-        complete: ConnectOptions = {**self._defaults, **options}
-        if not address.secure and "ssl_context" not in options:
-            complete.pop("ssl_context", None)  # meant for the wss URLs among them
-        return complete
-
-    def _free(self, member: Member) -> None:
-        self._members.remove(member)
-        self._room.unpark_all()
-        self._gone.include(member.driver.traffic)
-
-    def _bind(self) -> None:
-        """Let the global listeners listen to the current socket; they stay with one until it has closed."""
-        self._heard = [member for member in self._heard if not member.driver.has_closed]
-        current = self._current()
-        if current is not None and current not in self._heard:
-            self._heard.append(current)
-            for listener in self._listeners:
-                listener.attach(current.driver.listeners)
-
     def statistics(self) -> SocketStatistics:
-        """Give the figures of all its sockets together, closed ones included; times of single sockets are None."""
-        total = self._gone.settled()
-        for member in self._members:
-            total = add(total, member.task.statistics())
-        return total
-
-    async def _close_all(self) -> None:
-        self._on_closing()
-        members = tuple(self._members)
-        for member in members:
-            member.driver.close(1000, "")
-        for member in members:
-            await member.driver.wait_closed()
-
-    def _abort_all(self) -> None:
-        for member in tuple(self._members):
-            member.driver.abort()
-
-    def _end(self) -> None:
-        self._room.unpark_all()
-        for listener in self._listeners:
-            listener.end()
-
-    # The global functions
+        """Return the figures of all its sockets together, closed ones included; times of single sockets are None."""
+        return self._members.statistics()
 
     async def send_socket_message(self, data: str | bytes | bytearray | memoryview) -> None:
         """Send a message on the current socket (``sendSocketMessage``); as `SocketTask.send`, also when cancelled.
@@ -197,7 +88,7 @@ class SocketManager:
             SocketClosedError: This side closed it.
             SocketLostError: The peer closed it, or the connection dropped.
         """
-        await self._require_current().task.send(data)
+        await self._members.require_current().task.send(data)
 
     @trio.lowlevel.enable_ki_protection
     def close_socket(self, code: int = 1000, reason: str = "") -> None:
@@ -216,111 +107,55 @@ class SocketManager:
             InvalidOptionsError: `code` or `reason` breaks its rule.
             SocketNotOpenError: There is no socket, or it is still connecting.
         """
-        current = self._require_current()
+        current = self._members.require_current()
         if current.task.ready_state is ReadyState.CONNECTING:
             raise SocketNotOpenError(current.task.url)
         current.task.close(code, reason)
-        current.let_go = True
-        self._bind()
-
-    def _require_current(self) -> Member:
-        current = self._current()
-        if current is None:
-            raise SocketNotOpenError(None)
-        return current
+        self._members.let_go(current)
 
     def on_socket_open(self) -> Listener[OpenEvent]:
         """Listen to the opening of the current socket and of every one after it (``onSocketOpen``).
 
         This channel, and those of errors and closes, keep the latest 1024 events for a reader that does not read.
         """
-        return self._listen("on_socket_open", FACTS_KEPT, lambda of: of.open)
+        return self._members.listen("on_socket_open", lambda of: of.open)
 
     def on_socket_message(self) -> Listener[MessageEvent]:
         """Listen to the messages of the current socket and of every one after it (``onSocketMessage``)."""
-
-        def attach(of: Listeners, mailbox: Mailbox[MessageEvent]) -> None:
-            of.attach_messages(mailbox)
-            mailbox.on_room = self._read_on
-
-        return self._listen("on_socket_message", _MESSAGE_BUFFER, lambda of: of.message, attach)
-
-    def _read_on(self) -> None:
-        """Let those sockets read on that have stopped for a global listener, which may listen to several."""
-        for member in tuple(self._members):
-            member.driver._on_room()
+        return self._members.listen(
+            "on_socket_message", lambda of: of.message, _MESSAGE_BUFFER, Subscriptions.attach_messages
+        )
 
     def on_socket_error(self) -> Listener[ErrorEvent]:
         """Listen to the failure of the current socket and of every one after it (``onSocketError``)."""
-        return self._listen("on_socket_error", FACTS_KEPT, lambda of: of.error)
+        return self._members.listen("on_socket_error", lambda of: of.error)
 
     def on_socket_close(self) -> Listener[CloseEvent]:
         """Listen to the close of the current socket and of every one after it (``onSocketClose``)."""
-        return self._listen("on_socket_close", FACTS_KEPT, lambda of: of.close)
-
-    def _listen(
-        self,
-        name: str,
-        limit: int,
-        topic: Callable[[Listeners], Topic[_T]],
-        attach: Callable[[Listeners, Mailbox[_T]], None] | None = None,
-    ) -> Listener[_T]:
-        mailbox: Mailbox[_T] = Mailbox(limit, endless=True, drops=limit == FACTS_KEPT)
-
-        def listen(of: Listeners) -> None:
-            if attach is None:
-                topic(of).attach(mailbox)
-            else:
-                attach(of, mailbox)
-
-        listener = _GlobalListener(name, listen, mailbox.end)
-
-        def join() -> None:
-            self._listeners.append(listener)
-            for member in self._heard:
-                of = member.driver.listeners
-                if not member.let_go:
-                    listener.attach(of)
-                elif not topic(of).happened:  # what has been belongs to the past, as its socket does
-                    topic(of).attach(mailbox)
-            if self._ended:
-                mailbox.end()
-
-        def leave() -> None:
-            self._listeners.remove(listener)
-            for member in self._heard:
-                topic(member.driver.listeners).detach(mailbox)
-
-        return Listener(mailbox, join, leave)
+        return self._members.listen("on_socket_close", lambda of: of.close)
 
 
 @final
-class _ManagerBlock:
+class ManagerBlock(ServiceBlock[SocketManager]):
     """The block of `open_socket_manager`."""
 
-    def __init__(self, manager: SocketManager) -> None:
-        self._manager = manager
-        self._block = Block()
+    maker = "open_socket_manager"
 
-    @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> SocketManager:
-        manager = self._manager
-        if manager._ended or manager._nursery is not None:
-            raise RuntimeError("a block can be entered once; call open_socket_manager() for each block")
-        manager._nursery = await self._block.enter()
-        manager._thread = HomeThread()  # it may have been made elsewhere
-        return manager
+    def __init__(self, members: Members) -> None:
+        self._members = members
 
-    @trio.lowlevel.enable_ki_protection
-    async def __aexit__(
-        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> bool:
-        manager = self._manager
-        manager._ended = True
-        try:
-            return await self._block.leave(error, manager._close_all, manager._abort_all)
-        finally:
-            manager._end()
+    async def start(self, nursery: trio.Nursery) -> SocketManager:
+        """Let sockets join."""
+        self._members.begin(nursery)
+        return SocketManager(self._members)
+
+    async def finish(self) -> None:
+        """Close all sockets."""
+        await self._members.aclose()
+
+    def abort(self) -> None:
+        """Drop all sockets."""
+        self._members.abort()
 
 
 def open_socket_manager(
@@ -329,7 +164,7 @@ def open_socket_manager(
 ) -> AbstractAsyncContextManager[SocketManager]:
     """Open a nursery for several sockets.
 
-    ``async with open_socket_manager() as manager:`` gives a `SocketManager`.
+    ``async with open_socket_manager() as manager:`` has a `SocketManager`.
 
     Leaving the block closes every socket with 1000 and waits until they are CLOSED, at most their ``close_timeout``.
     When the body raises or is cancelled, the body ends first; then the sockets send Close 1001 where that needs no
@@ -344,4 +179,9 @@ def open_socket_manager(
         InvalidOptionsError: `policy` is not a policy, or an option breaks its rule.
     """
     check_options(ANY_ADDRESS, defaults)
-    return _ManagerBlock(SocketManager(check_policy(policy), defaults))
+    return ManagerBlock(Members(check_policy(policy), defaults))
+
+
+def members_of(manager: SocketManager) -> Members:
+    """Return what a manager manages, for the layers above that need more than its public functions."""
+    return manager._members

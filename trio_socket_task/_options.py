@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import TypedDict, final
 
 import attrs
 
+from ._checks import check_positive, check_positive_int, encode_payload, encode_text
 from ._dial import Dial
 from ._errors import InvalidOptionsError
 from ._functions import call_plain, check_plain
@@ -17,7 +17,7 @@ from ._text import kind_of, mask_url, name_character
 from ._url import Address
 
 _MIB = 2**20
-_LARGEST = sys.float_info.max  # whole numbers go further, and cannot be times
+_SIZE = "must be a positive whole number of bytes"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
 _NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 7230 section 3.2: all but the tab
@@ -26,27 +26,7 @@ _FORBIDDEN_FIELDS = frozenset({"transfer-encoding", "trailer", "expect", "te", "
 of Connection (RFC 7230 section 6.1), which the handshake owns."""
 _OWN_FIELDS = frozenset({"referer", "host", "upgrade", "connection", "content-length"}) | _FORBIDDEN_FIELDS
 _OWN_PREFIX = "sec-websocket-"
-_MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
 _MAX_BEAT = 2**15  # more than a heartbeat needs, and a small frame
-_NORMAL = 1000
-_PRIVATE = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private use
-
-
-def check_positive(argument: str, value: object, unit: str) -> float:
-    """Check a time, or another quantity.
-
-    Raises:
-        InvalidOptionsError: It is not a positive, finite number.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST):
-        raise InvalidOptionsError(argument, value, f"must be a positive, finite number of {unit}")
-    return float(value)
-
-
-def _positive_int(argument: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOptionsError(argument, value, "must be a positive whole number of bytes")
-    return value
 
 
 @final
@@ -80,7 +60,7 @@ class Heartbeat:
         if value is not None:
             if not isinstance(value, str | bytes):
                 raise InvalidOptionsError("message", value, "must be str or bytes, or None for Ping frames")
-            if len(check_data(value)) > _MAX_BEAT:
+            if len(encode_payload(value)) > _MAX_BEAT:
                 raise InvalidOptionsError("message", value, f"must have at most {_MAX_BEAT} bytes")
         if (value is None) != (self.reply is None):
             raise InvalidOptionsError("reply", self.reply, "must be given together with message, and not without it")
@@ -181,9 +161,9 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
         tcp_no_delay=tcp_no_delay,
         timeout=check_positive("timeout", options.get("timeout", 60), "seconds"),
         close_timeout=check_positive("close_timeout", options.get("close_timeout", 10), "seconds"),
-        max_message_size=_positive_int("max_message_size", options.get("max_message_size", 16 * _MIB)),
-        receive_buffer=_positive_int("receive_buffer", options.get("receive_buffer", 16 * _MIB)),
-        send_buffer=_positive_int("send_buffer", options.get("send_buffer", _MIB)),
+        max_message_size=check_positive_int("max_message_size", options.get("max_message_size", 16 * _MIB), _SIZE),
+        receive_buffer=check_positive_int("receive_buffer", options.get("receive_buffer", 16 * _MIB), _SIZE),
+        send_buffer=check_positive_int("send_buffer", options.get("send_buffer", _MIB), _SIZE),
         heartbeat=heartbeat,
         receive_timeout=receive_timeout,
         ssl_context=_check_ssl_context(address, options.get("ssl_context")),
@@ -210,7 +190,7 @@ def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
         if not isinstance(value, str) or _CONTROL.search(value):
             rule = f"must have a str without control characters as value of {name}{_offender(value, _CONTROL)}"
             raise InvalidOptionsError("header", value, rule)
-        _encode("header", value)
+        encode_text("header", value)
         checked[name] = value.strip(" \t")
     return checked
 
@@ -241,49 +221,7 @@ def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLConte
     return context
 
 
-def _encode(argument: str, text: str) -> bytes:
-    try:
-        return str.encode(text)  # whatever a subclass makes of it
-    except UnicodeEncodeError as error:
-        rule = f"must not contain lone surrogates ({name_character(text, error.start)})"
-    raise InvalidOptionsError(argument, text, rule)  # not in the block above: the text stands in its error
-
-
 def _offender(value: object, offending: re.Pattern[str]) -> str:
     """Name the character that breaks a rule, in parentheses, where it is one."""
     found = offending.search(value) if isinstance(value, str) else None
     return "" if found is None else f" ({name_character(found.string, found.start())})"
-
-
-def check_close(code: int, reason: str) -> bytes:
-    """Check what a program passes to `close` and give the reason in UTF-8.
-
-    Raises:
-        InvalidOptionsError: The code is neither 1000 nor from 3000 to 4999, or the reason is longer than 123 bytes.
-    """
-    if isinstance(code, bool) or not isinstance(code, int) or not (code == _NORMAL or code in _PRIVATE):
-        raise InvalidOptionsError("code", code, "must be 1000 or from 3000 to 4999 (RFC 6455 section 7.4.2)")
-    if not isinstance(reason, str):
-        raise InvalidOptionsError("reason", reason, "must be a str")
-    encoded = _encode("reason", reason)
-    if len(encoded) > _MAX_REASON:
-        raise InvalidOptionsError(
-            "reason", reason, f"must not exceed {_MAX_REASON} bytes of UTF-8 (it has {len(encoded)})"
-        )
-    return encoded
-
-
-def check_data(data: str | bytes | bytearray | memoryview) -> bytes:
-    """Check a message and give its payload as it is now.
-
-    Raises:
-        TypeError: It is neither text nor bytes.
-        InvalidOptionsError: It is a str with a lone surrogate.
-    """
-    if isinstance(data, str):
-        return _encode("data", data)
-    if type(data) is bytes:
-        return data
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(memoryview(data))  # a copy: the caller may change its own, and a subclass may have its own ways
-    raise TypeError(f"data must be str or bytes, not {type(data).__name__}")

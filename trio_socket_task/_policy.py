@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar, final
 
 import attrs
 
+from ._checks import check_positive_int
 from ._errors import InvalidOptionsError, SocketLimitError
 
 _T = TypeVar("_T")
@@ -28,8 +29,8 @@ class Coexist:
 
     @limit.validator
     def _check(self, _attribute: attrs.Attribute[int | None], value: int | None) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InvalidOptionsError("limit", value, "must be a positive whole number, or None for no limit")
+        if value is not None:
+            check_positive_int("limit", value, "must be a positive whole number, or None for no limit")
 
 
 @final
@@ -42,8 +43,8 @@ CoexistencePolicy = Coexist | ReplacePrevious
 """Who may join a manager."""
 
 
-def admit(policy: CoexistencePolicy, sockets: Sequence[_T]) -> Sequence[_T]:
-    """Decide on one more socket beside `sockets`, those not CLOSED, and give those it replaces.
+def admit(policy: CoexistencePolicy, sockets: Collection[_T]) -> Sequence[_T]:
+    """Decide on one more socket beside `sockets`, those not CLOSED, and return those it replaces.
 
     Raises:
         SocketLimitError: The policy admits no more.
@@ -56,7 +57,7 @@ def admit(policy: CoexistencePolicy, sockets: Sequence[_T]) -> Sequence[_T]:
 
 
 def policy_for_base_library(version: str) -> CoexistencePolicy:
-    """Give the policy of a version of the wx base library, such as ``"1.4.4"``.
+    """Return the policy of a version of the wx base library, such as ``"1.4.4"``.
 
     Raises:
         InvalidOptionsError: The version is not up to three numbers joined by dots.

@@ -1,62 +1,92 @@
-"""A nursery whose body ends before its tasks do, and whose body's exception comes out as it is."""
+"""A block with tasks that serve it: its body ends before them, and the body's exception comes out as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import final
+from abc import abstractmethod
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import ClassVar, TypeVar
 
 import trio
 
+_T_co = TypeVar("_T_co", covariant=True)
 
-@final
-class Block:
-    """The nursery of an ``async with`` block.
+
+class ServiceBlock(AbstractAsyncContextManager[_T_co]):
+    """An ``async with`` block that can be entered once, with a nursery for its tasks.
 
     Its tasks are shielded: they end when the block tells them to, and never raise. So the nursery has nothing to say
     about the body's exception, which passes by it unchanged and un-nested.
     """
 
-    def __init__(self) -> None:
-        self._manager = trio.open_nursery(strict_exception_groups=True)
+    maker: ClassVar[str]
+    """The function that makes such blocks."""
+    nursery: trio.Nursery | None = None
+    """Where the tasks run; None before the block is entered."""
+    _task: trio.lowlevel.Task | None = None
+
+    def prepare(self) -> None:
+        """Check, before there is a nursery, whether the block can be entered at all."""
+
+    @abstractmethod
+    async def start(self, nursery: trio.Nursery) -> _T_co:
+        """Start the tasks, and return what the body is given; what is raised ends the block as its body's does."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """End the tasks in an orderly way; when this is cancelled, `abort` follows."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End the tasks without waiting for a peer."""
 
     @trio.lowlevel.enable_ki_protection
-    async def enter(self) -> trio.Nursery:
-        """Open the nursery."""
-        self._nursery = await self._manager.__aenter__()
+    async def __aenter__(self) -> _T_co:
+        if self._task is not None:
+            raise RuntimeError(f"a block can be entered once; call {self.maker}() for each block")
+        self.prepare()
         self._task = trio.lowlevel.current_task()
-        return self._nursery
+        self._nursery_manager = trio.open_nursery(strict_exception_groups=True)
+        self.nursery = await self._nursery_manager.__aenter__()
+        try:
+            return await self.start(self.nursery)
+        except BaseException as error:
+            await self._leave(self.nursery, error)
+            raise
 
     @trio.lowlevel.enable_ki_protection
-    async def leave(
-        self, error: BaseException | None, close: Callable[[], Awaitable[object]], abort: Callable[[], None]
+    async def __aexit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
-        """End the tasks and the nursery: by `close` when the body succeeded, else by `abort`, which does not wait.
-
-        When `close` is cancelled, `abort` follows.
+        """End the tasks and the nursery.
 
         Raises:
             RuntimeError: Another task entered the block; its tasks are ended, but its nursery cannot be (PEP 789).
         """
+        assert self.nursery is not None  # noqa: S101 (set on entry)
         if trio.lowlevel.current_task() is not self._task:
-            abort()
+            self.abort()
             raise RuntimeError(
                 "a block was entered in one task and left in another, as happens when an async generator yields "
                 "inside it and is not closed by the task that iterates over it (PEP 789); wrap the iteration in "
                 "`async with contextlib.aclosing(generator) as items:`, or do not yield inside the block"
             )
-        if self._nursery.cancel_scope.cancel_called:  # a task raised, which is a bug: let Trio report it
-            abort()
+        return await self._leave(self.nursery, error)
+
+    async def _leave(self, nursery: trio.Nursery, error: BaseException | None) -> bool:
+        if nursery.cancel_scope.cancel_called:  # a task raised, which is a bug: let Trio report it
+            self.abort()
             if error is None:
-                return bool(await self._manager.__aexit__(None, None, None))
-            return bool(await self._manager.__aexit__(type(error), error, error.__traceback__))
+                return bool(await self._nursery_manager.__aexit__(None, None, None))
+            return bool(await self._nursery_manager.__aexit__(type(error), error, error.__traceback__))
         try:
             if error is None:
-                await close()
+                await self.finish()
             else:
-                abort()
+                self.abort()
         except BaseException:
-            abort()
-            await self._manager.__aexit__(None, None, None)
+            self.abort()
+            await self._nursery_manager.__aexit__(None, None, None)
             raise
-        await self._manager.__aexit__(None, None, None)
+        await self._nursery_manager.__aexit__(None, None, None)
         return False

@@ -86,7 +86,7 @@ def test_a_peer_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Proof, "on_written", "counts as delivered, and being written does not prove it"),
         (Proof, "on_acknowledged", "counts as delivered, and an acknowledgement does not prove it"),
-        (Mail, "take", "was reported as stopped, after an acknowledgement"),
+        (Mail, "on_messages", "was reported as stopped, after an acknowledgement"),
     ],
 )
 def test_a_proof_that_is_missed_or_made_up_is_found(

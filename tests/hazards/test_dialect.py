@@ -28,6 +28,8 @@ from trio_socket_task import (
     SocketManager,
     open_socket_manager,
 )
+from trio_socket_task._manager import members_of
+from trio_socket_task._socket_task import session_of
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 from trio_socket_task.testing import ServerConnection, SocketServer, hold
 
@@ -527,7 +529,7 @@ async def test_q7_sends_that_wait_are_told_before_the_close(
             else:
                 assert task._native is not None
                 if how == "give up":
-                    task._native._driver._give_up("the peer is gone")
+                    session_of(task._native)._ending.time_out("the peer is gone")
                 else:
                     task._native.close()
             await wx.wait_closed()
@@ -791,7 +793,7 @@ async def test_q8_a_socket_that_was_let_go_is_forgotten(
         await wx.closeSocket()
         await wx.wait_closed()
         gone: list[Callable[[], object]] = [weakref.ref(native), weakref.ref(task)]
-        assert manager._heard == []
+        assert members_of(manager)._heard == []
         del native, task
         gc.collect()
         assert [reference() for reference in gone] == [None, None]

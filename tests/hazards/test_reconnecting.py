@@ -37,7 +37,6 @@ from trio_socket_task import (
     Retry,
     SocketClosedError,
     SocketLimitError,
-    SocketManager,
     SocketNotOpenError,
     SocketTask,
     connect_socket,
@@ -45,12 +44,35 @@ from trio_socket_task import (
     open_socket_manager,
 )
 from trio_socket_task._functions import call_async, call_plain, check_plain
-from trio_socket_task._manager import Member
+from trio_socket_task._manager import members_of
+from trio_socket_task._members import Member
+from trio_socket_task._session._session import Session
+from trio_socket_task._socket_task import session_of
 
 LONG = Backoff(initial=1000, maximum=1000, random=lambda: 1.0)
 CLOSE_TIMEOUT = 10.0
 BOUND = 2 * CLOSE_TIMEOUT + 0.2
 """Seconds in which a block is left, whatever goes on: twice the close_timeout, and the grace of an abort."""
+
+
+AsItCloses = Callable[[Session, Callable[[], object]], None]
+
+
+@pytest.fixture
+def as_it_closes(monkeypatch: pytest.MonkeyPatch) -> AsItCloses:
+    """Do something in the step of the scheduler in which a socket has closed, and its place is free."""
+
+    def do(session: Session, request: Callable[[], object]) -> None:
+        announce_close = Session.announce_close
+
+        def announce_and_request(self: Session) -> None:
+            announce_close(self)
+            if self is session:
+                request()
+
+        monkeypatch.setattr(Session, "announce_close", announce_and_request)
+
+    return do
 
 
 @attrs.define
@@ -198,7 +220,8 @@ async def test_q2_any_request_at_any_moment(  # noqa: C901, PLR0915 (a table of 
     world.request = ask
     with trio.fail_after(10_000):
         async with open_socket_manager(Coexist(1), dial=world.dial, close_timeout=CLOSE_TIMEOUT) as manager:
-            closed, admit = manager.on_socket_close(), manager._admit
+            closed, members = manager.on_socket_close(), members_of(manager)
+            admit = members.admit
 
             def note_who_joins(url: str, options: ConnectOptions) -> Member:
                 joined.append(url)
@@ -208,7 +231,7 @@ async def test_q2_any_request_at_any_moment(  # noqa: C901, PLR0915 (a table of 
                     joined.pop()
                     raise
 
-            monkeypatch.setattr(manager, "_admit", note_who_joins)
+            monkeypatch.setattr(members, "admit", note_who_joins)
             other = manager.connect_socket("ws://other/") if moment == "room" else None
             with trio.CancelScope() as scope:
                 async with open_resilient_socket(
@@ -261,7 +284,7 @@ async def test_q2_any_request_at_any_moment(  # noqa: C901, PLR0915 (a table of 
 
 @pytest.mark.parametrize("how", ["close", "reconnect"])
 async def test_q1_the_instant_in_which_a_full_manager_gets_room(
-    autojump_clock: MockClock, nursery: trio.Nursery, how: str
+    autojump_clock: MockClock, nursery: trio.Nursery, as_it_closes: AsItCloses, how: str
 ) -> None:
     """In one step of the scheduler the place becomes free and the request is made: nothing is dialled for it."""
     world = World(nursery, "never")
@@ -271,14 +294,7 @@ async def test_q1_the_instant_in_which_a_full_manager_gets_room(
             async with open_resilient_socket(URL, manager=manager) as socket:
                 await trio.sleep(1)
                 assert socket.state.state is ConnectionState.WAITING
-                member = manager._members[0]
-                free = member.driver.on_freed
-
-                def free_and_ask() -> None:
-                    free()
-                    socket.close() if how == "close" else socket.reconnect()
-
-                member.driver.on_freed = free_and_ask
+                as_it_closes(session_of(other), lambda: socket.close() if how == "close" else socket.reconnect())
                 await other.aclose()
                 with trio.fail_after(1000):
                     if how == "close":
@@ -336,21 +352,16 @@ async def test_q1_a_wait_for_the_program_to_receive_is_looked_after(
     assert world.targets == targets, "the program's own function is not called either"
 
 
-async def test_q1_a_replacement_that_waits_for_the_old_socket(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_q1_a_replacement_that_waits_for_the_old_socket(
+    autojump_clock: MockClock, nursery: trio.Nursery, as_it_closes: AsItCloses
+) -> None:
     """Closed in the step in which the old one has gone, it dials nothing."""
     world = World(nursery, "never")
     async with open_socket_manager(ReplacePrevious(), dial=world.dial) as manager:
         old = manager.connect_socket("ws://other/")
         await old.wait_open()
         async with open_resilient_socket(URL, manager=manager) as socket:
-            driver = manager._members[0].driver
-            bind = driver.on_closed
-
-            def close_too() -> None:
-                bind()
-                socket.close()
-
-            driver.on_closed = close_too
+            as_it_closes(session_of(old), socket.close)
             await old.wait_closed()
     assert world.dials == []
 
@@ -687,7 +698,7 @@ async def test_e7_giving_up_is_a_warning(
 
 
 async def test_e7_waiting_for_room_is_a_warning(
-    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, as_it_closes: AsItCloses
 ) -> None:
     """Once, because it may last for ever."""
     world = World(nursery, "never")
@@ -695,14 +706,7 @@ async def test_e7_waiting_for_room_is_a_warning(
         other = manager.connect_socket("ws://other/")
         async with open_resilient_socket(URL, manager=manager) as socket:
             await trio.sleep(1)
-            member = manager._members[0]
-            free = member.driver.on_freed
-
-            def free_and_take() -> None:
-                free()
-                manager.connect_socket("ws://other/")
-
-            member.driver.on_freed = free_and_take
+            as_it_closes(session_of(other), lambda: manager.connect_socket("ws://other/"))
             await trio.aclose_forcefully(other)
             await trio.sleep(1)
             assert socket.state.state is ConnectionState.WAITING
@@ -717,8 +721,3 @@ def test_e7_an_attempt_shows_no_secret() -> None:
         assert "secret" not in shown
         assert "word" not in shown
     assert attempt.url == url
-
-
-def test_the_manager_of_these_tests_is_the_real_one() -> None:
-    """What is looked into above has these names."""
-    assert {"_members", "_room"} <= vars(SocketManager(Coexist(1))).keys()

@@ -13,6 +13,7 @@ import trio.testing
 from heard import Heard
 
 from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious
+from trio_socket_task._socket_task import session_of
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn, open_test_server
 
@@ -355,7 +356,7 @@ def test_the_policies() -> None:
     """The older wx replaces, the newer counts; qq has no such versions."""
     for version, policy in (("1.4.4", ReplacePrevious()), ("1.5.0", Coexist()), (None, Coexist())):
         block = open_mini_program("wx", base_library=version)
-        assert block._sockets._manager.policy == policy  # type: ignore[attr-defined]
+        assert block._sockets._members.policy == policy  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -883,7 +884,7 @@ async def test_tcp_no_delay_is_judged_as_javascript_does(
             task.onOpen(lambda _res: opened.set())
             await opened.wait()
             assert task._native is not None
-            assert task._native._driver.options.tcp_no_delay is meant
+            assert session_of(task._native).options.tcp_no_delay is meant
 
 
 async def test_words_of_sockets_that_cannot_be_opened(

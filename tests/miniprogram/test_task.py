@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from heard import Heard
 
+from trio_socket_task._socket_task import session_of
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn
 
@@ -398,7 +399,7 @@ async def test_a_send_on_a_connection_that_broke_unnoticed(
     """A write has failed, and reading has not yet found out why."""
     task = await opened()
     assert task._native is not None
-    task._native._driver._on_write_error(BrokenPipeError("gone"))
+    session_of(task._native)._ending.fail_to_write(BrokenPipeError("gone"))
     assert task.readyState == task.OPEN
     assert await task.send(data="x") == NOT_OPEN
 
@@ -412,7 +413,7 @@ async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
         for _ in range(3):
             task.send(data=bytes(100_000), fail=heard("fail"))
         assert task._native is not None
-        task._native._driver._on_write_error(BrokenPipeError("gone"))
+        session_of(task._native)._ending.fail_to_write(BrokenPipeError("gone"))
         assert await task.close() == {"errMsg": "closeSocket:ok"}
         await wx.wait_closed()
     assert heard[0] == ("fail", NOT_OPEN)

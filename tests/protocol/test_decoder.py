@@ -1,4 +1,4 @@
-"""`_frames`: every rule of RFC 6455 section 5, whole and in pieces."""
+"""`_decoder` and `_encoder`: every rule of RFC 6455 section 5, whole and in pieces."""
 
 from __future__ import annotations
 
@@ -8,19 +8,31 @@ import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 from trio_socket_task import CloseCode
-from trio_socket_task._protocol._decoder import Close, Decoder, Item, Opcode, Ping, Pong
+from trio_socket_task._protocol._constants import Opcode
+from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._encoder import PIECE, encode, encode_close, encode_message
+from trio_socket_task._protocol._events import Close, Control, Message, Ping, Pong
 
 LIMIT = 2**20
 SIZES = [0, 1, 2, 124, 125, 126, 127, 4095, 4096, 65535, 65536, 65537, PIECE, PIECE + 1, 2 * PIECE + 3]
 
 
+Item = Message | Control
+
+
+def receive(decoder: Decoder, data: bytes) -> list[Item]:
+    """Return what is complete: messages first."""
+    messages, controls = decoder.receive_data(data)
+    return [*messages, *controls]
+
+
 def decode(data: bytes, step: int = 0, limit: int = LIMIT) -> tuple[list[Item], CloseCode | None]:
-    """Decode bytes, `step` at a time; 0 means at once."""
+    """Decode bytes, `step` at a time; 0 means at once. Messages come first."""
     decoder = Decoder(limit)
     items: list[Item] = []
     for start in range(0, len(data), step or max(len(data), 1)):
-        items += decoder.receive(data[start : start + (step or len(data))])
+        items += receive(decoder, data[start : start + (step or len(data))])
+    items.sort(key=lambda item: not isinstance(item, tuple))
     return items, None if decoder.violation is None else decoder.violation.code
 
 
@@ -90,7 +102,7 @@ def test_fragments_with_control_frames_between(step: int) -> None:
             frame(CONTINUATION),
         ]
     )
-    assert decode(data, step) == ([Ping(b"a"), Pong(b"b"), ("é!", 3), (b"", 0)], None)
+    assert decode(data, step) == ([("é!", 3), (b"", 0), Ping(b"a"), Pong(b"b")], None)
 
 
 def test_large_and_small_fragments_are_joined() -> None:
@@ -156,7 +168,7 @@ def test_violations(bad: bytes, code: CloseCode, step: int) -> None:
 def test_invalid_text_is_refused_at_its_first_bad_byte() -> None:
     """Fail-fast: the rest of the frame need not come (section 8.1)."""
     decoder = Decoder(LIMIT)
-    assert decoder.receive(frame(TEXT, b"ok\xff" + b"x" * 1000)[:7]) == []
+    assert receive(decoder, frame(TEXT, b"ok\xff" + b"x" * 1000)[:7]) == []
     assert decoder.violation is not None
     assert decoder.violation.code == U
     assert decoder.done
@@ -165,7 +177,7 @@ def test_invalid_text_is_refused_at_its_first_bad_byte() -> None:
 def test_a_large_message_is_refused_by_its_header() -> None:
     """Its bytes are neither awaited nor kept, and the words name the option."""
     decoder = Decoder(10)
-    assert decoder.receive(b"\x82\x7f" + struct.pack(">Q", 2**30)) == []
+    assert receive(decoder, b"\x82\x7f" + struct.pack(">Q", 2**30)) == []
     assert decoder.violation is not None
     assert "more than 10 bytes; raise max_message_size" in decoder.violation.why
     assert decode(frame(BINARY, b"x" * 10), limit=10)[1] is None
@@ -176,17 +188,17 @@ def test_a_large_message_is_refused_by_its_header() -> None:
 def test_when_it_is_worth_to_look_for_more() -> None:
     """In the middle of a large message, and when only the end can come."""
     decoder = Decoder(LIMIT)
-    decoder.receive(frame(BINARY, b"x" * 1000)[:104])
-    assert decoder.goes_on(whole=True)
-    assert not decoder.goes_on(whole=False)
-    decoder.receive(b"x" * 900 + frame(BINARY, b"y" * 1000)[:504])
-    assert not decoder.goes_on(whole=True), "the program is to have the first message before more is read"
-    decoder.receive(b"y" * 100)
-    assert decoder.goes_on(whole=True)
-    decoder.receive(b"y" * 400)
-    assert not decoder.goes_on(whole=True)
-    decoder.receive(frame(CLOSE))
-    assert decoder.goes_on(whole=False)
+    receive(decoder, frame(BINARY, b"x" * 1000)[:104])
+    assert decoder.wants_more(read_was_full=True)
+    assert not decoder.wants_more(read_was_full=False)
+    receive(decoder, b"x" * 900 + frame(BINARY, b"y" * 1000)[:504])
+    assert not decoder.wants_more(read_was_full=True), "the program is to have the first message before more is read"
+    receive(decoder, b"y" * 100)
+    assert decoder.wants_more(read_was_full=True)
+    receive(decoder, b"y" * 400)
+    assert not decoder.wants_more(read_was_full=True)
+    receive(decoder, frame(CLOSE))
+    assert decoder.wants_more(read_was_full=False)
 
 
 @pytest.mark.parametrize("count", [1, 32, 33, 1000])
@@ -194,12 +206,12 @@ def test_of_pings_in_a_row_the_latest_count(count: int) -> None:
     """The last 32, in their order; one that is not whole yet comes with its rest (section 5.5.3)."""
     burst = b"".join(frame(PING, b"%d" % number) for number in range(count))
     decoder = Decoder(LIMIT)
-    items = decoder.receive(burst + frame(PING, b"last")[:3])
+    items = receive(decoder, burst + frame(PING, b"last")[:3])
     assert items == [Ping(b"%d" % number) for number in range(max(0, count - 32), count)]
-    assert decoder.receive(frame(PING, b"last")[3:] + frame(TEXT, b"x")) == [Ping(b"last"), ("x", 1)]
+    assert receive(decoder, frame(PING, b"last")[3:] + frame(TEXT, b"x")) == [("x", 1), Ping(b"last")]
 
 
 def test_of_pongs_in_a_row_each_counts() -> None:
     """A ping that went behind messages is answered by no other pong than its own."""
     burst = b"".join(frame(PONG, b"%d" % number) for number in range(1000))
-    assert Decoder(LIMIT).receive(burst) == [Pong(b"%d" % number) for number in range(1000)]
+    assert receive(Decoder(LIMIT), burst) == [Pong(b"%d" % number) for number in range(1000)]

@@ -1,4 +1,4 @@
-"""`_state`: every pair of state and trigger."""
+"""`_state`: every pair of phase and trigger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from trio_socket_task import CloseEvent, ConnectError, ReadyState, SocketClosedError, SocketLostError
-from trio_socket_task._protocol._state import TRANSITIONS, Life, Trigger
+from trio_socket_task._protocol._state import TRANSITIONS, Life, Phase, Trigger
 
 LOST = SocketLostError(CloseEvent(code=1006), "reset")
 
@@ -18,23 +18,31 @@ def pull(life: Life, trigger: Trigger) -> None:
         Trigger.OPENED: life.open,
         Trigger.CLOSE_REQUESTED: lambda: life.request_close(4000, "bye"),
         Trigger.PEER_CLOSED: lambda: life.peer_closed(1001, "away"),
+        Trigger.VIOLATED: life.violate,
+        Trigger.WRITE_FAILED: lambda: life.fail_to_write(LOST),
         Trigger.FAILED: lambda: life.fail(LOST),
         Trigger.ENDED: life.end,
     }[trigger]()
 
 
-@pytest.mark.parametrize(("state", "trigger"), list(product(ReadyState, Trigger)))
-def test_every_step(state: ReadyState, trigger: Trigger) -> None:
-    """The table is the whole truth: what is not in it changes nothing."""
-    life = Life(ready_state=state)
+@pytest.mark.parametrize(("phase", "trigger"), list(product(Phase, Trigger)))
+def test_every_step(phase: Phase, trigger: Trigger) -> None:
+    """The table is the whole truth: what is not in it changes nothing; `is_open` and `ready_state` follow from it."""
+    life = Life()
+    life.phase = phase
     pull(life, trigger)
-    assert life.ready_state is TRANSITIONS.get((state, trigger), state)
+    assert life.phase is TRANSITIONS.get((phase, trigger), phase)
+    if (phase, trigger) in TRANSITIONS:
+        assert life.is_open == (life.phase in {Phase.OPEN, Phase.FAILING})
+        open_phases = {Phase.OPEN, Phase.FAILING, Phase.BROKEN}
+        assert (life.ready_state is ReadyState.OPEN) == (life.phase in open_phases)
+        assert life.phase in open_phases or life.ready_state.name == life.phase.name
 
 
 def test_nothing_leaves_closed() -> None:
     """CLOSED is the end, and only the end of the connection leads there."""
-    assert not [state for state, _ in TRANSITIONS if state is ReadyState.CLOSED]
-    assert {trigger for (_, trigger), to in TRANSITIONS.items() if to is ReadyState.CLOSED} == {Trigger.ENDED}
+    assert not [phase for phase, _ in TRANSITIONS if phase is Phase.CLOSED]
+    assert {trigger for (_, trigger), to in TRANSITIONS.items() if to is Phase.CLOSED} == {Trigger.ENDED}
 
 
 def test_values_are_the_w3c_ones() -> None:
@@ -70,9 +78,10 @@ def test_how_it_closed(  # noqa: PLR0913 (a table's columns)
     life = Life()
     for name in triggers.split()[:-1]:
         pull(life, names[name])
-    event = life.end()
+    life.end()
+    event = life.close_event()
     assert (event.code, event.reason, event.peer_code) == (code, reason, peer_code)
-    assert life.ended_quietly() is quiet
+    assert life.ended_cleanly() is quiet
     assert type(life.ended_error()) is error
     assert life.ended_error() is not life.ended_error()
 
@@ -82,8 +91,9 @@ def test_a_close_frame_without_code_is_1005() -> None:
     life = Life()
     life.open()
     life.peer_closed(None, "")
-    assert life.end() == CloseEvent(code=1005, peer_code=1005)
-    assert life.ended_quietly()
+    life.end()
+    assert life.close_event() == CloseEvent(code=1005, peer_code=1005)
+    assert life.ended_cleanly()
 
 
 def test_the_first_failure_stands() -> None:

@@ -35,6 +35,8 @@ from trio_socket_task import (
     open_resilient_socket,
     open_socket_manager,
 )
+from trio_socket_task._manager import members_of
+from trio_socket_task._socket_task import session_of
 from trio_socket_task.testing import (
     MisuseError,
     Script,
@@ -765,7 +767,7 @@ async def test_a_thousand_reconnections_leak_nothing(autojump_clock: trio.testin
             after = trio.lowlevel.current_statistics().tasks_living, count(SocketTask)
             assert all(late <= early + 8 for early, late in zip(before, after, strict=True)), (before, after)
             assert len(manager.sockets) <= 1
-            assert manager._room.statistics().tasks_waiting == 0
+            assert members_of(manager)._room.statistics().tasks_waiting == 0
 
 
 def count(kind: type) -> int:
@@ -992,11 +994,11 @@ async def test_the_manager_s_heartbeat_stands(autojump_clock: trio.testing.MockC
                 async with open_resilient_socket(server.url, manager=manager, **options) as socket:  # type: ignore[arg-type]
                     await socket.wait_connected()
                     assert socket.task is not None
-                    assert socket.task._driver.options.heartbeat == expected
+                    assert session_of(socket.task).options.heartbeat == expected
         async with open_resilient_socket(server.url, dial=server.dial) as socket:
             await socket.wait_connected()
             assert socket.task is not None
-            assert socket.task._driver.options.heartbeat == Heartbeat()
+            assert session_of(socket.task).options.heartbeat == Heartbeat()
 
 
 async def test_a_black_hole_is_not_useful(autojump_clock: trio.testing.MockClock) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
+from trio_socket_task import Heartbeat
+from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._session._pings import Pings
 
 
 async def test_a_pong_answers_its_ping(autojump_clock: MockClock) -> None:
     """And the round trip is measured."""
-    pings = Pings()
+    pings = Pings(ClientConnection("ws://x/", 100))
     ping = pings.start()
     await trio.sleep(0.25)
     pings.answer(ping.payload)
@@ -21,7 +23,7 @@ async def test_a_pong_answers_its_ping(autojump_clock: MockClock) -> None:
 
 async def test_a_pong_answers_the_pings_before_it_too() -> None:
     """A peer may answer the latest only (RFC 6455 section 5.5.3); those after it still wait."""
-    pings = Pings()
+    pings = Pings(ClientConnection("ws://x/", 100))
     one, two, three = pings.start(), pings.start(), pings.start()
     pings.answer(two.payload)
     assert [ping.settled.is_set() for ping in (one, two, three)] == [True, True, False]
@@ -29,7 +31,7 @@ async def test_a_pong_answers_the_pings_before_it_too() -> None:
 
 async def test_a_ping_in_order_is_not_answered_by_one_that_overtook_it() -> None:
     """But it answers those that went ahead of it: a peer may answer the latest of all only."""
-    pings = Pings()
+    pings = Pings(ClientConnection("ws://x/", 100))
     ahead, in_order, later = pings.start(), pings.start(in_order=True), pings.start()
     pings.answer(later.payload)
     assert [ping.settled.is_set() for ping in (ahead, in_order, later)] == [True, False, True]
@@ -44,12 +46,13 @@ async def test_a_ping_in_order_is_not_answered_by_one_that_overtook_it() -> None
 
 async def test_the_reply_to_a_heartbeats_message() -> None:
     """The latest that was asked for; one that nobody asked for means nothing."""
-    pings = Pings()
-    pings.reply()
-    asked = pings.ask(b"frame")
-    pings.reply()
+    pings = Pings(ClientConnection("ws://x/", 100))
+    heartbeat, reply = Heartbeat(message="ping", reply="pong"), ("pong", 4)
+    assert pings.take_replies(heartbeat, [reply]) == []
+    asked = pings.start_heartbeat(heartbeat)
+    assert pings.take_replies(heartbeat, [("a", 1), reply]) == [("a", 1)]
     assert asked.rtt is not None
-    unanswered = pings.ask(b"frame")
+    unanswered = pings.start_heartbeat(heartbeat)
     pings.end()
     assert unanswered.settled.is_set()
     assert unanswered.rtt is None
@@ -57,7 +60,7 @@ async def test_the_reply_to_a_heartbeats_message() -> None:
 
 async def test_a_pong_nobody_asked_for_means_nothing() -> None:
     """Unsolicited pongs are allowed; so is one for a ping that was forgotten."""
-    pings = Pings()
+    pings = Pings(ClientConnection("ws://x/", 100))
     ping = pings.start()
     pings.forget(ping)
     pings.forget(ping)
@@ -68,7 +71,7 @@ async def test_a_pong_nobody_asked_for_means_nothing() -> None:
 
 async def test_the_end_settles_all() -> None:
     """Without a round trip."""
-    pings = Pings()
+    pings = Pings(ClientConnection("ws://x/", 100))
     ping = pings.start()
     pings.end()
     assert ping.settled.is_set()

@@ -1,4 +1,4 @@
-"""`_reading`: who reads, and when."""
+"""`_reader`: who reads, and when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_socket_task._session._reader import GRACE, Reading
+from trio_socket_task._session._reader import GRACE, Reader
+from trio_socket_task._session._wakeup import Wakeup
 from trio_socket_task._stream._wire import _PlainWire
 
 
@@ -54,16 +55,31 @@ class Setup:
         self.wanted = 0
         self.waiting = trio.lowlevel.ParkingLot()
         self.wire = ScriptedWire()
-        self.reading = Reading(self.wire, self.take, lambda whole: whole and self.wanted > 0, full, self.waiting)
+        self.wakeup = Wakeup()
+        self._full = full
+        self.written = 0
+        self.reading = Reader(self.wire, self, self.wakeup, self.waiting)
 
-    def take(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> None:
         self.inbox.append(data)
         self.waiting.unpark()
+
+    def wants_more(self, *, read_was_full: bool) -> bool:
+        return read_was_full and self.wanted > 0
+
+    def is_full(self) -> bool:
+        return self._full()
+
+    def is_failing(self) -> bool:
+        return False
+
+    def write_pending_output(self) -> None:
+        self.written += 1
 
     async def program(self) -> bytes:
         """Wait for a message as a program does."""
         while not self.inbox:
-            await self.reading.more()
+            await self.reading.wait_for_data()
         return self.inbox.popleft()
 
 
@@ -106,7 +122,7 @@ async def test_it_takes_over_at_once_when_told_to(nursery: trio.Nursery, autojum
     await wait_all_tasks_blocked()
     assert "background" not in setup.wire.readers
     started = trio.current_time()
-    setup.reading.take_over()
+    setup.reading.read_in_background()
     await wait_all_tasks_blocked()
     assert setup.wire.readers[-1] == "background"
     assert trio.current_time() == started
@@ -157,7 +173,7 @@ async def test_reading_pauses_while_buffers_are_full(nursery: trio.Nursery, auto
     assert setup.wire.readers == []
     assert setup.reading.paused_until == float("inf")
     full = False
-    setup.reading.call()
+    setup.wakeup.set()
     await wait_all_tasks_blocked()
     assert setup.wire.readers == ["background"]
     assert setup.reading.paused_until == trio.current_time()
@@ -166,9 +182,9 @@ async def test_reading_pauses_while_buffers_are_full(nursery: trio.Nursery, auto
 async def test_what_comes_after_the_end_is_dropped(nursery: trio.Nursery) -> None:
     """A program may still be reading when somebody else ends the connection."""
     setup = Setup()
-    nursery.start_soon(setup.reading.more)
+    nursery.start_soon(setup.reading.wait_for_data)
     await wait_all_tasks_blocked()
-    setup.reading.end(None)
+    setup.reading.end()
     setup.wire.give.send_nowait(b"late")
     await wait_all_tasks_blocked()
     assert not setup.inbox
@@ -183,7 +199,7 @@ async def test_the_end(nursery: trio.Nursery, end: bytes | Exception) -> None:
     await setup.reading.run()
     assert setup.reading.over
     assert setup.reading.error is (end or None)
-    setup.reading.end(ValueError())
+    setup.reading.end()
     assert setup.reading.error is (end or None)
 
 
@@ -259,7 +275,7 @@ async def test_a_look_while_somebody_reads_lets_him_read(nursery: trio.Nursery) 
     await setup.reading.look()
     assert list(setup.inbox) == [b"a"]
     assert set(setup.wire.readers) == {"background"}
-    setup.reading.end(None)
+    setup.reading.end()
     nursery.cancel_scope.cancel()
 
 

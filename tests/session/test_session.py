@@ -25,7 +25,7 @@ from trio_socket_task import (
 )
 from trio_socket_task._options import Options
 from trio_socket_task._session import _session
-from trio_socket_task._stream._opening import Connection, open_connection
+from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
 
@@ -558,12 +558,12 @@ async def test_a_close_that_the_opening_notices_too_late(serve: Serve, monkeypat
         await peer.accept()
         ended.append(await peer.read_end())
 
-    async def open_late(options: Options, progress: Progress) -> Connection:
-        connection = await open_connection(options, progress)
+    async def open_late(options: Options, progress: Progress) -> Connected:
+        connection = await connect(options, progress)
         task.close(4000)
         return connection
 
-    monkeypatch.setattr(_session, "open_connection", open_late)
+    monkeypatch.setattr(_session, "connect", open_late)
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(script))
         assert (await task.wait_closed()).code == 4000

@@ -1,4 +1,4 @@
-"""`_listeners`: who gets which event, and what is kept."""
+"""`_subscriptions`: who gets which event, and what is kept."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_socket_task import CloseEvent, Listener, MessageEvent, OpenEvent
 from trio_socket_task._session._mailbox import FACTS_KEPT, MESSAGE_OVERHEAD, Mailbox
-from trio_socket_task._session._subscriptions import Listeners, Topic
+from trio_socket_task._session._subscriptions import Subscriptions
+from trio_socket_task._session._topic import Topic
+from trio_socket_task._session._wakeup import Wakeup
 
 OPEN = OpenEvent({})
 
 
 class Hub:
-    """Listeners, and how often they made room."""
+    """Subscriptions, and whether they made room."""
 
     def __init__(self, limit: int = 10**6) -> None:
-        self.room = 0
-        self.listeners = Listeners(limit, self._on_room)
+        self.wakeup = Wakeup()
+        self.listeners = Subscriptions(limit, self.wakeup)
 
-    def _on_room(self) -> None:
-        self.room += 1
+    def made_room(self) -> bool:
+        """Whether reading was woken since this was last asked."""
+        was_set, self.wakeup._is_set = self.wakeup._is_set, False
+        return was_set
 
 
 async def take(listener: Listener[MessageEvent]) -> list[str | bytes]:
@@ -199,9 +203,9 @@ async def test_a_full_listener_fills_the_socket_and_warns_once(caplog: pytest.Lo
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "reads no more until it has caught up or is closed" in caplog.text
     await one.receive()
-    assert (hub.room, of.full) == (1, True)
+    assert (hub.made_room(), of.full) == (True, True)
     two.close()
-    assert (hub.room, of.full) == (2, False)
+    assert (hub.made_room(), of.full) == (True, False)
     assert of.kept == MESSAGE_OVERHEAD + 10
 
 

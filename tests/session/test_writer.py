@@ -1,16 +1,19 @@
-"""`_outgoing`: whole frames, in order, in few writes."""
+"""`_writer`: whole frames, in order, in few writes."""
 
 from __future__ import annotations
-
-from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_socket_task._protocol._decoder import LARGE, Opcode
+from trio_socket_task._protocol._connection import ClientConnection
+from trio_socket_task._protocol._constants import LARGE, Opcode
 from trio_socket_task._protocol._encoder import LargeFrame
-from trio_socket_task._session._writer import Outgoing
+from trio_socket_task._protocol._state import Life
+from trio_socket_task._session._ending import Ending
+from trio_socket_task._session._subscriptions import Subscriptions
+from trio_socket_task._session._wakeup import Wakeup
+from trio_socket_task._session._writer import Writer
 from trio_socket_task._stream._wire import _PlainWire
 
 
@@ -48,18 +51,23 @@ class ScriptedWire(_PlainWire):
 
 
 class Setup:
-    """An outgoing queue whose writer runs in a test's nursery."""
+    """A writer whose task runs in a test's nursery."""
 
     def __init__(self, nursery: trio.Nursery, wire: ScriptedWire, limit: int = 100) -> None:
         self.wire = wire
-        self.broken: list[Exception] = []
-        self.started = 0
+        self.life = Life()
         self._nursery = nursery
-        self.out = Outgoing(wire, limit, self._start, self.broken.append)
+        wakeup = Wakeup()
+        self.out = Writer(wire, limit, nursery, Ending(self.life, Subscriptions(100, wakeup), wakeup, 10))
 
-    def _start(self, run: Callable[[], Awaitable[None]]) -> None:
-        self.started += 1
-        self._nursery.start_soon(run)
+    @property
+    def started(self) -> int:
+        return len(self._nursery.child_tasks)
+
+    @property
+    def broken(self) -> BaseException | None:
+        """What ended the writing."""
+        return None if self.life.write_error is None else self.life.write_error.__cause__
 
 
 async def test_a_lone_message_is_written_at_once(nursery: trio.Nursery) -> None:
@@ -167,8 +175,6 @@ async def test_a_failed_write_ends_writing(nursery: trio.Nursery, where: str) ->
     """What was queued is dropped, who waits is woken, nothing is taken any more, and the reason is told once."""
     setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
     setup.wire.open = trio.Event()
-    drained: list[int] = []
-    setup.out.on_drained = lambda: drained.append(1)
     error = trio.BrokenResourceError("reset")
     if where == "at once":
         setup.wire.error = error
@@ -177,12 +183,13 @@ async def test_a_failed_write_ends_writing(nursery: trio.Nursery, where: str) ->
         setup.out.put(b"x")
         setup.out.put(b"y")
         nursery.start_soon(setup.out.room.park)
+        nursery.start_soon(setup.out.wait_drained)
         await wait_all_tasks_blocked()
         setup.wire.error = error
         setup.wire.open.set()
         await wait_all_tasks_blocked()
-    assert setup.broken == [error]
-    assert (setup.out.finished, setup.out.size, len(setup.out.room), drained) == (True, 0, 0, [1])
+    assert setup.broken is error
+    assert (setup.out.finished, setup.out.size, len(setup.out.room), setup.started) == (True, 0, 0, 0)
     setup.out.put_ping(b"PONG")
     assert setup.wire.writes == []
 
@@ -191,10 +198,11 @@ async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
     """A peer that pings and does not read costs no memory; the latest pings are answered (RFC 6455 section 5.5.3)."""
     setup = Setup(nursery, ScriptedWire(at_once=0))
     setup.wire.open = trio.Event()
+    protocol = ClientConnection("ws://x/", 100)
     setup.out.put(b"first")
     await wait_all_tasks_blocked()
     for number in range(1000):
-        setup.out.put_pongs([b"%3d" % number * 41])
+        setup.out.put_pongs(protocol.send_pongs([b"%3d" % number * 41]))
     assert setup.out.size == len(b"first") + 32 * (6 + 123)
     setup.wire.open.set()
     await wait_all_tasks_blocked()
@@ -212,23 +220,20 @@ class TalkingWire(ScriptedWire):
         super().__init__(at_once)
         self.to_say = b""
 
-    def listen(self, on_words: Callable[[], None]) -> None:
-        self.on_words = on_words
-
-    def words(self) -> bytes:
+    def pending_output(self) -> bytes:
         said, self.to_say = self.to_say, b""
         return said
 
-    def seal(self, data: bytes | memoryview) -> bytes:
-        return self.words() + bytes(data).upper()
+    def encrypt(self, data: bytes | memoryview) -> bytes:
+        return self.pending_output() + bytes(data).upper()
 
 
 async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nursery) -> None:
-    """At once where nothing is written, else when that is done; never in the middle of something sealed."""
+    """At once where nothing is written, else when that is done; never in the middle of something encrypted."""
     wire = TalkingWire()
     setup = Setup(nursery, wire)
     wire.to_say = b"1"
-    wire.on_words()
+    setup.out.write_pending_output()
     await wait_all_tasks_blocked()
     assert b"".join(wire.writes) == b"1"
     wire.writes.clear()
@@ -240,7 +245,7 @@ async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nurse
     setup.out.put(b"cd")
     await wait_all_tasks_blocked()
     wire.to_say = b"2"
-    wire.on_words()
+    setup.out.write_pending_output()
     wire.open.set()
     await wait_all_tasks_blocked()
     assert b"".join(wire.writes) == b"AB2CD"
@@ -248,14 +253,14 @@ async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nurse
     setup.out.put(b"ef")
     await wait_all_tasks_blocked()
     wire.to_say = b"3"
-    wire.on_words()
+    setup.out.write_pending_output()
     wire.open.set()
     await wait_all_tasks_blocked()
     assert b"".join(wire.writes) == b"AB2CDEF3"
     assert setup.out.size == 0
     setup.out.finish(b"gh")
     wire.to_say = b"4"
-    wire.on_words()  # after the Close frame nothing matters any more
+    setup.out.write_pending_output()  # after the Close frame nothing matters any more
 
 
 async def test_the_wire_has_nothing_to_say_after_the_end(nursery: trio.Nursery) -> None:
@@ -264,7 +269,7 @@ async def test_the_wire_has_nothing_to_say_after_the_end(nursery: trio.Nursery) 
     setup = Setup(nursery, wire)
     setup.out.end()
     wire.to_say = b"1"
-    wire.on_words()
+    setup.out.write_pending_output()
     await wait_all_tasks_blocked()
     assert (wire.writes, setup.started) == ([], 0)
 
@@ -304,4 +309,4 @@ async def test_a_large_frame_that_breaks_in_the_middle_ends_writing(nursery: tri
     wire.error = trio.BrokenResourceError("gone")
     wire.open.set()
     await wait_all_tasks_blocked()
-    assert (setup.broken, setup.out.size, setup.out.finished) == ([wire.error], 0, True)
+    assert (setup.broken, setup.out.size, setup.out.finished) == (wire.error, 0, True)

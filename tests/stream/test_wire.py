@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -151,7 +152,8 @@ class Grouping(trio.abc.Stream):
 async def test_groups_of_a_foreign_stream() -> None:
     """Errors alone are a broken stream; beside a cancellation they are no news."""
     wire = StreamWire(Grouping(ValueError("odd"), KeyError("odd")))
-    for call in (lambda: wire.send(b"x"), lambda: wire.receive(1)):
+    calls: tuple[Callable[[], Awaitable[object]], ...] = (lambda: wire.send(b"x"), lambda: wire.receive(1))
+    for call in calls:
         with pytest.raises(trio.BrokenResourceError) as broken:
             await call()
         assert isinstance(broken.value.__cause__, ExceptionGroup)

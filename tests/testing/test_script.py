@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from trio_socket_task import HandshakeError, SocketLostError, SocketTask, connect_socket
+from trio_socket_task._socket_task import session_of
 from trio_socket_task.testing import MisuseError, Script, ScriptError, open_memory_server
 
 Client = Callable[[SocketTask], Awaitable[object]]
@@ -157,7 +158,7 @@ async def test_a_client_that_vanishes(autojump_clock: trio.testing.MockClock) ->
     """No Close frame came, and that is said."""
 
     async def vanish(task: SocketTask) -> None:
-        await task._driver.connection.wire.aclose()  # type: ignore[union-attr]
+        await session_of(task).connection.wire.aclose()  # type: ignore[union-attr]
 
     assert "+ the client went away without a Close frame" in await failure(Script().expect("more"), vanish)
 

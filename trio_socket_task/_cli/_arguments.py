@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Final, NoReturn, final
 
+from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import InvalidOptionsError
-from trio_socket_task._options import ConnectOptions, check_positive
+from trio_socket_task._options import ConnectOptions
 from trio_socket_task._text import quoted
 from trio_socket_task._version import __version__
 

@@ -11,7 +11,7 @@ from trio_socket_task._connect import connect_socket
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._socket_task import SocketTask, session_of
 from trio_socket_task._stream._tls import TlsWire
 from trio_socket_task._text import mask_url
 
@@ -86,6 +86,6 @@ class TimedResolver:
 
 
 def _tls_words(task: SocketTask) -> str:
-    connection = task._driver.connection
+    connection = session_of(task).connection
     wire = None if connection is None else connection.wire
     return wire.describe() if isinstance(wire, TlsWire) else ""

@@ -1,31 +1,26 @@
-"""RFC 6455 frames as they go: messages in, masked bytes out; knows nothing of Trio."""
+"""RFC 6455 frames as they go: opcodes and payloads in, masked bytes out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import Struct
 from typing import final
 
 from trio_socket_task._events import CloseCode
 
-from ._decoder import LARGE, Opcode
+from ._constants import FIN, LARGE, LENGTH_16, LENGTH_64, MASKED, UINT16, UINT64, Opcode
 from ._mask import mask, next_key
 
 PIECE = 120 * 1024
 """Bytes of a large message that are masked at once: as many as an allocator gives from memory that it has."""
-_FIN = 0x80
-_MASKED = 0x80
-_LENGTH_16, _LENGTH_64 = 126, 127  # section 5.2, "Payload length"
-_UINT16, _UINT64 = Struct(">H"), Struct(">Q")
 
 
 def encode(opcode: Opcode, payload: bytes) -> bytes:
-    """Give a whole client frame of less than 64 KiB: final, masked with a new key (sections 5.2 and 5.3)."""
+    """Return a whole client frame of less than 64 KiB: final, masked with a new key (sections 5.2 and 5.3)."""
     size = len(payload)
     key = next_key()
-    if size < _LENGTH_16:
-        return bytes((_FIN | opcode, _MASKED | size)) + key + mask(payload, key)
-    return bytes((_FIN | opcode, _MASKED | _LENGTH_16)) + _UINT16.pack(size) + key + mask(payload, key)
+    if size < LENGTH_16:
+        return bytes((FIN | opcode, MASKED | size)) + key + mask(payload, key)
+    return bytes((FIN | opcode, MASKED | LENGTH_16)) + UINT16.pack(size) + key + mask(payload, key)
 
 
 @final
@@ -39,7 +34,7 @@ class LargeFrame:
 
     def __init__(self, opcode: Opcode, payload: bytes) -> None:
         self._key = next_key()
-        self._header = bytes((_FIN | opcode, _MASKED | _LENGTH_64)) + _UINT64.pack(len(payload)) + self._key
+        self._header = bytes((FIN | opcode, MASKED | LENGTH_64)) + UINT64.pack(len(payload)) + self._key
         self._payload = payload
 
     def __len__(self) -> int:
@@ -56,12 +51,12 @@ Frame = bytes | LargeFrame
 
 
 def encode_message(opcode: Opcode, payload: bytes) -> Frame:
-    """Give the frame of a message."""
+    """Return the frame of a message."""
     return encode(opcode, payload) if len(payload) < LARGE else LargeFrame(opcode, payload)
 
 
 def encode_close(code: int | None, reason: bytes = b"") -> bytes:
-    """Give a Close frame (section 5.5.1); a code of None or 1005 leaves it empty."""
+    """Return a Close frame (section 5.5.1); a code of None or 1005 leaves it empty."""
     if code is None or code == CloseCode.NO_STATUS_RCVD:
         return encode(Opcode.CLOSE, b"")
-    return encode(Opcode.CLOSE, _UINT16.pack(code) + reason)
+    return encode(Opcode.CLOSE, UINT16.pack(code) + reason)

@@ -1,12 +1,10 @@
-"""The life of one socket as a table; everything that changes state is here."""
+"""The life of one connection as a table; everything that changes state is here."""
 
 from __future__ import annotations
 
 from copy import copy
 from enum import Enum, IntEnum
 from typing import final
-
-import attrs
 
 from trio_socket_task._errors import SocketClosedError, SocketLostError, SocketNotOpenError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent
@@ -23,58 +21,102 @@ class ReadyState(IntEnum):
 
 
 @final
+class Phase(IntEnum):
+    """Where a connection is in its life, in finer steps than `ReadyState`."""
+
+    CONNECTING = 0
+    OPEN = 1
+    FAILING = 2
+    """The peer broke the protocol; the program may still answer what came before."""
+    BROKEN = 3
+    """Nothing can be written any more; what the peer said before is still read."""
+    CLOSING = 4
+    CLOSED = 5
+
+
+@final
 class Trigger(Enum):
-    """What moves a socket from one state to the next."""
+    """What moves a connection from one phase to the next."""
 
     OPENED = "the server accepted the handshake"
     CLOSE_REQUESTED = "this side closes"
     PEER_CLOSED = "the peer's Close frame came"
+    VIOLATED = "the peer broke the protocol"
+    WRITE_FAILED = "a write failed"
     FAILED = "it failed"
     ENDED = "the connection is gone"
 
 
 TRANSITIONS = {
-    (ReadyState.CONNECTING, Trigger.OPENED): ReadyState.OPEN,
-    (ReadyState.CONNECTING, Trigger.CLOSE_REQUESTED): ReadyState.CLOSING,
-    (ReadyState.CONNECTING, Trigger.FAILED): ReadyState.CLOSING,
-    (ReadyState.OPEN, Trigger.CLOSE_REQUESTED): ReadyState.CLOSING,
-    (ReadyState.OPEN, Trigger.PEER_CLOSED): ReadyState.CLOSING,
-    (ReadyState.OPEN, Trigger.FAILED): ReadyState.CLOSING,
-    (ReadyState.CLOSING, Trigger.PEER_CLOSED): ReadyState.CLOSING,
-    (ReadyState.CLOSING, Trigger.FAILED): ReadyState.CLOSING,
-    (ReadyState.CLOSING, Trigger.ENDED): ReadyState.CLOSED,
-    # The driver fails a socket before it ends it; these two are what is left where the driver itself has failed.
-    (ReadyState.CONNECTING, Trigger.ENDED): ReadyState.CLOSED,
-    (ReadyState.OPEN, Trigger.ENDED): ReadyState.CLOSED,
+    (Phase.CONNECTING, Trigger.OPENED): Phase.OPEN,
+    (Phase.CONNECTING, Trigger.CLOSE_REQUESTED): Phase.CLOSING,
+    (Phase.CONNECTING, Trigger.FAILED): Phase.CLOSING,
+    (Phase.OPEN, Trigger.CLOSE_REQUESTED): Phase.CLOSING,
+    (Phase.OPEN, Trigger.PEER_CLOSED): Phase.CLOSING,
+    (Phase.OPEN, Trigger.VIOLATED): Phase.FAILING,
+    (Phase.OPEN, Trigger.WRITE_FAILED): Phase.BROKEN,
+    (Phase.OPEN, Trigger.FAILED): Phase.CLOSING,
+    (Phase.FAILING, Trigger.CLOSE_REQUESTED): Phase.CLOSING,
+    (Phase.FAILING, Trigger.WRITE_FAILED): Phase.BROKEN,
+    (Phase.FAILING, Trigger.FAILED): Phase.CLOSING,
+    (Phase.BROKEN, Trigger.PEER_CLOSED): Phase.CLOSING,
+    (Phase.BROKEN, Trigger.FAILED): Phase.CLOSING,
+    (Phase.CLOSING, Trigger.PEER_CLOSED): Phase.CLOSING,
+    (Phase.CLOSING, Trigger.FAILED): Phase.CLOSING,
+    (Phase.CLOSING, Trigger.ENDED): Phase.CLOSED,
+    # A session fails a connection before it ends it; these are what is left where the session itself has failed.
+    (Phase.CONNECTING, Trigger.ENDED): Phase.CLOSED,
+    (Phase.OPEN, Trigger.ENDED): Phase.CLOSED,
+    (Phase.FAILING, Trigger.ENDED): Phase.CLOSED,
+    (Phase.BROKEN, Trigger.ENDED): Phase.CLOSED,
 }
-"""Every step there is; any other pair of state and trigger changes nothing."""
+"""Every step there is; any other pair of phase and trigger changes nothing."""
+
+_READY_STATES = {
+    Phase.CONNECTING: ReadyState.CONNECTING,
+    Phase.OPEN: ReadyState.OPEN,
+    Phase.FAILING: ReadyState.OPEN,
+    Phase.BROKEN: ReadyState.OPEN,
+    Phase.CLOSING: ReadyState.CLOSING,
+    Phase.CLOSED: ReadyState.CLOSED,
+}
+_CAN_SEND = (Phase.OPEN, Phase.FAILING)
+_CLEAN = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD})
 
 
 @final
-@attrs.define(eq=False)
 class Life:
-    """One socket's life so far."""
+    """One connection's life so far."""
 
-    url: str = ""
-    """Where the socket goes."""
-    ready_state: ReadyState = ReadyState.CONNECTING
-    """Where it is now."""
-    opened: bool = False
-    """Whether it was ever open."""
-    requested: tuple[int, str] | None = None
-    """The code and reason this side closed with, if it closed first."""
-    peer: tuple[int, str] | None = None
-    """The code and reason of the peer's Close frame."""
-    error: SocketTaskError | None = None
-    """Why it failed; the first failure stands."""
-    broken: SocketLostError | None = None
-    """Why nothing can be sent any more, while what the peer said before is still being read."""
+    __slots__ = ("error", "is_open", "opened", "peer", "phase", "ready_state", "requested", "url", "write_error")
+
+    def __init__(self, url: str = "") -> None:
+        self.url: str = url
+        """Where the connection goes."""
+        self.phase: Phase = Phase.CONNECTING
+        """Where it is now."""
+        self.ready_state: ReadyState = ReadyState.CONNECTING
+        """The same, as programs know it."""
+        self.is_open: bool = False
+        """Whether messages can be sent."""
+        self.opened: bool = False
+        """Whether it was ever open."""
+        self.requested: tuple[int, str] | None = None
+        """The code and reason this side closed with, if it closed first."""
+        self.peer: tuple[int, str] | None = None
+        """The code and reason of the peer's Close frame."""
+        self.error: SocketTaskError | None = None
+        """Why it failed; the first failure stands."""
+        self.write_error: SocketLostError | None = None
+        """Why nothing can be sent any more, while what the peer said before is still being read."""
 
     def _move(self, trigger: Trigger) -> bool:
-        state = TRANSITIONS.get((self.ready_state, trigger))
-        if state is None:
+        phase = TRANSITIONS.get((self.phase, trigger))
+        if phase is None:
             return False
-        self.ready_state = state
+        self.phase = phase
+        self.ready_state = _READY_STATES[phase]
+        self.is_open = phase in _CAN_SEND
         return True
 
     def open(self) -> bool:
@@ -83,8 +125,8 @@ class Life:
         return self.opened
 
     def request_close(self, code: int, reason: str) -> bool:
-        """Note that this side closes; False when the socket is closing or closed already, or no Close can be sent."""
-        if self.broken is not None or not self._move(Trigger.CLOSE_REQUESTED):
+        """Note that this side closes; False when it is closing or closed already, or no Close can be sent."""
+        if not self._move(Trigger.CLOSE_REQUESTED):
             return False
         self.requested = (code, reason)
         return True
@@ -94,31 +136,40 @@ class Life:
         if self._move(Trigger.PEER_CLOSED):
             self.peer = (CloseCode.NO_STATUS_RCVD.value if code is None else code, reason)
 
+    def violate(self) -> bool:
+        """Note that the peer broke the protocol; False when the program cannot answer anyway."""
+        return self._move(Trigger.VIOLATED)
+
+    def fail_to_write(self, error: SocketLostError) -> None:
+        """Note that nothing can be written any more."""
+        self._move(Trigger.WRITE_FAILED)
+        self.write_error = error
+
     def fail(self, error: SocketTaskError) -> bool:
-        """Note a failure; False when one is known already, or a finished close handshake makes it meaningless."""
-        if self.error is not None or self.peer is not None or not self._move(Trigger.FAILED):
+        """Note a failure; False when one is known already, or it means nothing any more.
+
+        So it is after a finished close handshake, and after a close of this side that calls off the opening.
+        """
+        called_off = self.requested is not None and not self.opened
+        if called_off or self.error is not None or self.peer is not None or not self._move(Trigger.FAILED):
             return False
         self.error = error
         return True
 
-    def end(self) -> CloseEvent:
-        """Note that the connection is gone, and say how the socket closed."""
+    def end(self) -> None:
+        """Note that the connection is gone."""
         self._move(Trigger.ENDED)
-        return self.close_event()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether messages can be sent."""
-        return self.ready_state is ReadyState.OPEN and self.broken is None
 
     @property
     def is_decided(self) -> bool:
-        """Whether it is known how the socket closes: by the peer's Close frame, by a failure, or because it has."""
-        is_over = self.ready_state is ReadyState.CLOSED
-        return is_over or self.peer is not None or self.error is not None
+        """Whether it is known how it closes: by the peer's Close frame, by a failure, or because it has.
+
+        No message can come any more.
+        """
+        return self.peer is not None or self.error is not None or self.phase is Phase.CLOSED
 
     def close_event(self) -> CloseEvent:
-        """How the socket closed, or is closing: what this side asked for, else the peer, else a drop."""
+        """How it closed, or is closing: what this side asked for, else the peer, else a drop."""
         code, reason = self.requested or self.peer or (CloseCode.ABNORMAL_CLOSURE.value, "")
         if self.error is not None and self.requested is None:
             code, reason = CloseCode.ABNORMAL_CLOSURE.value, ""
@@ -126,33 +177,28 @@ class Life:
         return CloseEvent(code=code, reason=reason, peer_code=peer_code, peer_reason=peer_reason)
 
     def require_open(self) -> None:
-        """Raise what a call raises that needs an open socket."""
-        if self.ready_state is ReadyState.CONNECTING:
-            raise SocketNotOpenError(self.url)
-        if self.ready_state is not ReadyState.OPEN or self.broken is not None:
-            raise self.ended_error()
+        """Raise what a call raises that needs an open connection."""
+        if not self.is_open:
+            raise SocketNotOpenError(self.url) if self.phase is Phase.CONNECTING else self.ended_error()
 
     def ended_error(self) -> SocketClosedError | SocketLostError:
-        """Give the exception for a call that needs an open socket and comes too late; a new one each time."""
+        """Return the exception for a call that needs an open connection and comes too late; a new one each time."""
         event = self.close_event()
         if self.requested is not None:
             return SocketClosedError(event)
-        error = self.error or (self.broken if self.peer is None else None)
+        error = self.error or (self.write_error if self.peer is None else None)
         lost = SocketLostError(event, "" if error is None else getattr(error, "why", str(error)))
         lost.__cause__ = error if not isinstance(error, SocketLostError) else error.__cause__
         return lost
 
     def connect_error(self) -> SocketTaskError:
-        """Give the exception for a call that waits for a socket which never opened; a new one each time."""
+        """Return the exception for a call that waits for a connection which never opened; a new one each time."""
         if self.error is None:
             return self.ended_error()
         error = copy(self.error)
         error.__cause__ = self.error.__cause__
         return error
 
-    def ended_quietly(self) -> bool:
+    def ended_cleanly(self) -> bool:
         """Whether reading ends without an error: this side closed, or the peer with 1000, 1001 or no status."""
-        return self.requested is not None or (self.error is None and self.close_event().code in _QUIET)
-
-
-_QUIET = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD})
+        return self.requested is not None or (self.error is None and self.close_event().code in _CLEAN)

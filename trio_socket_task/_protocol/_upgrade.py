@@ -15,20 +15,20 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 _ONCE = (b"sec-websocket-accept", b"sec-websocket-protocol")  # section 11.3: must not appear more than once
 
 
-class NotAnAnswerError(Exception):
-    """A 101 response that does not answer the request; its text says why."""
+class InvalidResponseError(Exception):
+    """A 101 response that does not answer the request; the text says why."""
 
 
 @final
 class Upgrade:
-    """One request, and its judge."""
+    """One request, and what its response must be."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._key = b64encode(os.urandom(16))
 
     def request(self) -> h11.Request:
-        """Give the request."""
+        """Return the request."""
         address, protocols = self._options.address, self._options.protocols
         fields = [
             (b"Host", address.host_header.encode()),
@@ -42,30 +42,30 @@ class Upgrade:
         fields.extend((name.encode(), value.encode()) for name, value in self._options.header.items())
         return h11.Request(method=b"GET", target=address.target.encode(), headers=fields)
 
-    def judge(self, response: h11.InformationalResponse) -> str | None:
-        """Give the subprotocol that a 101 response chooses.
+    def validate_response(self, response: h11.InformationalResponse) -> str | None:
+        """Return the subprotocol that a 101 response chooses.
 
         Raises:
-            NotAnAnswerError: It is no answer to the request.
+            InvalidResponseError: It is no answer to the request.
         """
         pairs = list(response.headers)  # once: h11 makes each pair anew
         names = [name for name, _ in pairs]
         for name in _ONCE:
             if names.count(name) > 1:
-                raise NotAnAnswerError(f"repeats {name.decode()}")
+                raise InvalidResponseError(f"repeats {name.decode()}")
         if response.http_version < b"1.1":
-            raise NotAnAnswerError("is not HTTP/1.1")
+            raise InvalidResponseError("is not HTTP/1.1")
         fields = dict(pairs)
         if b", ".join(value for name, value in pairs if name == b"upgrade").lower() != b"websocket":
-            raise NotAnAnswerError("has no Upgrade: websocket")
+            raise InvalidResponseError("has no Upgrade: websocket")
         connection = b",".join(value for name, value in pairs if name == b"connection")
         if b"upgrade" not in [token.strip().lower() for token in connection.split(b",")]:
-            raise NotAnAnswerError("has no Connection: Upgrade")
+            raise InvalidResponseError("has no Connection: Upgrade")
         accept = b64encode(sha1(self._key + _GUID, usedforsecurity=False).digest())
         if fields.get(b"sec-websocket-accept") != accept:
-            raise NotAnAnswerError("has a wrong Sec-WebSocket-Accept, so the server does not speak WebSocket")
+            raise InvalidResponseError("has a wrong Sec-WebSocket-Accept, so the server does not speak WebSocket")
         if b"sec-websocket-extensions" in fields:
-            raise NotAnAnswerError("chooses an extension that was not offered")
+            raise InvalidResponseError("chooses an extension that was not offered")
         return self._protocol(fields.get(b"sec-websocket-protocol"))
 
     def _protocol(self, chosen: bytes | None) -> str | None:
@@ -73,5 +73,5 @@ class Upgrade:
             return None
         protocol = chosen.decode("latin-1")
         if protocol not in self._options.protocols:
-            raise NotAnAnswerError("chooses a subprotocol that was not offered")
+            raise InvalidResponseError("chooses a subprotocol that was not offered")
         return protocol

@@ -8,9 +8,9 @@ from typing import final
 
 import attrs
 
+from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import InvalidOptionsError
 from trio_socket_task._functions import call_plain, check_plain
-from trio_socket_task._options import check_positive
 
 
 @final

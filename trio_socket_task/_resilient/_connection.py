@@ -11,11 +11,12 @@ import trio
 from trio_socket_task._errors import SocketClosedError, SocketLimitError, SocketLostError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent
 from trio_socket_task._functions import call_async
-from trio_socket_task._manager import Member, SocketManager
+from trio_socket_task._manager import SocketManager, members_of
+from trio_socket_task._members import Member
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD
-from trio_socket_task._session._session import Driver
+from trio_socket_task._session._session import Session
 from trio_socket_task._session._statistics import Traffic
 from trio_socket_task._socket_task import SocketTask
 
@@ -53,7 +54,7 @@ class Connection:
         self._manager = manager
         self._mail = mail
         self._states = states
-        self._driver: Driver | None = None
+        self._session: Session | None = None
         self._latest: CloseEvent | None = None  # how the latest connection that has ended closed
         self._level = logging.WARNING  # at which the log tells of a failure of the present attempt
         self._aborted = False  # whether it is ended from here
@@ -66,7 +67,7 @@ class Connection:
     @property
     def close_event(self) -> CloseEvent | None:
         """How the present connection closes, once it does; else how the one before it closed."""
-        life = None if self._driver is None else self._driver.life
+        life = None if self._session is None else self._session.life
         return life.close_event() if life is not None and life.ready_state >= ReadyState.CLOSING else self._latest
 
     async def attempt(self, failures: int) -> Attempt:
@@ -92,21 +93,21 @@ class Connection:
             return Attempt(url=self._states.url, error=error)
         if member is None:
             return Attempt(url=self._states.url)  # this side closes, or begins anew
-        member.driver.greeted = False
-        member.driver.listeners.on_messages = self._mail.take
-        member.driver.listeners.claim_inbox()
-        member.driver.listeners.inbox.limit = max(1, self._plan.receive_buffer - self._backlog_size)
+        member.session.pings.messages_allowed = False
+        member.session.attach(self._mail)
+        member.session.subscriptions.claim_inbox()
+        member.session.subscriptions.inbox.limit = max(1, self._plan.receive_buffer - self._backlog_size)
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            self._driver = member.driver
+            self._session = member.session
             if self._search.cancel_called:  # while it joined, by a mapping of the program's own
-                self._close(member.driver)
-                self._abort(member.driver)
-            nursery.start_soon(member.driver.run)
+                self._close(member.session)
+                self._abort(member.session)
+            members_of(self._manager).start(member, nursery)
             try:
                 return await self._use(member)
             finally:
-                self._driver = None
-                member.driver.abort()
+                self._session = None
+                member.session.abort()
 
     async def _wait_until_read(self, failures: int) -> None:
         """Wait until the program has received enough, so that connection after connection does not fill the memory."""
@@ -132,33 +133,32 @@ class Connection:
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
             try:
-                member = self._manager._admit(url, options)
+                member = members_of(self._manager).admit(url, options)
             except SocketLimitError as error:
                 self._states.enter(ConnectionState.WAITING, failures=failures, why=str(error), level=level)
                 level = logging.INFO
-                await self._manager._room.park()
+                await members_of(self._manager).wait_for_room()
                 for _ in range(_INSTANT):
                     await trio.lowlevel.checkpoint()
                 self._states.enter(ConnectionState.CONNECTING, failures=failures)
             else:
-                member.nursery = trio.lowlevel.current_task().parent_nursery  # that of the block
                 return member
 
     async def _use(self, member: Member) -> Attempt:
         """Let the program use a connection, and say how it went."""
-        driver, connected_for = member.driver, 0.0
+        session, connected_for = member.session, 0.0
         error = await self._open(member)
         if error is None:
             connected_for = await self._serve(member)
         else:
-            if driver.life.ready_state is not ReadyState.OPEN and isinstance(error, _ENDS):
-                error = driver.life.error  # none where the server has closed: then the close event tells
+            if session.life.ready_state is not ReadyState.OPEN and isinstance(error, _ENDS):
+                error = session.life.error  # none where the server has closed: then the close event tells
             else:
-                self._abort(driver)
-            self._latest = await driver.wait_closed()
-            self.gone.include(driver.traffic)
-        self.closed_here = self._latest if driver.life.requested is not None and not self._aborted else None
-        error = error or driver.life.error
+                self._abort(session)
+            self._latest = await session.wait_closed()
+            self.gone.include(session.traffic)
+        self.closed_here = self._latest if session.life.requested is not None and not self._aborted else None
+        error = error or session.life.error
         return Attempt(
             url=self._states.url,
             connected_for=connected_for,
@@ -170,10 +170,10 @@ class Connection:
     async def _open(self, member: Member) -> Exception | None:
         """Wait until a connection is open, and let the program have it first; give what went wrong."""
         try:
-            await member.driver.wait_open()
+            await member.session.wait_open()
         except SocketTaskError as error:
             return error
-        if self._plan.on_connected is None or member.driver.life.requested is not None:
+        if self._plan.on_connected is None or member.session.life.requested is not None:
             return None
         try:
             return await self._greet(self._plan.on_connected, member)
@@ -185,12 +185,12 @@ class Connection:
         """Run the program's function, for as long as the connection lasts; give what it raised."""
         failure: Exception | None = None
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            nursery.start_soon(_cancel_when_closed, member.driver, nursery.cancel_scope)
+            nursery.start_soon(_cancel_when_closed, member.session, nursery.cancel_scope)
             try:
                 await call_async("on_connected", on_connected, member.task)
             except Exception as error:
                 failure = error
-                if member.driver.life.ready_state is ReadyState.OPEN or not isinstance(error, _ENDS):
+                if member.session.life.ready_state is ReadyState.OPEN or not isinstance(error, _ENDS):
                     what = "on_connected raised, so this attempt to connect has failed"
                     _logger.log(self._level, "%s: %s", self._states.label(), what, exc_info=True)
             nursery.cancel_scope.cancel()
@@ -198,44 +198,44 @@ class Connection:
 
     async def _serve(self, member: Member) -> float:
         """Let the program use a connection until it has ended, and give for how many seconds that was alive."""
-        driver, inbox = member.driver, member.driver.listeners.inbox
+        session, inbox = member.session, member.session.subscriptions.inbox
         delivery = self._mail.deliver_to(member.task)
-        driver.greeted = True
-        driver.listeners.claim_inbox()  # again, should on_connected have listened to messages
-        inbox.limit = driver.options.receive_buffer
+        session.pings.messages_allowed = True
+        session.subscriptions.claim_inbox()  # again, should on_connected have listened to messages
+        inbox.limit = session.options.receive_buffer
         inbox.put_first(list(self.backlog))
         self.backlog.clear()
         self._backlog_size = 0
         self.task = member.task
         started = trio.current_time()
-        if driver.life.ready_state is ReadyState.OPEN:
+        if session.life.ready_state is ReadyState.OPEN:
             self._mail.begin_connection(delivery)
             self._states.enter(ConnectionState.CONNECTED)
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
             nursery.start_soon(delivery.pump)
             nursery.start_soon(delivery.ask)
             nursery.start_soon(delivery.watch)
-            nursery.start_soon(self._close_when_asked, driver)
-            self._latest = await driver.wait_closed()
+            nursery.start_soon(self._close_when_asked, session)
+            self._latest = await session.wait_closed()
             nursery.cancel_scope.cancel()
-        ended = driver.reading.received_at if driver.silent else trio.current_time()
+        ended = session.reader.received_at if session.timed_out else trio.current_time()
         self.task = None
-        self.gone.include(driver.traffic)  # in the same instant, so that no figure goes down
+        self.gone.include(session.traffic)  # in the same instant, so that no figure goes down
         self._backlog_size = inbox.size
         self.backlog.extend(inbox.clear())
         self._mail.end_connection()
         return max(0.0, ended - started)
 
-    async def _close_when_asked(self, driver: Driver) -> None:
+    async def _close_when_asked(self, session: Session) -> None:
         await self._close_call.wait()
-        with trio.move_on_after(driver.options.close_timeout):
+        with trio.move_on_after(session.options.close_timeout):
             await self._mail.wait_empty()
-        self._close(driver)
+        self._close(session)
 
-    def _close(self, driver: Driver) -> None:
-        if self._closing is not None and driver.life.requested is None:
+    def _close(self, session: Session) -> None:
+        if self._closing is not None and session.life.requested is None:
             self._aborted = True
-            driver.close(*self._closing)
+            session.close(*self._closing)
 
     # What the keeper needs
 
@@ -244,27 +244,27 @@ class Connection:
         self._closing = (code, reason)
         self._close_call.set()
         self._search.cancel()
-        if self._driver is not None and self.task is None:
-            self._close(self._driver)
+        if self._session is not None and self.task is None:
+            self._close(self._session)
 
     def abort(self) -> CloseEvent | None:
         """End the connection, or the search for one, at once; give how this side closes the connection, if it does."""
-        if self._driver is None:
+        if self._session is None:
             self._search.cancel()
             return None
-        self._abort(self._driver)
-        return None if self._driver.life.requested is None else self.close_event
+        self._abort(self._session)
+        return None if self._session.life.requested is None else self.close_event
 
     def hurry(self) -> None:
         """End the connection, or the search for one, at once, so that the next attempt begins."""
         self.hurried = True
         self.abort()
 
-    def _abort(self, driver: Driver) -> None:
-        self._aborted |= driver.life.requested is None
-        driver.abort()
+    def _abort(self, session: Session) -> None:
+        self._aborted |= session.life.requested is None
+        session.abort()
 
 
-async def _cancel_when_closed(driver: Driver, scope: trio.CancelScope) -> None:
-    await driver.wait_closed()
+async def _cancel_when_closed(session: Session, scope: trio.CancelScope) -> None:
+    await session.wait_closed()
     scope.cancel()

@@ -12,7 +12,7 @@ import trio
 
 from trio_socket_task._errors import SocketClosedError, SocketLostError
 from trio_socket_task._session._pings import PendingPing
-from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._socket_task import SocketTask, session_of
 
 from ._outbox import Letters
 from ._proof import Evidence, Ids
@@ -38,7 +38,7 @@ class _Question:
     number: int
     """The last message that went before it."""
     mark: int
-    """What `Outgoing.written` is when it was written."""
+    """What `Writer.written` is when it was written."""
     left_at: float | None = None
     """When that was."""
 
@@ -51,7 +51,7 @@ class Delivery:
         self, task: SocketTask, letters: Letters, ids: Ids, evidence: Evidence, on_progress: Callable[[], None]
     ) -> None:
         self._task = task
-        self._driver = task._driver
+        self._session = session_of(task)
         self._letters = letters
         self._ids = ids
         self._evidence = evidence
@@ -61,14 +61,13 @@ class Delivery:
         self._by_writing = letters.limits.proof == "written"
         self._window = _FIRST_WINDOW if self._by_pong else letters.limits.max_messages
         self._pings: deque[_Question] = deque()
-        self._marks: deque[tuple[int, int]] = deque()  # what `outgoing.written` is then, and the message
+        self._marks: deque[tuple[int, int]] = deque()  # what `writer.written` is then, and the message
         self._since = 0.0  # from when on a proof is waited for
         self._heard = 0  # how many messages had come then
         self._missing = False  # whether no proof came in time, so that messages no longer wait for one
         self._pump = trio.lowlevel.ParkingLot()
         self._asker = trio.lowlevel.ParkingLot()
         self._watcher = trio.lowlevel.ParkingLot()
-        self._driver.outgoing.on_written = self._look_at_written
 
     def hand_over(self) -> None:
         """Give the connection at once what it has room for; the rest is the pump's."""
@@ -77,10 +76,10 @@ class Delivery:
                 if not self._letters.handed:
                     self._begin_to_wait()
                 self._task.send_nowait(self._letters.oldest.data)
-                self._note(self._driver.outgoing.taken)
+                self._note(self._session.writer.taken)
         if self._may_hand():
             self._pump.unpark()
-        self._look_at_written()
+        self.look_at_written()
 
     def _may_hand(self) -> bool:
         letters = self._letters
@@ -88,7 +87,7 @@ class Delivery:
 
     def _begin_to_wait(self) -> None:
         self._since = trio.current_time()
-        self._heard = self._driver.traffic.messages_received
+        self._heard = self._session.traffic.messages_received
 
     def _note(self, mark: int) -> None:
         """Note that the connection has the oldest message, and what will prove it."""
@@ -107,16 +106,16 @@ class Delivery:
     @trio.lowlevel.enable_ki_protection
     async def pump(self) -> None:
         """Give the connection what it had no room for, as it gets room, for as long as it takes messages."""
-        while self._driver.life.is_open:
+        while self._session.life.is_open:
             if self._may_hand():
-                await self._driver.outgoing.use_room(self.hand_over)
+                await self._session.writer.use_room(self.hand_over)
                 await trio.lowlevel.checkpoint()
             else:
                 await self._pump.park()
 
-    def _look_at_written(self) -> None:
+    def look_at_written(self) -> None:
         """Count as delivered what needs no other proof than being written."""
-        written, confirmed = self._driver.outgoing.written, False
+        written, confirmed = self._session.writer.written, False
         for question in self._pings:
             if question.left_at is None and question.mark <= written:
                 question.left_at = trio.current_time()
@@ -149,9 +148,9 @@ class Delivery:
             if len(letters.handed) < self._window and not pings:
                 await trio.sleep(_PACE)
             if len(pings) < _MOST_PINGS:
-                ping = self._driver.signs.ping(in_order=True)
-                pings.append(_Question(ping, next(reversed(letters.handed)), self._driver.outgoing.taken))
-                self._look_at_written()
+                ping = self._session.send_ping(in_order=True)
+                pings.append(_Question(ping, next(reversed(letters.handed)), self._session.writer.taken))
+                self.look_at_written()
             with trio.move_on_after(_PATIENCE):
                 await pings[0].ping.settled.wait()
             if not self._look_at_pongs():
@@ -175,10 +174,10 @@ class Delivery:
         The time does not run while bytes are being written, because what asks for the proof may wait behind them, nor
         while reading is paused. An application that has ever acknowledged anything may take its time.
         """
-        driver, timeout = self._driver, self._evidence.timeout
+        session, timeout = self._session, self._evidence.timeout
         while not self._by_writing:
             now = trio.current_time()
-            since = max(self._since, self._left_at(), driver.reading.paused_until)
+            since = max(self._since, self._left_at(), session.reader.paused_until)
             if self._missing or not self._waits_for_proof():
                 await self._watcher.park()
             elif now < since + timeout:
@@ -192,16 +191,16 @@ class Delivery:
 
     def _left_at(self) -> float:
         """When what asks for the proof was written, or, while it waits, bytes before it."""
-        outgoing = self._driver.outgoing
+        writer = self._session.writer
         if self._pings and self._pings[0].left_at is not None:
             return self._pings[0].left_at
-        return outgoing.progress if outgoing.written < outgoing.taken else self._since
+        return writer.progress if writer.written < writer.taken else self._since
 
     def _is_silent(self) -> bool:
         """Whether the peer may be gone, which the heartbeat finds out: then it need not be given all there is."""
-        heartbeat = self._driver.options.heartbeat
+        heartbeat = self._session.options.heartbeat
         pings = heartbeat is not None and heartbeat.message is None
-        return self._by_pong and pings and self._driver.traffic.messages_received == self._heard
+        return self._by_pong and pings and self._session.traffic.messages_received == self._heard
 
     def _waits_for_proof(self) -> bool:
         if self._by_pong:
@@ -210,6 +209,6 @@ class Delivery:
 
     def finish(self) -> None:
         """Draw the last conclusions: a Close frame of the server is none, for it may have crossed ours."""
-        self._look_at_written()
-        if self._by_pong and self._letters.handed and not self._proven and self._driver.life.requested is None:
+        self.look_at_written()
+        if self._by_pong and self._letters.handed and not self._proven and self._session.life.requested is None:
             self._evidence.lose()

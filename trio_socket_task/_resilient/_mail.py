@@ -8,7 +8,7 @@ from typing import final
 import trio
 
 from trio_socket_task._errors import OutboxFullError
-from trio_socket_task._protocol._decoder import Message
+from trio_socket_task._protocol._events import Message
 from trio_socket_task._socket_task import SocketTask
 
 from ._delivery import Delivery
@@ -114,7 +114,12 @@ class Mail:
         self.expire()
         self.delivery = delivery
 
-    def take(self, messages: Sequence[Message]) -> None:
+    def on_written(self) -> None:
+        """Note that the connection has written something."""
+        if self.delivery is not None:
+            self.delivery.look_at_written()
+
+    def on_messages(self, messages: Sequence[Message]) -> None:
         """Note what messages that came acknowledge."""
         for data, _ in messages:
             id_ = self._ids.of_received(data)

@@ -8,8 +8,8 @@ from typing import Final, Literal, final
 
 import attrs
 
+from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import InvalidOptionsError
-from trio_socket_task._options import check_positive
 
 from ._proof import Acknowledgement
 

@@ -10,10 +10,10 @@ from typing import final
 
 import attrs
 
+from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import ConnectError, HandshakeError, InvalidOptionsError
 from trio_socket_task._events import Attempt, CloseCode
 from trio_socket_task._functions import call_plain, check_plain
-from trio_socket_task._options import check_positive
 from trio_socket_task._text import quoted
 
 _BUSY = frozenset({429, 503})

@@ -10,7 +10,7 @@ import trio
 
 from trio_socket_task._errors import ConnectTimeoutError, InvalidOptionsError
 from trio_socket_task._functions import call_async
-from trio_socket_task._manager import ANY_ADDRESS, SocketManager
+from trio_socket_task._manager import ANY_ADDRESS, SocketManager, members_of
 from trio_socket_task._options import ConnectOptions, Heartbeat, check_options
 from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._url import check_url
@@ -96,7 +96,7 @@ def check_plan(plan: Plan) -> Plan:
             raise InvalidOptionsError(argument, value, f"must be of the type {getattr(kind, '__name__', kind)}")
     if plan.on_connected is not None and not callable(plan.on_connected):
         raise InvalidOptionsError("on_connected", plan.on_connected, "must be an async function of a SocketTask")
-    given = plan.options if plan.manager is None else plan.manager._complete(address, plan.options)
+    given = plan.options if plan.manager is None else members_of(plan.manager).complete(address, plan.options)
     options = plan.options if "heartbeat" in given else ConnectOptions(heartbeat=Heartbeat(), **plan.options)
     checked = check_options(address, given)
     return attrs.evolve(plan, options=options, receive_buffer=checked.receive_buffer, timeout=checked.timeout)

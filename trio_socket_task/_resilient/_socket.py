@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Unpack, final
 
 import trio
 
+from trio_socket_task._checks import encode_payload
 from trio_socket_task._connect import current_default_manager
 from trio_socket_task._errors import InvalidOptionsError, SocketLostError, SocketNotOpenError
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._manager import SocketManager
-from trio_socket_task._options import ConnectOptions, check_data
+from trio_socket_task._options import ConnectOptions
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._service_nursery import Block
+from trio_socket_task._service_nursery import ServiceBlock
+from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._statistics import add
-from trio_socket_task._session._subscriptions import Listener
 from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
@@ -137,7 +137,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             raise trio.WouldBlock
 
     def _check(self, data: str | bytes | bytearray | memoryview) -> tuple[str | bytes, int]:
-        payload = check_data(data)
+        payload = encode_payload(data)
         if self._outbox is not None and len(payload) > self._outbox.max_bytes:
             rule = f"must fit into the outbox, whose max_bytes is {self._outbox.max_bytes}"
             raise InvalidOptionsError("data", data, rule)
@@ -265,32 +265,32 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
 
 
 @final
-class _ResilientBlock:
+class ResilientBlock(ServiceBlock[ResilientSocket]):
     """The block of `open_resilient_socket`."""
+
+    maker = "open_resilient_socket"
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._block = Block()
-        self._keeper: Keeper | None = None
+        self._states = States(plan.url)
+        self._mail = Mail(plan.outbox or _DIRECT, self._states.label)
 
-    @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> ResilientSocket:
-        if self._keeper is not None:
-            raise RuntimeError("a block can be entered once; call open_resilient_socket() for each block")
-        states = States(self._plan.url)
-        mail = Mail(self._plan.outbox or _DIRECT, states.label)
-        self._keeper = Keeper(self._plan, self._plan.manager or current_default_manager(), mail, states)
-        nursery = await self._block.enter()
-        nursery.start_soon(self._keeper.run)
-        return ResilientSocket(self._keeper, mail, self._plan.outbox)
+    def prepare(self) -> None:
+        """Take the run's own manager, where none was named."""
+        self.keeper = Keeper(self._plan, self._plan.manager or current_default_manager(), self._mail, self._states)
 
-    @trio.lowlevel.enable_ki_protection
-    async def __aexit__(
-        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> bool:
-        keeper = self._keeper
-        assert keeper is not None  # noqa: S101 (set on entry)
-        return await self._block.leave(error, lambda: keeper.aclose(1000, ""), keeper.abort)
+    async def start(self, nursery: trio.Nursery) -> ResilientSocket:
+        """Begin to connect."""
+        nursery.start_soon(self.keeper.run)
+        return ResilientSocket(self.keeper, self._mail, self._plan.outbox)
+
+    async def finish(self) -> None:
+        """Close the socket."""
+        await self.keeper.aclose(1000, "")
+
+    def abort(self) -> None:
+        """Drop the socket."""
+        self.keeper.abort()
 
 
 def open_resilient_socket(  # noqa: PLR0913 (each says something of its own)
@@ -327,7 +327,7 @@ def open_resilient_socket(  # noqa: PLR0913 (each says something of its own)
     Raises:
         InvalidOptionsError: An argument breaks its rule; nothing was dialled.
     """
-    return _ResilientBlock(
+    return ResilientBlock(
         check_plan(
             Plan(
                 target=target,

@@ -8,8 +8,9 @@ from typing import final
 
 import trio
 
+from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import FACTS_KEPT, Mailbox
-from trio_socket_task._session._subscriptions import Listener, Topic
+from trio_socket_task._session._topic import Topic
 from trio_socket_task._text import mask_url
 
 from ._reports import ConnectionState, StateEvent

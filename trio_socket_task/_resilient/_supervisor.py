@@ -8,10 +8,10 @@ from typing import final
 
 import trio
 
+from trio_socket_task._checks import check_close
 from trio_socket_task._errors import GaveUpError, SocketClosedError
 from trio_socket_task._events import Attempt, CloseCode, CloseEvent
-from trio_socket_task._manager import SocketManager
-from trio_socket_task._options import check_close
+from trio_socket_task._manager import SocketManager, members_of
 from trio_socket_task._text import quoted
 
 from ._connection import Connection
@@ -48,7 +48,7 @@ class Keeper:
     async def run(self) -> None:
         """Connect again and again, until this side closes it or there is no sense in it.
 
-        It is shielded, as `Driver.run` is, and never raises what the network or the program's own functions did.
+        It is shielded, as `Session.run` is, and never raises what the network or the program's own functions did.
         """
         self._task = trio.lowlevel.current_task()
         try:
@@ -95,7 +95,7 @@ class Keeper:
 
     def _judge(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
         """Give the delay before the next attempt, and why there is to be none."""
-        if self._manager._ended:
+        if members_of(self._manager).ended:
             return 0.0, "its manager's block has ended"
         try:
             delay = self._plan.backoff.delay(failures - 1, attempt.retry_after)

@@ -10,8 +10,8 @@ from typing import Literal, final
 import attrs
 import trio
 
+from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD, Mailbox
-from trio_socket_task._session._subscriptions import Listener
 
 from ._outbox import Letter, Letters, Outbox
 from ._reports import UndeliveredEvent

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Generic, TypeVar, final
 
 import attrs
 import trio
 
-from trio_socket_task._hooks import nothing
+from ._wakeup import Wakeup
 
 _T = TypeVar("_T")
 _size_of = itemgetter(1)
@@ -40,8 +39,8 @@ class Mailbox(Generic[_T]):
     size: int = 0
     full: bool = False
     ended: bool = False
-    on_room: Callable[[], None] = nothing
-    """Called when a full mailbox has been read to half its limit, or closed."""
+    wakeups: tuple[Wakeup, ...] = ()
+    """Set when a full mailbox has been read to half its limit, or closed: those of sockets that stopped reading."""
     readers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     def put(self, item: _T, size: int) -> None:
@@ -65,7 +64,7 @@ class Mailbox(Generic[_T]):
         self.put_all([*items, *newer])
 
     def pop(self) -> tuple[_T, int]:
-        """Take the oldest item, and give it with its size."""
+        """Take the oldest item, and return it with its size."""
         taken = self.items.popleft()
         self.size -= taken[1] + MESSAGE_OVERHEAD
         if self.full and self.size <= self.limit // 2:
@@ -73,7 +72,7 @@ class Mailbox(Generic[_T]):
         return taken
 
     def clear(self) -> list[tuple[_T, int]]:
-        """Take everything, as `put` was given it."""
+        """Take everything, and return it as `put_all` was given it."""
         taken = list(self.items)
         self.items.clear()
         self.size = 0
@@ -82,10 +81,11 @@ class Mailbox(Generic[_T]):
         return taken
 
     def end(self) -> None:
-        """Let the reader come to an end when it has taken everything."""
+        """Note that nothing will come: the readers come to an end when they have taken everything."""
         self.ended = True
         self.readers.unpark_all()
 
     def _make_room(self) -> None:
         self.full = False
-        self.on_room()
+        for wakeup in self.wakeups:
+            wakeup.set()

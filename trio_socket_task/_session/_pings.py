@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import count
 from typing import final
 
 import attrs
 import trio
 
-from trio_socket_task._protocol._decoder import Opcode
-from trio_socket_task._protocol._encoder import encode
+from trio_socket_task._checks import encode_payload
+from trio_socket_task._options import Heartbeat
+from trio_socket_task._protocol._connection import ClientConnection
+from trio_socket_task._protocol._events import Message
+
+_logger = logging.getLogger("trio_socket_task")
 
 
 @final
 @attrs.define(eq=False)
 class PendingPing:
-    """A ping whose pong has not come yet."""
+    """A ping whose pong has not come yet, or a heartbeat's message without its reply."""
 
     frame: bytes
     sent: float
@@ -30,22 +35,28 @@ class PendingPing:
 class Pings:
     """The pings under way."""
 
+    _protocol: ClientConnection
     rtt: float | None = None
     """The latest round trip, in seconds."""
+    messages_allowed: bool = True
+    """Whether a heartbeat may send messages of its own; until then it sends Ping frames."""
     _ahead: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went before the messages that waited
     _in_order: dict[bytes, PendingPing] = attrs.field(factory=dict)  # those that went after them
     _asked: PendingPing | None = None  # the heartbeat's message that has no reply yet
     _numbers: count[int] = attrs.field(factory=count)
 
     def start(self, *, in_order: bool = False) -> PendingPing:
-        """Make a ping with a payload of its own."""
+        """Return a new ping with a payload of its own."""
         payload = next(self._numbers).to_bytes(8, "big")
-        ping = PendingPing(encode(Opcode.PING, payload), trio.current_time(), payload)
+        ping = PendingPing(self._protocol.send_ping(payload), trio.current_time(), payload)
         (self._in_order if in_order else self._ahead)[payload] = ping
         return ping
 
-    def ask(self, frame: bytes) -> PendingPing:
-        """Make a ping of a message that has a reply of its own."""
+    def start_heartbeat(self, heartbeat: Heartbeat) -> PendingPing:
+        """Return what a heartbeat sends: its message, where it has one and may send it, else a ping."""
+        if heartbeat.message is None or not self.messages_allowed:
+            return self.start()
+        frame = self._protocol.send_small_message(heartbeat.message, encode_payload(heartbeat.message))
         self._asked = PendingPing(frame, trio.current_time())
         return self._asked
 
@@ -70,21 +81,33 @@ class Pings:
             return True
         return False
 
-    def reply(self) -> None:
-        """Take the reply to the heartbeat's message."""
-        if self._asked is not None:
+    def take_replies(self, heartbeat: Heartbeat, messages: list[Message]) -> list[Message]:
+        """Take from messages that came what answers the heartbeat's own, and return the others."""
+        if heartbeat.message is None:
+            return messages
+        others = [message for message in messages if not _is_reply(heartbeat, message[0])]
+        if len(others) < len(messages) and self._asked is not None:
             self._settle(self._asked)
             self._asked = None
+        return others
 
     def _settle(self, ping: PendingPing) -> None:
         ping.rtt = self.rtt = trio.current_time() - ping.sent
         ping.settled.set()
 
     def end(self) -> None:
-        """Say that no pong will come any more."""
+        """Note that no pong will come any more."""
         for ping in (*self._ahead.values(), *self._in_order.values()):
             ping.settled.set()
         if self._asked is not None:
             self._asked.settled.set()
         self._ahead.clear()
         self._in_order.clear()
+
+
+def _is_reply(heartbeat: Heartbeat, data: str | bytes) -> bool:
+    try:
+        return heartbeat.is_reply(data)
+    except Exception:
+        _logger.exception("the heartbeat's reply function raised; the message is taken for the program's")
+        return False

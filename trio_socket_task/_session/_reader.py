@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import final
+from enum import Enum
+from typing import Protocol, final
 
 import trio
 
-from trio_socket_task._stream._wire import Wire, let_streams_run, receive_arrived
+from trio_socket_task._stream._wire import Wire, receive_arrived, run_pending_streams
+
+from ._wakeup import Wakeup
 
 GRACE = 0.005
 """Seconds that a program may be away between two messages before the background task reads on. A program that
@@ -21,39 +23,55 @@ _LOOK, _LOOK_SECONDS = 8 * 2**20, 0.1
 """Bytes read at most at a deadline, more than the kernel keeps for a socket, and for how long: a flood ends, too."""
 
 
+class Consumer(Protocol):
+    """What takes the bytes that are read, in order."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def wants_more(self, *, read_was_full: bool) -> bool:
+        """Whether it is worth to read again at once, after a read that was as large as it could be, or was not."""
+
+    def is_full(self) -> bool:
+        """Whether nothing more is to be read for now."""
+
+    def is_failing(self) -> bool:
+        """Whether nothing more is to be read until that has had its consequences."""
+
+    def write_pending_output(self) -> None:
+        """Write what the wire has to send before it can read on."""
+
+
 @final
-class Reading:
+class _Reads(Enum):
+    """Who is reading."""
+
+    NOBODY = "nobody"
+    PROGRAM = "a program that waits for a message"
+    BACKGROUND = "the background task, or whoever looks at a deadline"
+
+
+@final
+class Reader:
     """One connection's input.
 
-    A program that waits in `more` reads the stream itself (it leads); the others wait for what it reads. While nobody
-    leads, the background task reads, so that pings are answered and the peer's close is seen. `take` is given every
-    piece in order.
+    A program that waits in `wait_for_data` reads the stream itself; others wait for what it reads. While no program
+    does, the background task reads, so that pings are answered and the peer's close is seen.
     """
 
     __slots__ = (
-        *("_alarm", "_called", "_goes_on", "_is_full", "_leading", "_led", "_patience", "_reading", "_take"),
-        *("_received_at", "_waiting", "_wire", "error", "is_timed", "over", "paused_until"),
+        *("_consumer", "_patience", "_program_was_here", "_reads", "_received_at", "_waiting", "_wakeup", "_wire"),
+        *("error", "is_timed", "over", "paused_until"),
     )
 
-    def __init__(
-        self,
-        wire: Wire,
-        take: Callable[[bytes], None],
-        goes_on: Callable[[bool], bool],
-        is_full: Callable[[], bool],
-        waiting: trio.lowlevel.ParkingLot,
-    ) -> None:
+    def __init__(self, wire: Wire, consumer: Consumer, wakeup: Wakeup, waiting: trio.lowlevel.ParkingLot) -> None:
         self._wire = wire
-        self._take = take
-        self._goes_on = goes_on  # whether more is wanted at once, after a piece that was whole, or not
-        self._is_full = is_full
+        self._consumer = consumer
+        self._wakeup = wakeup  # of the background task: there is room again, or nobody else is to be waited for
         self._waiting = waiting  # programs that wait for a message while somebody else reads
-        self._leading = False  # a program reads
-        self._led = False  # a program has read since the background task last looked
-        self._reading = False  # the background task reads
-        self._patience: trio.CancelScope | None = None  # of the background task, for a leader that waits for long
-        self._called = False  # the background task is to look at how things stand
-        self._alarm: trio.Event | None = None  # what wakes it; none before it ever dozed, as on an idle socket
+        self._reads = _Reads.NOBODY
+        self._program_was_here = False  # whether a program has read since the background task last looked
+        self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
         self._received_at = trio.current_time()
         self.is_timed: bool = False
         """Whether `received_at` is asked for."""
@@ -66,44 +84,46 @@ class Reading:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Read in the background, until there is no more."""
-        while not self.over:
-            if self._is_full():
+        """Read in the background, until there is no more, or the consumer is failing."""
+        while not self.over and not self._consumer.is_failing():
+            if self._consumer.is_full():
                 self.paused_until = float("inf")
-                await self._doze()
+                await self._wakeup.wait()
                 self.paused_until = trio.current_time()
-            elif self._leading or self._led or self._reading:  # by a program, or by a look at a deadline
+            elif self._program_was_here or self._reads is not _Reads.NOBODY:
                 await self._stand_by()
             else:
-                self._reading = True
+                self._reads = _Reads.BACKGROUND
                 try:
                     await self._read()
                 finally:
-                    self._reading = False
-                    if self._waiting:
-                        self._waiting.unpark()
+                    self._release()
 
     @trio.lowlevel.enable_ki_protection
-    async def more(self) -> None:
+    async def wait_for_data(self) -> None:
         """Wait until something was read, by whomever; a checkpoint.
 
         It may return early, so ask again. If it is cancelled, nothing is lost.
         """
-        if self._leading or self._reading or self.over or self._is_full():
+        if self._reads is not _Reads.NOBODY or self.over or self._consumer.is_full():
             await self._waiting.park()
             return
-        self._leading = True
+        self._reads = _Reads.PROGRAM
         if self._patience is not None:
             self._patience.deadline = float("inf")
         try:
             await self._read()
         finally:
-            self._leading = False
-            self._led = True
+            self._program_was_here = True
             if self._patience is not None:
                 self._patience.deadline = trio.current_time() + GRACE
-            if self._waiting:
-                self._waiting.unpark()
+            self._release()
+
+    def _release(self) -> None:
+        """Leave the reading to another program, if one waits."""
+        self._reads = _Reads.NOBODY
+        if self._waiting:
+            self._waiting.unpark()
 
     @property
     def received_at(self) -> float:
@@ -117,24 +137,23 @@ class Reading:
 
     async def look(self) -> None:
         """Read what has come already, before anybody concludes from a clock that nothing has; a checkpoint."""
-        if self._leading or self._reading:
-            await let_streams_run()
+        if self._reads is not _Reads.NOBODY:
+            await run_pending_streams()
             return
-        self._reading = True
+        self._reads = _Reads.BACKGROUND
         try:
             left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
-            while left > 0 and trio.current_time() < end and not self.over and not self._is_full():
+            while left > 0 and trio.current_time() < end and not self.over and not self._consumer.is_full():
                 data = await receive_arrived(self._wire, _READ)
                 if data is None:
-                    return
+                    break
                 left -= len(data)
                 self._accept(data)
+            self._consumer.write_pending_output()
         except Exception as error:  # noqa: BLE001 - as in _read
-            self.end(error)
+            self._end(error)
         finally:
-            self._reading = False
-            if self._waiting:
-                self._waiting.unpark()
+            self._release()
 
     def read_arrived(self) -> bool:
         """Read what has come already, where that needs no waiting; return whether that was all, of a dead stream."""
@@ -151,9 +170,12 @@ class Reading:
         try:
             data = await self._wire.receive(_READ)
         except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
-            self.end(error)
+            self._end(error)
             return
-        self._accept(data)
+        if data is None:
+            self._consumer.write_pending_output()
+        else:
+            self._accept(data)
 
     def _accept(self, data: bytes) -> None:
         if self.over:
@@ -162,63 +184,55 @@ class Reading:
             if self.is_timed:
                 self._received_at = trio.current_time()
             if self._waiting:
-                self._led = True
-            self._take(data)
+                self._program_was_here = True
+            self._consumer.receive_data(data)
             self._read_on(len(data))
         else:
-            self.end(None)
+            self._end(None)
 
     def _read_on(self, size: int) -> None:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
         left = _TURN
-        while left > 0 and not self.over and self._goes_on(size == _READ):
+        while left > 0 and not self.over and self._consumer.wants_more(read_was_full=size == _READ):
             data = self._wire.receive_now(_READ)
             if data is None:
                 return
             if not data:
-                self.end(None)
+                self._end(None)
                 return
             size = len(data)
             left -= size
             if self.is_timed:
                 self._received_at = trio.current_time()
-            self._take(data)
+            self._consumer.receive_data(data)
 
     async def _stand_by(self) -> None:
-        """Let a program read until it is away for longer than the grace."""
-        self._led = False
+        """Leave the reading to a program until it is away for longer than the grace."""
+        self._program_was_here = False
         with trio.move_on_after(GRACE):
-            await self._doze()
+            await self._wakeup.wait()
+            self._program_was_here = False
             return
-        if self._leading and not self._led:
+        if self._reads is _Reads.PROGRAM and not self._program_was_here:
             # It has waited for longer than the grace, and may do so each time: its comings and goings move a deadline,
             # which costs less than to be woken up by them.
             with trio.CancelScope() as self._patience:
-                await self._doze()
+                await self._wakeup.wait()
             self._patience = None
-            self._led = False
+            self._program_was_here = False
 
-    async def _doze(self) -> None:
-        if not self._called:
-            self._alarm = trio.Event()
-            await self._alarm.wait()
-        self._called = False
+    def read_in_background(self) -> None:
+        """Have the background task read at once: the program waits for something else than a message."""
+        self._program_was_here = False
+        self._wakeup.set()
 
-    def call(self) -> None:
-        """Let the background task look at how things stand."""
-        self._called = True
-        if self._alarm is not None:
-            self._alarm.set()
-
-    def take_over(self) -> None:
-        """Let the background task read at once: the program waits for something else than a message."""
-        self._led = False
-        self.call()
-
-    def end(self, error: Exception | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         """Note that there is no more to read; the first reason stands."""
         if not self.over:
             self.over = True
             self.error = error
-            del self._take, self._is_full  # not needed any more, and the driver's, which refers to this: a circle
-            self.call()
+            self._wakeup.set()
+
+    def end(self) -> None:
+        """Read no more: the connection is over."""
+        self._end(None)

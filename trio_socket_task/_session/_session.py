@@ -1,82 +1,85 @@
-"""One connection: the only code that opens, ends and closes its stream."""
+"""One socket, from its first byte to its last: the only code that opens, serves and closes its stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self, final
 
+import attrs
 import trio
 
-from trio_socket_task._errors import ConnectError, ConnectTimeoutError, SocketLostError, SocketTaskError
-from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent, OpenEvent
-from trio_socket_task._hooks import nothing
-from trio_socket_task._options import Options, check_close
-from trio_socket_task._protocol._decoder import Close, Decoder, Message, Ping, Pong, Violation
-from trio_socket_task._protocol._encoder import encode_close
-from trio_socket_task._protocol._state import Life, ReadyState
-from trio_socket_task._stream._connect import discard, root, words
-from trio_socket_task._stream._opening import Connection, open_connection
+from trio_socket_task._checks import check_close, encode_payload
+from trio_socket_task._errors import ConnectError, ConnectTimeoutError
+from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketStatistics
+from trio_socket_task._options import Options
+from trio_socket_task._protocol._connection import ClientConnection
+from trio_socket_task._protocol._state import Life, Phase, ReadyState
+from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
+from trio_socket_task._stream._wire import close_forcefully
 from trio_socket_task._thread import HomeThread
 
-from ._keepalive import Signs
-from ._pings import Pings
-from ._reader import Reading
+from ._ending import Ending, lost
+from ._incoming import Incoming
+from ._keepalive import Keepalive
+from ._pings import PendingPing, Pings
+from ._reader import Reader
 from ._statistics import Traffic
-from ._subscriptions import Listeners
-from ._writer import Outgoing
+from ._subscriptions import Observer, Subscriptions
+from ._wakeup import Wakeup
+from ._writer import Writer
 
 _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
 _ANSWER_GRACE = 0.1
 """Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
+_TURN = 32
+"""Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
+_TURN_SHIFT = 15
+Data = str | bytes | bytearray | memoryview
 
 
 @final
-class Driver:
-    """One socket, from its first byte to its last. `run` is its task; the rest may be called by any."""
+class Session:
+    """One socket. `run` is its task, whose owner calls `announce_close` after it; the rest may be called by any."""
 
     __slots__ = (
-        *("_closed", "_decoder", "_discards", "_nursery", "_phase"),
-        *("_predecessors", "caught_up", "connection", "greeted", "life", "listeners"),
-        *("no_more", "on_closed", "on_freed", "options", "outgoing", "pings", "reading", "settled", "signs"),
-        *("silent", "thread", "traffic"),
+        *("_closed", "_credit", "_ending", "_incoming", "_keepalive", "_nursery", "_predecessors", "_settled"),
+        *("_wakeup", "connection", "life", "options", "pings", "protocol", "reader", "subscriptions"),
+        *("thread", "traffic", "writer"),
     )
 
     def __init__(self, options: Options, predecessors: Sequence[Self] = ()) -> None:
         self.options = options
-        self.life: Life = Life(options.address.url)
-        self.listeners: Listeners = Listeners(options.receive_buffer, self._on_room)
-        self.pings: Pings = Pings()
-        self.on_freed: Callable[[], None] = nothing
-        """Called when the socket has ended, before its close event is delivered."""
-        self.on_closed: Callable[[], None] = nothing
-        """Called when the close event was delivered."""
-        self.connection: Connection | None = None
-        """The connection, once it is open."""
-        self.settled: trio.Event = trio.Event()
-        """Set when the socket is open, or has ended without."""
-        self.caught_up: trio.Event | None = None
-        """To be set, after a violation, when the program has taken all messages that came before it."""
-        self.greeted: bool = True
-        """Whether the program has had its first words with the server, so that a heartbeat may have its own."""
-        self.silent: bool = False
-        """Whether the connection was given up because the peer showed no sign of life."""
-        self.no_more: bool = False
-        """Whether no message can come any more."""
+        self.protocol: ClientConnection = ClientConnection(options.address.url, options.max_message_size)
+        self.life: Life = self.protocol.life
+        self._wakeup = Wakeup()  # of `run`, while it reads in the background
+        self.subscriptions: Subscriptions = Subscriptions(options.receive_buffer, self._wakeup)
+        self.pings: Pings = Pings(self.protocol)
         self.traffic: Traffic = Traffic()
         self.thread: HomeThread = HomeThread()
+        self.connection: Connected | None = None
+        """The connection, once it is open."""
         self._predecessors = predecessors
-        self._phase = trio.CancelScope(shield=True)  # what can be called off: opening, then the life, then its end
-        self._closed = trio.Event()
-        self._decoder = Decoder(options.max_message_size)
-        self._discards = False  # whether messages that find no room are dropped: after a close of this side
+        self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
+        self._settled = trio.Event()  # open, or ended without
+        self._closed = trio.Event()  # the close event was delivered
+        self._credit = _TURN
+
+    def attach(self, observer: Observer) -> None:
+        """Show what happens to an observer, from the opening on."""
+        self.subscriptions.observer = observer
 
     @property
     def has_closed(self) -> bool:
         """Whether the close event was delivered."""
         return self._closed.is_set()
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the connection was given up because the peer was silent."""
+        return self._ending.timed_out
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -89,53 +92,55 @@ class Driver:
             await self._open()
             if self.connection is not None:
                 await self._serve(self.connection)
-        finally:  # whatever happened: the slot is freed, and everyone who waits is told
-            event = self.life.end()
-            self.no_more = True
-            self.on_freed()
-            self.listeners.close.publish(event)
-            self.listeners.end()
-            self.settled.set()
-            self._closed.set()
-            self.on_closed()
-            self.on_freed = nothing  # a manager's leads back to here, in a circle
+        finally:
+            self.life.end()
+
+    def announce_close(self) -> None:
+        """Tell everybody that the socket has closed."""
+        self.subscriptions.close.publish(self.life.close_event())
+        self.subscriptions.end()
+        self._settled.set()
+        self._closed.set()
 
     async def _open(self) -> None:
         """Open the connection, unless it is called off."""
         predecessors, self._predecessors = self._predecessors, ()
-        progress = Progress(self.options.address.peer)
-        with self._phase:
+        progress, deadline = Progress(self.options.address.peer), self._ending.deadline
+        with deadline.scope as scope:
             for predecessor in predecessors:
                 await predecessor.wait_closed()
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._limit(self.options.timeout)
+            deadline.limit(self.options.timeout)
             try:
-                connection = await open_connection(self.options, progress)
+                connection = await connect(self.options, progress)
             except ConnectError as error:
-                self._fail(error.with_traceback(None))  # whose frames lead back to here, too
+                self._ending.fail(error.with_traceback(None))  # whose frames refer to this: a reference cycle
                 return
             if self.life.open():
                 self.connection = connection
             else:
-                await discard(connection.wire)
-        if self._phase.cancelled_caught:
-            self._fail(ConnectTimeoutError(self.options.address.url, self.options.timeout, progress.phase))
+                await close_forcefully(connection.wire)
+        if scope.cancelled_caught:  # by the deadline; or by a close, after which nothing is a failure
+            self._ending.fail(ConnectTimeoutError(self.options.address.url, self.options.timeout, progress.phase))
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: Connected) -> None:
         """Move messages until the connection is over, then close the stream."""
+        deadline = self._ending.deadline
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                self._phase = nursery.cancel_scope
-                self._phase.shield = True
+                deadline.enter(nursery.cancel_scope)
                 try:
                     self._start(connection, nursery)
-                    await self.reading.run()
-                    if self._decoder.violation is not None:
-                        self._close_after_violation(self._decoder.violation)
-                    await self._drain()
+                    await self.reader.run()
+                    if self.protocol.violation is not None:
+                        await self._wait_for_answers()
+                        self._incoming.fail(self.protocol.violation)
+                        await self.reader.run()
+                    if self.writer.finished:
+                        await self.writer.wait_drained()  # so that the Close frame goes out
                 except trio.Cancelled:
-                    if self._phase.deadline > -float("inf"):  # its time is over; it was not dropped
-                        await self.reading.look()
+                    if not deadline.is_expired:
+                        await self.reader.look()
                     raise
                 finally:
                     self._conclude()  # while the nursery still takes tasks: nothing is sent from here on
@@ -143,57 +148,153 @@ class Driver:
                         nursery.cancel_scope.cancel()
             with suppress(Exception):  # a connection that is over need not close well
                 if not connection.wire.close_now():
-                    self._limit(self.options.close_timeout)
-                    self._phase = trio.CancelScope(deadline=self._phase.deadline, shield=True)
-                    with self._phase:
+                    deadline.limit(self.options.close_timeout)
+                    deadline.enter(trio.CancelScope(deadline=deadline.scope.deadline))
+                    with deadline.scope:
                         await connection.wire.aclose()
         except BaseException:
-            await discard(connection.wire)
+            await close_forcefully(connection.wire)
             raise
 
-    def _start(self, connection: Connection, nursery: trio.Nursery) -> None:
+    def _start(self, connection: Connected, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        limit = self.options.send_buffer
-        self.outgoing: Outgoing = Outgoing(connection.wire, limit, nursery.start_soon, self._on_write_error)
-        waiting, decoder = self.listeners.inbox.readers, self._decoder
-        self.reading: Reading = Reading(connection.wire, self._take, decoder.goes_on, self._is_full, waiting)
-        self.signs: Signs = Signs(self.options, self.outgoing, self.reading, self.pings, self.traffic)
-        self.signs.watch(nursery, lambda: self.greeted, self._give_up)
-        self.listeners.open.publish(OpenEvent(connection.header))
-        self.settled.set()
+        options, observer = self.options, self.subscriptions.observer
+        self.writer: Writer = Writer(connection.wire, options.send_buffer, nursery, self._ending, observer)
+        self._incoming = Incoming(
+            options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
+        )
+        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, self.subscriptions.inbox.readers)
+        self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
+        self._keepalive.start(options, nursery)
+        self.subscriptions.open.publish(OpenEvent(connection.header))
+        self._settled.set()
         if connection.rest:
-            self._take(connection.rest)
+            self._incoming.receive_data(connection.rest)
 
-    async def _drain(self) -> None:
-        """Let a Close frame that still waits go out."""
-        if self.outgoing.finished and self.outgoing.size:
-            drained = trio.Event()
-            self.outgoing.on_drained = drained.set
-            await drained.wait()
+    async def _wait_for_answers(self) -> None:
+        """Wait until the program, after a violation, has taken what came before it and waits for more."""
+        inbox = self.subscriptions.inbox
+        with trio.move_on_after(_ANSWER_GRACE):
+            while self.life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
+                await self._wakeup.wait()
 
     def _conclude(self) -> None:
         """Say why the connection is over, where that is a failure, and let nobody wait any more."""
-        error = self.reading.error
-        self.reading.end(None)
-        self.outgoing.end()
+        error = self.reader.error
+        self.reader.end()
+        self.writer.end()
         if error is not None:
-            self._fail(_lost(words(root(error)), error))
-        elif self.life.broken is not None:
-            self._fail(self.life.broken)
+            self._ending.fail_to_read(error)
+        elif self.life.write_error is not None:
+            self._ending.fail(self.life.write_error)
         elif self.life.ready_state is ReadyState.OPEN:
-            self._fail(_lost("the peer ended the connection without a Close frame"))
+            self._ending.fail(lost("the peer ended the connection without a Close frame"))
         self.pings.end()
 
-    def _fail(self, error: SocketTaskError) -> None:
-        called_off = self.life.requested is not None and not self.life.opened
-        if not called_off and self.life.fail(error):
-            self.listeners.error.publish(ErrorEvent(str(error), error))
-            self._end_messages()
+    async def send(self, data: Data) -> None:
+        """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
+        payload = encode_payload(data)
+        self.life.require_open()
+        self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
+        if self._credit > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._credit = _TURN
+            await trio.lowlevel.checkpoint()
+            self.life.require_open()
+        if not self.writer.has_room():
+            await self.writer.room.park()
+            self.life.require_open()
+        self._put(data, payload)
 
-    def _end_messages(self) -> None:
-        """Let those who wait for a message know that none will come."""
-        self.no_more = True
-        self.listeners.inbox.readers.unpark_all()
+    def send_nowait(self, data: Data) -> None:
+        """Put a message into the queue, or raise `trio.WouldBlock` where that has no room."""
+        self.thread.check()
+        payload = encode_payload(data)
+        self.life.require_open()
+        if not self.writer.has_room():
+            raise trio.WouldBlock
+        self._put(data, payload)
+
+    def send_beyond_room(self, data: Data) -> None:
+        """Put a message into the queue although that may have no room."""
+        payload = encode_payload(data)
+        self.life.require_open()
+        self._put(data, payload)
+
+    def _put(self, data: Data, payload: bytes) -> None:
+        self.writer.put(self.protocol.send_message(data, payload))
+        if self.writer.finished:  # it was written at once, and that failed
+            self._read_after_write_error()
+            self.life.require_open()
+        self.traffic.messages_sent += 1
+        self.traffic.bytes_sent += len(payload)
+
+    def _read_after_write_error(self) -> None:
+        """Find out what the peer said before it went away, so that it is known how the connection closes."""
+        if self.reader.read_arrived() and self.protocol.violation is None and self.life.write_error is not None:
+            self._ending.fail(self.life.write_error)
+
+    async def receive(self) -> str | bytes:
+        """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
+        subscriptions = self.subscriptions
+        inbox = subscriptions.inbox
+        if not subscriptions.claimed:
+            subscriptions.claim_inbox()
+        if inbox.items:
+            if self._credit > 0:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._credit = _TURN
+                await trio.lowlevel.checkpoint()
+        elif self.life.is_decided:
+            await trio.lowlevel.checkpoint()
+        elif not self._settled.is_set():
+            await self._settled.wait()
+        while not inbox.items:
+            self._credit = _TURN
+            await self._wait_for_message()
+        data, size = inbox.pop()
+        self._credit -= 1 + (size >> _TURN_SHIFT)
+        return data
+
+    async def _wait_for_message(self) -> None:
+        if self.life.is_decided:
+            raise trio.EndOfChannel if self.life.ended_cleanly() else self.life.ended_error()
+        if self.life.phase is Phase.FAILING:
+            self._wakeup.set()
+            await self.subscriptions.inbox.readers.park()
+        else:
+            await self.reader.wait_for_data()
+
+    async def ping(self, *, in_order: bool = False) -> float:
+        """Send a ping, at once or after the messages that wait, and return the seconds until its pong."""
+        self.life.require_open()
+        ping = self.send_ping(in_order=in_order)
+        try:
+            await ping.settled.wait()
+        finally:
+            self.pings.forget(ping)
+        if ping.rtt is None:
+            raise self.life.ended_error()
+        return ping.rtt
+
+    def send_ping(self, *, in_order: bool) -> PendingPing:
+        """Send a ping, as long as anything can be sent, and return it at once."""
+        return self._keepalive.ping(in_order=in_order)
+
+    def statistics(self) -> SocketStatistics:
+        """Return a snapshot of the figures."""
+        connection = self.connection
+        return attrs.evolve(
+            self.traffic.settled(),
+            send_buffered=0 if connection is None else self.writer.size,
+            receive_buffered=self.subscriptions.kept,
+            rtt=self.pings.rtt,
+            dial_seconds=None if connection is None else connection.dial_seconds,
+            tls_seconds=None if connection is None else connection.tls_seconds,
+            handshake_seconds=None if connection is None else connection.handshake_seconds,
+        )
 
     def close(self, code: int, reason: str) -> None:
         """Start a close handshake, or call off the opening."""
@@ -201,39 +302,25 @@ class Driver:
         self._close(code, reason, check_close(code, reason))
 
     def _close(self, code: int, reason: str, encoded: bytes) -> None:
-        was_open = self.life.opened
-        if not self.life.request_close(code, reason):
-            return
-        if was_open:
-            self._finish(encode_close(code, encoded))
-            self.reading.take_over()  # though it may have been paused: the peer's Close frame must be seen
-        else:
-            self._phase.cancel()
-
-    def _finish(self, frame: bytes) -> None:
-        """Send the Close frame, and give the peer `close_timeout` to end the connection."""
-        self.outgoing.finish(frame)
-        self._limit(self.options.close_timeout)
-
-    def _limit(self, seconds: float) -> None:
-        """Give what is left of the connection's life, its end included, so many seconds at most."""
-        deadline = trio.current_time() + seconds
-        if deadline < self._phase.deadline:  # noqa: PLR1730 (to set one costs five times as much as to look)
-            self._phase.deadline = deadline
+        frame = self.protocol.close(code, reason, encoded)
+        if frame:
+            self.writer.finish(frame)
+            self._ending.expect_end()  # though reading may have been paused: the peer's Close frame must be seen
+        elif frame is not None:
+            self._ending.deadline.scope.cancel()
 
     def abort(self) -> None:
         """End the connection without waiting for the peer; Close 1001 goes out if it can."""
         self._close(CloseCode.GOING_AWAY, "", b"")
-        if self.connection is not None and self.outgoing.size and not self.has_closed:
-            self.outgoing.on_drained = self._drop
-            self._limit(_ABORT_GRACE)
+        if self.connection is not None and self.writer.size and not self.has_closed:
+            self._ending.deadline.limit(_ABORT_GRACE)
+            self._nursery.start_soon(self._drop_when_drained)
         else:
-            self._drop()
+            self._ending.deadline.expire()
 
-    def _drop(self) -> None:
-        """End the connection, or its opening, at once."""
-        self._phase.deadline = -float("inf")  # which the scope of its end takes over
-        self._phase.cancel()
+    async def _drop_when_drained(self) -> None:
+        await self.writer.wait_drained()
+        self._ending.deadline.expire()
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
@@ -249,7 +336,7 @@ class Driver:
 
     async def wait_open(self) -> OpenEvent:
         """Wait until the socket is open."""
-        await self.settled.wait()
+        await self._settled.wait()
         if self.connection is None:
             raise self.life.connect_error()
         return OpenEvent(self.connection.header)
@@ -257,91 +344,6 @@ class Driver:
     async def wait_closed(self) -> CloseEvent:
         """Wait until the socket has closed."""
         if self.life.ready_state is ReadyState.OPEN:
-            self.reading.take_over()
+            self.reader.read_in_background()
         await self._closed.wait()
         return self.life.close_event()
-
-    def _take(self, data: bytes) -> None:
-        if self._decoder.done:
-            return
-        items = self._decoder.receive(data)
-        messages = [item for item in items if type(item) is tuple]
-        if messages:
-            self._deliver(messages)
-        if len(messages) < len(items):
-            self._obey([item for item in items if not isinstance(item, tuple)])
-        if self.options.receive_timeout is not None and self._decoder.inside_message:
-            self.traffic.spoken_at = trio.current_time()
-        self.outgoing.eager = True
-        if self._decoder.violation is not None:
-            self.caught_up = trio.Event()
-            self._nursery.start_soon(self._let_answer, self._decoder.violation, self.caught_up)
-
-    def _obey(self, controls: Sequence[Ping | Pong | Close]) -> None:
-        pings = [item.payload for item in controls if isinstance(item, Ping)]
-        if pings:
-            self.outgoing.put_pongs(pings)
-        spoke = bool(pings)
-        for item in controls:
-            if isinstance(item, Pong):
-                spoke |= not self.pings.answer(item.payload)
-            elif isinstance(item, Close):
-                self._on_peer_close(item)
-        if spoke:
-            self.traffic.spoken_at = trio.current_time()
-
-    def _deliver(self, messages: list[Message]) -> None:
-        if self.options.heartbeat is not None:
-            messages = self.signs.without_replies(self.options.heartbeat, messages)
-            if not messages:
-                return
-        self.traffic.count_received(messages)
-        if self.options.receive_timeout is not None:
-            self.traffic.spoken_at = trio.current_time()
-        if not self._discards and (self.life.requested is not None or self.life.broken is not None):
-            self._discards = self.listeners.full
-        self.listeners.deliver(messages, discards=self._discards)
-
-    def _on_peer_close(self, close: Close) -> None:
-        self.life.peer_closed(close.code, close.reason)
-        self._finish(encode_close(close.code))
-        self._end_messages()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _let_answer(self, violation: Violation, caught_up: trio.Event) -> None:
-        """Let the program answer what came before the violation; then close."""
-        with trio.move_on_after(_ANSWER_GRACE):
-            await caught_up.wait()
-        self._close_after_violation(violation)
-
-    def _close_after_violation(self, violation: Violation) -> None:
-        self._fail(_lost(violation.why))
-        self._finish(encode_close(violation.code))
-        self.reading.take_over()  # though it may have been paused: the end of the connection must be seen
-
-    def _is_full(self) -> bool:
-        return self.life.is_open and self.listeners.full
-
-    def _on_room(self) -> None:
-        if self.connection is not None:
-            self.reading.call()
-
-    def _on_write_error(self, error: Exception) -> None:
-        """Let reading find out more: what the peer said before it went away is often still there."""
-        self.life.broken = _lost(words(root(error)), error)
-        self._limit(self.options.close_timeout)
-        self.reading.take_over()
-        if self.reading.read_arrived() and self._decoder.violation is None:  # so how it closes is known
-            self._fail(self.life.broken)
-
-    def _give_up(self, why: str) -> None:
-        """End a connection that shows no sign of life."""
-        self.silent = True
-        self._fail(_lost(why))
-        self._drop()
-
-
-def _lost(why: str, error: Exception | None = None) -> SocketLostError:
-    lost = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
-    lost.__cause__ = None if error is None else root(error)
-    return lost

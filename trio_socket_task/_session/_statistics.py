@@ -9,7 +9,7 @@ from typing import final
 import attrs
 
 from trio_socket_task._events import SocketStatistics
-from trio_socket_task._protocol._decoder import Message
+from trio_socket_task._protocol._events import Message
 
 _size_of = itemgetter(1)
 
@@ -40,7 +40,7 @@ class Traffic:
         self.bytes_received += gone.bytes_received
 
     def settled(self) -> SocketStatistics:
-        """Give the figures of sockets that have closed: nothing is buffered, and times are of single sockets."""
+        """Return the figures of sockets that have closed: nothing is buffered, and times are of single sockets."""
         return SocketStatistics(
             messages_sent=self.messages_sent,
             messages_received=self.messages_received,

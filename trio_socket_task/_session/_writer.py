@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeVar, final
 
 import trio
 
-from trio_socket_task._hooks import nothing
-from trio_socket_task._protocol._decoder import CONTROLS_KEPT, Opcode
-from trio_socket_task._protocol._encoder import Frame, encode
+from trio_socket_task._protocol._constants import MAX_PONGS
+from trio_socket_task._protocol._encoder import Frame
 from trio_socket_task._stream._wire import Wire
 
+from ._ending import Ending
+from ._subscriptions import Observer
+from ._wakeup import Wakeup
+
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
-_PONGS_SIZE = CONTROLS_KEPT * 131  # bytes of unsent pongs kept for a peer that pings and does not read
+_PONGS_SIZE = MAX_PONGS * 131  # bytes of unsent pongs kept for a peer that pings and does not read
 _NO_MESSAGES: deque[Frame] = deque()
 """What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
 _F = TypeVar("_F", bound=Frame)
 
 
 @final
-class Outgoing:
+class Writer:
     """What is to be written.
 
     An answer to a received message is written by the sender itself; the frames of a burst are joined and written by
@@ -29,31 +32,28 @@ class Outgoing:
     """
 
     __slots__ = (
-        *("_begun", "_data", "_granted", "_limit", "_on_broken", "_pieces", "_pings", "_pongs"),
-        *("_start_soon", "_under_way", "_wire", "_writer", "_writer_sleeps", "_writer_started", "eager"),
-        *("finished", "on_drained", "on_written", "pings_taken", "progress", "room", "size", "taken", "written"),
+        *("_begun", "_drained", "_ending", "_granted", "_limit", "_messages", "_nursery", "_observer", "_pieces"),
+        *("_pings", "_pongs", "_under_way", "_wakeup", "_wire", "eager", "finished", "pings_taken", "progress"),
+        *("room", "size", "taken", "written"),
     )
 
     def __init__(
-        self,
-        wire: Wire,
-        limit: int,
-        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
-        on_broken: Callable[[Exception], None],
+        self, wire: Wire, limit: int, nursery: trio.Nursery, ending: Ending, observer: Observer | None = None
     ) -> None:
         self._wire = wire
-        wire.listen(self._let_speak)
         self._limit = limit
-        self._start_soon = start_soon
-        self._on_broken = on_broken
-        self._begun: bytes | memoryview = b""  # sealed bytes that are the next to be written
+        self._nursery = nursery  # of the task
+        self._ending = ending
+        self._observer = observer
+        self._begun: bytes | memoryview = b""  # encrypted bytes that are the next to be written
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: list[bytes] = []
         self._pongs: list[bytes] = []
-        self._data: deque[Frame] = _NO_MESSAGES
-        self._writer: trio.lowlevel.Task | None = None
-        self._writer_started = False
-        self._writer_sleeps = False
+        self._messages: deque[Frame] = _NO_MESSAGES
+        self._wakeup: Wakeup | None = None  # of the task, once there is one
+        self._drained: trio.Event | None = None  # what is waited for that everything is written
+        self._granted = False  # whether a sender was woken that has not put its message yet
+        self._under_way = 0  # how many of the frames that go in order are in what is being written
         self.size: int = 0
         """Bytes not yet written."""
         self.eager: bool = True
@@ -66,16 +66,10 @@ class Outgoing:
         """When bytes were last written by waiting (Trio's clock)."""
         self.pings_taken: float = -float("inf")
         """When pings that had to wait were last taken into a write."""
-        self._granted = False  # whether a sender was woken that has not put its message yet
-        self.on_drained: Callable[[], None] = nothing
-        """Called when everything is written."""
         self.taken: int = 0
         """How many frames were taken that go in order: messages, and Pings among them."""
         self.written: int = 0
         """How many of these were written whole; those of a write that failed or was cancelled never count."""
-        self.on_written: Callable[[], None] = nothing
-        """Called when `written` has grown."""
-        self._under_way = 0  # how many of them are in what is being written
 
     def has_room(self) -> bool:
         """Whether a message may be taken now, with nobody waiting before it."""
@@ -84,23 +78,23 @@ class Outgoing:
     def put(self, frame: Frame) -> None:
         """Take a message's frame."""
         self._granted = False
-        self._accept(frame, self._own_data(), at_once=self.eager)
+        self._accept(frame, self._own_messages(), at_once=self.eager)
         self.eager = False
         self._grant_room()
 
-    def _own_data(self) -> deque[Frame]:
-        if self._data is _NO_MESSAGES:
-            self._data = deque()
-        return self._data
+    def _own_messages(self) -> deque[Frame]:
+        if self._messages is _NO_MESSAGES:
+            self._messages = deque()
+        return self._messages
 
     def _grant_room(self) -> None:
-        """Let the next sender go on, one at a time, so that they keep their order."""
+        """Wake the next sender, one at a time, so that they keep their order."""
         if self.room and not self._granted and self.size < self._limit:
             self._granted = True
             self.room.unpark()
 
     async def use_room(self, use: Callable[[], None]) -> None:
-        """Wait for a turn, and let `use` put as many messages as it likes, or none."""
+        """Wait for a turn, and call `use`, which puts as many messages as it likes, or none."""
         if not self.has_room():
             await self.room.park()
             self._granted = False
@@ -113,15 +107,14 @@ class Outgoing:
 
     def put_in_order(self, frame: bytes) -> None:
         """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
-        self._put_control(frame, self._own_data())
+        self._put_control(frame, self._own_messages())
 
-    def put_pongs(self, payloads: Sequence[bytes]) -> None:
-        """Answer Pings that came together, before the messages that wait, in one write.
+    def put_pongs(self, frames: bytes) -> None:
+        """Take answers to Pings that came together, which go before the messages that wait, in one write.
 
-        Of very many the latest are answered (RFC 6455 section 5.5.3), and of those that wait the oldest are dropped.
+        Of those that wait the oldest are dropped.
         """
-        frame = b"".join(encode(Opcode.PONG, payload) for payload in payloads[-CONTROLS_KEPT:])
-        self._put_control(frame, self._pongs)
+        self._put_control(frames, self._pongs)
         while len(self._pongs) > 1 and sum(map(len, self._pongs)) > _PONGS_SIZE:
             self.size -= len(self._pongs.pop(0))
 
@@ -139,86 +132,92 @@ class Outgoing:
             return
         self.finished = True
         self.room.unpark_all()
-        self._accept(frame, self._own_data(), at_once=True)
+        self._accept(frame, self._own_messages(), at_once=True)
 
     def _accept(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
-        """Write a frame at once where that is wanted and nothing waits before it; else leave it to the writer."""
-        in_order = queue is self._data
+        """Write a frame at once where that is wanted and nothing waits before it; else leave it to the task."""
+        in_order = queue is self._messages
         self.taken += in_order
         if not at_once or self.size or not self._write_now(frame):
             queue.append(frame)
             self.size += len(frame)
-            self._wake_writer()
+            self._wake_task()
         elif in_order and not self.finished:
             if self.size:
                 self._under_way = 1
             else:
                 self.written += 1
-                if self.on_written is not nothing:
-                    self.on_written()
+                if self._observer is not None:
+                    self._observer.on_written()
 
     def _count_written(self) -> None:
         """Count what was being written, all of which was."""
         if self._under_way:
             self.written += self._under_way
             self._under_way = 0
-            self.on_written()
+            if self._observer is not None:
+                self._observer.on_written()
 
     def _write_now(self, frame: Frame) -> bool:
         """Write what the stream takes at once, of a frame before which nothing waits; False where that is nothing.
 
-        The rest is the writer's.
+        The rest is the task's.
         """
         left = len(frame)
         pieces = iter((frame,) if isinstance(frame, bytes) else frame)
         try:
             for piece in pieces:
-                sealed = self._wire.seal(piece)
-                sent = self._wire.send_now(sealed)
-                if not sent and sealed is piece and left == len(frame):
+                encrypted = self._wire.encrypt(piece)
+                sent = self._wire.send_now(encrypted)
+                if not sent and encrypted is piece and left == len(frame):
                     return False
                 left -= len(piece)
-                if sent < len(sealed):
+                if sent < len(encrypted):
                     self._pieces = pieces
-                    self._begin(sealed, sent, left)
+                    self._begin(encrypted, sent, left)
                     break
         except trio.BrokenResourceError as error:
-            self._break(error)
+            self._fail(error)
         return True
 
-    def _let_speak(self) -> None:
-        """Write what the wire has to say by itself, unless the writer is at work, which does so when it has done."""
+    def write_pending_output(self) -> None:
+        """Write what TLS itself has to send, unless the task is at work, which does so when it has done."""
         if not self.size and not self.finished:
-            self._begin(self._wire.words(), 0)
+            self._begin(self._wire.pending_output(), 0)
 
     def _begin(self, data: bytes | memoryview, sent: int, left: int = 0) -> None:
-        """Leave the rest of what was begun to the writer: of `data`, and `left` bytes of pieces that follow it."""
+        """Leave the rest of what was begun to the task: of `data`, and `left` bytes of pieces that follow it."""
         self.size = len(data) - sent + left
         if self.size:
             self._begun = memoryview(data)[sent:]
-            self._wake_writer()
+            self._wake_task()
+
+    def _wake_task(self) -> None:
+        if self._wakeup is None:
+            self._wakeup = Wakeup()
+            self._nursery.start_soon(self._run, self._wakeup)
+        else:
+            self._wakeup.set()
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
-        """Write what is queued, for ever."""
-        self._writer = trio.lowlevel.current_task()
+    async def _run(self, wakeup: Wakeup) -> None:
+        """Write what is queued, for ever, or until that fails."""
         while True:
             while self.size:
                 begun, self._begun = self._begun, b""
                 piece = b"" if begun else next(self._pieces, b"") or self._take()
                 try:
-                    await self._write(memoryview(begun or self._wire.seal(piece)))
+                    await self._write(memoryview(begun or self._wire.encrypt(piece)))
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
-                    self._break(error)
+                    self._fail(error)
                     return
-                self.size -= len(begun) or len(piece)
+                self.size = max(0, self.size - (len(begun) or len(piece)))  # it may have been ended meanwhile
                 if not self.size:
                     self._count_written()
-                    self._begin(self._wire.words(), 0)
+                    self._begin(self._wire.pending_output(), 0)
                 self._grant_room()
-            self.on_drained()
-            self._writer_sleeps = True
-            await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
+            self._note_drained()
+            await wakeup.wait()
 
     async def _write(self, view: memoryview) -> None:
         """Write everything, in pieces, so that progress shows."""
@@ -230,10 +229,6 @@ class Outgoing:
                 self.progress = trio.current_time()
             view = view[sent:]
 
-    def _abort_sleep(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._writer_sleeps = False
-        return trio.lowlevel.Abort.SUCCEEDED
-
     def _take(self) -> bytes:
         """Join what belongs into the next write: control frames first, then messages."""
         self._count_written()
@@ -243,8 +238,8 @@ class Outgoing:
         self._pings.clear()
         self._pongs.clear()
         size = sum(map(len, batch))
-        while self._data and (not batch or size + len(self._data[0]) <= _BATCH):
-            frame = self._data.popleft()
+        while self._messages and (not batch or size + len(self._messages[0]) <= _BATCH):
+            frame = self._messages.popleft()
             if not isinstance(frame, bytes):
                 self._pieces = iter(frame)
                 frame = next(self._pieces)
@@ -253,16 +248,25 @@ class Outgoing:
             self._under_way += 1
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
-    def _wake_writer(self) -> None:
-        if self._writer_sleeps and self._writer is not None:
-            self._writer_sleeps = False
-            trio.lowlevel.reschedule(self._writer)
-        elif not self._writer_started:
-            self._writer_started = True
-            self._start_soon(self.run)
+    async def wait_drained(self) -> None:
+        """Wait until everything is written, or cannot be."""
+        if self.size:
+            if self._drained is None:
+                self._drained = trio.Event()
+            await self._drained.wait()
 
-    def _break(self, error: Exception) -> None:
-        """End writing: after a write that failed, nothing that follows would be understood."""
+    def _note_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    def _fail(self, error: Exception) -> None:
+        """Stop: after a write that failed, nothing that follows would be understood."""
+        self.end()
+        self._ending.fail_to_write(error)
+
+    def end(self) -> None:
+        """Take and write nothing more: the connection is over."""
         self.finished = True
         self.size = 0
         self._under_way = 0
@@ -270,14 +274,7 @@ class Outgoing:
         self._pieces = iter(())
         self._pings.clear()
         self._pongs.clear()
-        self._data.clear()
+        if self._messages:
+            self._messages.clear()
         self.room.unpark_all()
-        self.on_drained()
-        self._on_broken(error)
-
-    def end(self) -> None:
-        """Take nothing more, and call nobody any more: the connection is over."""
-        self.finished = True
-        self.room.unpark_all()
-        self.on_drained = self.on_written = self._on_broken = nothing
-        self._wire.listen(nothing)
+        self._note_drained()

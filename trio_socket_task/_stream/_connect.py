@@ -1,119 +1,70 @@
-"""Options to a connection: TCP, TLS, or whatever `dial` reaches."""
+"""The opening, from options to a connection: dial, TLS and opening handshake."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import socket
-import ssl
-from contextlib import suppress
+from traceback import clear_frames
 from typing import final
 
 import attrs
 import trio
 
 from trio_socket_task._errors import ConnectError
+from trio_socket_task._events import Header
 from trio_socket_task._options import Options
 
+from ._causes import describe
+from ._dial import open_wire
+from ._http import handshake
 from ._progress import Progress
-from ._tls import TlsWire
-from ._wire import Wire, wire_for
+from ._wire import Wire, close_forcefully
 
 
 @final
 @attrs.frozen(kw_only=True)
-class Dialled:
-    """A connection, and how long it took."""
+class Connected:
+    """An open WebSocket connection."""
 
     wire: Wire
+    header: Header
+    protocol: str | None
+    rest: bytes
+    """Bytes that came right after the response's head: the first frames."""
     dial_seconds: float
     tls_seconds: float | None
+    handshake_seconds: float
 
 
-async def open_wire(options: Options, progress: Progress) -> Dialled:
-    """Connect; if it is cancelled, or fails, nothing is left open.
+async def connect(options: Options, progress: Progress) -> Connected:
+    """Open a connection; if it is cancelled, or fails, nothing is left open.
 
     Raises:
-        ConnectError: The server cannot be reached, or TLS fails; the cause says why, and is a TypeError where `dial`
-            is not what it must be.
+        ConnectError: It cannot be opened, for whatever reason.
     """
-    address = options.address
-    started = trio.current_time()
-    progress.connects(by_dial=options.dial is not None)
-    stream = await _dial(options)
-    connected = trio.current_time()
     try:
-        if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
-            with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
-        wire = wire_for(stream)
-        if not address.secure:
-            return Dialled(wire=wire, dial_seconds=connected - started, tls_seconds=None)
-        progress.secures()
-        secured = await _secure(wire, options)
-    except BaseException:
-        await discard(stream)
+        return await _connect(options, progress)
+    except ConnectError as error:
+        if error.__cause__ is not None:
+            clear_frames(error.__cause__.__traceback__)  # which hold what came in
         raise
-    return Dialled(wire=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
+    except Exception as error:
+        why = f"{type(error).__name__} while {progress.phase}: {describe(error)}"
+        raise ConnectError(options.address.url, why) from error
 
 
-async def _dial(options: Options) -> trio.abc.Stream:
-    address, dial = options.address, options.dial or trio.open_tcp_stream
+async def _connect(options: Options, progress: Progress) -> Connected:
+    dialled = await open_wire(options, progress)
+    started = trio.current_time()
     try:
-        dialling = dial(address.host, address.port)
-        if not inspect.isawaitable(dialling):
-            raise TypeError(f"dial must be an async function, but it returned {type(dialling).__name__}")  # noqa: TRY301
-        stream = await dialling
-    except Exception as error:  # noqa: BLE001 (whatever a foreign dial raises)
-        raise ConnectError(address.url, words(error)) from root(error)
-    except BaseExceptionGroup as group:  # it failed while it was called off, which is what counts
-        raise group.split(Exception)[1] or group from None
-    if not isinstance(stream, trio.abc.Stream):
-        mistake = TypeError("dial breaks the rule of its type, Dial")
-        raise ConnectError(address.url, f"dial must return a trio.abc.Stream, not {type(stream).__name__}") from mistake
-    return stream
-
-
-async def _secure(wire: Wire, options: Options) -> Wire:
-    try:
-        secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.server_name)
-        await secured.shake_hands()
-    except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
-        raise ConnectError(options.address.url, f"the TLS handshake failed: {words(root(error))}") from root(error)
-    return secured
-
-
-async def discard(resource: trio.abc.AsyncResource | Wire) -> None:
-    """Close what is of no further use, at once; that it does not close well is no news."""
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await resource.aclose()
-        except Exception:  # noqa: BLE001, S110 (as said)
-            pass
-        except BaseExceptionGroup as group:  # of which not all are
-            raise group.split(Exception)[1] or group from None
-
-
-@functools.cache
-def _default_context() -> ssl.SSLContext:
-    """Read the system's certificate authorities, once in a process because that takes milliseconds."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
-
-
-def root(error: BaseException) -> BaseException:
-    """Give the OS or TLS error behind Trio's own."""
-    if isinstance(error, trio.BrokenResourceError) and error.__cause__ is not None:
-        return root(error.__cause__)
-    return error
-
-
-def words(error: BaseException) -> str:
-    """Say what an exception says, with the failures of single addresses that Trio keeps in its cause."""
-    said = str(error) or type(error).__name__
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        said += f" ({'; '.join(words(single) for single in error.__cause__.exceptions)})"
-    return said
+        opened = await handshake(dialled.wire, options, progress)
+    except BaseException:
+        await close_forcefully(dialled.wire)
+        raise
+    return Connected(
+        wire=dialled.wire,
+        header=opened.header,
+        protocol=opened.protocol,
+        rest=opened.rest,
+        dial_seconds=dialled.dial_seconds,
+        tls_seconds=dialled.tls_seconds,
+        handshake_seconds=trio.current_time() - started,
+    )

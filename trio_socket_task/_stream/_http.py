@@ -13,13 +13,13 @@ import trio
 from trio_socket_task._errors import ConnectError, HandshakeError
 from trio_socket_task._events import Header
 from trio_socket_task._options import Options
-from trio_socket_task._protocol._upgrade import NotAnAnswerError, Upgrade
+from trio_socket_task._protocol._upgrade import InvalidResponseError, Upgrade
 from trio_socket_task._text import mask_url, printable, quoted
 
-from ._connect import root, words
+from ._causes import describe, root_cause
 from ._progress import Progress
 from ._refusal import explanation
-from ._wire import Wire, let_streams_run, receive_arrived
+from ._wire import Wire, receive_arrived, run_pending_streams
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
@@ -45,7 +45,7 @@ class Opened:
 
 
 @trio.lowlevel.enable_ki_protection
-async def shake_hands(wire: Wire, options: Options, progress: Progress) -> Opened:
+async def handshake(wire: Wire, options: Options, progress: Progress) -> Opened:
     """Perform the opening handshake; if it is cancelled, the wire is of no further use.
 
     Raises:
@@ -58,8 +58,8 @@ async def shake_hands(wire: Wire, options: Options, progress: Progress) -> Opene
     response = await server.exchange(upgrade.request())
     header = _header(response)
     try:
-        protocol = upgrade.judge(response)
-    except NotAnAnswerError as error:
+        protocol = upgrade.validate_response(response)
+    except InvalidResponseError as error:
         raise HandshakeError(url, f"the server's response {error}", _SWITCHING_PROTOCOLS, header) from None
     return Opened(header=header, protocol=protocol, rest=server.rest)
 
@@ -84,7 +84,7 @@ class _Server:
         self._request = request
         data = memoryview(b"")
         try:
-            data = memoryview(self._wire.seal(self._say(request)))
+            data = memoryview(self._wire.encrypt(self._serialize(request)))
             data = data[self._wire.send_now(data) :]
         except trio.BrokenResourceError as failure:
             self._write_error, data = failure, data[:0]
@@ -102,7 +102,7 @@ class _Server:
             raise failures[0]
         return response
 
-    def _say(self, request: h11.Request) -> bytes:
+    def _serialize(self, request: h11.Request) -> bytes:
         data = self._http.send(request)
         self._http.send(h11.EndOfMessage())  # which has no bytes
         return data
@@ -121,20 +121,22 @@ class _Server:
 
     async def _receive(self) -> bytes:
         try:
-            data = await self._wire.receive(_READ)
+            while (received := await self._wire.receive(_READ)) is None:
+                await self._wire.send(self._wire.pending_output())
+            data = received
         except trio.Cancelled:  # by the deadline, perhaps: what has come already counts all the same
             arrived = await receive_arrived(self._wire, _READ)
             if arrived is None:
                 raise
             data = arrived
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
-            raise self._broken(error) from root(error)
+            raise self._broken(error) from root_cause(error)
         if data:
             self._progress.responds()
         return data
 
     def _broken(self, error: Exception) -> ConnectError:
-        return ConnectError(self._url, f"the connection broke during the handshake: {words(root(error))}")
+        return ConnectError(self._url, f"the connection broke during the handshake: {describe(root_cause(error))}")
 
     def _invalid(self, why: str) -> HandshakeError:
         return HandshakeError(self._url, f"the server's response is not valid HTTP: {why}")
@@ -155,9 +157,9 @@ class _Server:
             else:
                 data = await self._receive()
                 if not data:
-                    await let_streams_run()  # the request may still be on its way, and meet the same end
+                    await run_pending_streams()  # the request may still be on its way, and meet the same end
                     if self._write_error is not None:
-                        raise self._broken(self._write_error) from root(self._write_error)
+                        raise self._broken(self._write_error) from root_cause(self._write_error)
                     raise ConnectError(self._url, "the peer closed the connection during the handshake")
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head
@@ -176,7 +178,7 @@ class _Server:
         if len(cleaned) == len(begun):
             raise self._invalid(why)
         self._http = _new_connection()
-        self._say(self._request)
+        self._serialize(self._request)
         self._http.receive_data(cleaned)
         return self._next_event(cleaned)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 from typing import final
 
@@ -30,12 +29,12 @@ class TlsWire:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._broken: ssl.SSLError | None = None  # found behind bytes that were given out first
         self._write_error: trio.BrokenResourceError | None = None  # of the handshake
-        self._on_words: Callable[[], None] | None = None
         self._arrived = False  # whether bytes have come since it was last tried to decrypt
+        self._announced = False  # whether `receive` has said that there is output
         self.incomplete_at: float = -float("inf")
         """When bytes last came of a record that is not whole yet (Trio's clock)."""
 
-    async def shake_hands(self) -> None:
+    async def handshake(self) -> None:
         """Perform the TLS handshake; if it is cancelled, or fails, the wire is of no further use.
 
         Raises:
@@ -62,57 +61,57 @@ class TlsWire:
             self._incoming.write(data)
 
     async def _flush(self) -> None:
-        """Write what TLS has to say; that this fails is told after what the peer said, which may be an alert."""
+        """Write what TLS has to send; that this fails is raised after what the peer said, which may be an alert."""
         try:
-            await self._lower.send(self.words())
+            await self._lower.send(self.pending_output())
         except trio.BrokenResourceError as error:
             self._write_error = error.with_traceback(None)
 
-    def listen(self, on_words: Callable[[], None]) -> None:
-        """Let `on_words` be called when TLS itself has something to say: the answer to a request for a certificate."""
-        self._on_words = on_words
-
-    def words(self) -> bytes:
-        """Give what TLS itself has to say, encrypted."""
+    def pending_output(self) -> bytes:
+        """Return what TLS itself has to send, encrypted: the answer to a request for a certificate, or to new keys."""
+        self._announced = False
         return self._outgoing.read()
 
-    def seal(self, data: bytes | memoryview) -> bytes:
-        """Encrypt; what TLS itself had to say goes first."""
+    def encrypt(self, data: bytes | memoryview) -> bytes:
+        """Encrypt; what TLS itself had to send goes first."""
         try:
             self._tls.write(data)
         except ssl.SSLWantReadError as error:
             raise trio.BrokenResourceError("the peer wants to renegotiate TLS 1.2, which is not supported") from error
         except ssl.SSLError as error:
             raise trio.BrokenResourceError(str(error)) from error
-        return self.words()
+        return self.pending_output()
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Write sealed bytes that can be written without waiting."""
+        """Write encrypted bytes that can be written without waiting."""
         return self._lower.send_now(data)
 
     async def send(self, data: bytes | memoryview) -> None:
-        """Write sealed bytes."""
+        """Write encrypted bytes."""
         await self._lower.send(data)
 
-    async def receive(self, max_bytes: int) -> bytes:
-        """Wait for bytes; none means that the peer ended its side, by a word of TLS or without."""
+    async def receive(self, max_bytes: int) -> bytes | None:
+        """Wait for bytes; none means that the peer ended its side, by close_notify or without."""
         if self._incoming.pending or self._tls.pending() or self._broken is not None:
             await trio.lowlevel.checkpoint()  # before anything is taken, so that a cancellation loses nothing
-        while (data := self._open(max_bytes)) is None:
-            if self._outgoing.pending:
-                await self._speak()
-            self._take(await self._lower.receive(max_bytes))
+        while (data := self._decrypt(max_bytes)) is None:
+            if self._outgoing.pending and not self._announced:
+                self._announced = True
+                return None
+            encrypted = await self._lower.receive(max_bytes)
+            if encrypted is not None:
+                self._take(encrypted)
         return data
 
     def receive_now(self, max_bytes: int) -> bytes | None:
-        """Give what is there; an error will be there for `receive`, too."""
+        """Return what is there; an error will be there for `receive`, too."""
         if not self._incoming.pending and not self._tls.pending():
             encrypted = self._lower.receive_now(max_bytes)
             if encrypted is None:
                 return None
             self._take(encrypted)
         with suppress(trio.BrokenResourceError):
-            return self._open(max_bytes)
+            return self._decrypt(max_bytes)
         return None
 
     def _take(self, encrypted: bytes) -> None:
@@ -122,14 +121,7 @@ class TlsWire:
         else:
             self._incoming.write_eof()
 
-    async def _speak(self) -> None:
-        """Say what TLS has to say: by whoever writes, once there is somebody."""
-        if self._on_words is None:
-            await self._flush()
-        else:
-            self._on_words()
-
-    def _open(self, max_bytes: int) -> bytes | None:
+    def _decrypt(self, max_bytes: int) -> bytes | None:
         """Decrypt what has come, record by record; None when that is not a whole record."""
         pieces: list[bytes] = []
         size = 0
@@ -157,7 +149,7 @@ class TlsWire:
         return None if self._broken is None else self._end(self._broken)
 
     def _end(self, error: ssl.SSLError) -> bytes:
-        """Give the end of the stream where TLS has come to its end, or the connection without a word of TLS.
+        """Return the end of the stream where TLS has come to its end, or the connection without close_notify.
 
         A WebSocket's end is its Close frame, and few servers send close_notify (RFC 2818 section 2.2.1).
         """
@@ -166,7 +158,7 @@ class TlsWire:
         raise trio.BrokenResourceError(str(error)) from error
 
     def describe(self) -> str:
-        """Say what was agreed on."""
+        """Return the version and the cipher that were agreed on."""
         cipher = self._tls.cipher()
         return f"{self._tls.version()} {'' if cipher is None else cipher[0]}".rstrip()
 
@@ -176,7 +168,7 @@ class TlsWire:
         return self._lower.reads_now
 
     def close_now(self) -> bool:
-        """Close the connection, where that needs no waiting; say whether it was."""
+        """Close the connection, where that needs no waiting; return whether it was."""
         return self._lower.close_now()
 
     async def aclose(self) -> None:

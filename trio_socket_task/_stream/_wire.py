@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, final
 
@@ -11,31 +11,31 @@ import trio
 
 
 class Wire(Protocol):
-    """What the driver needs of a connection.
+    """What a session needs of a connection.
 
     One task reads and one writes at a time. Errors are `trio.BrokenResourceError` and `trio.ClosedResourceError`.
     """
 
-    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Give the bytes that go out for these, all of them and in the order of the calls: where TLS encrypts."""
+    def encrypt(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Return the bytes that go out for these, all of them and in the order of the calls; TLS encrypts."""
 
-    def listen(self, on_words: Callable[[], None]) -> None:
-        """Let `on_words` be called when the wire has something to say by itself."""
-
-    def words(self) -> bytes:
-        """Give what the wire has to say by itself, which goes out before what is sealed later."""
+    def pending_output(self) -> bytes:
+        """Return what TLS itself has to send, which goes out before what is encrypted later."""
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Write what can be written without waiting, and say how many bytes that were; 0 where nothing can."""
+        """Write what can be written without waiting, and return how many bytes that were; 0 where nothing can."""
 
     async def send(self, data: bytes | memoryview) -> None:
         """Write everything; when it is cancelled, an unknown part was written."""
 
-    async def receive(self, max_bytes: int) -> bytes:
-        """Wait for bytes; none means that the peer ended its side. If it is cancelled, nothing is lost."""
+    async def receive(self, max_bytes: int) -> bytes | None:
+        """Wait for bytes; none means that the peer ended its side. If it is cancelled, nothing is lost.
+
+        It returns None, once, where there is `pending_output` that goes out before bytes can come.
+        """
 
     def receive_now(self, max_bytes: int) -> bytes | None:
-        """Give bytes that are there without waiting, none at the end; None where there is nothing, or nobody knows."""
+        """Return bytes that are there without waiting, none at the end; None where there is nothing, or who knows."""
 
     @property
     def reads_now(self) -> bool:
@@ -46,7 +46,7 @@ class Wire(Protocol):
         """When bytes last came of which `receive` could give nothing yet (Trio's clock)."""
 
     def close_now(self) -> bool:
-        """Close the connection, where that needs no waiting; say whether it was."""
+        """Close the connection, where that needs no waiting; return whether it was."""
 
     async def aclose(self) -> None:
         """Close the connection; when it is cancelled, by force."""
@@ -57,19 +57,16 @@ class _PlainWire:
 
     __slots__ = ()
 
-    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Give them as they are."""
+    def encrypt(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Return them as they are."""
         return data
 
-    def listen(self, on_words: Callable[[], None]) -> None:
-        """Have nothing to say."""
-
-    def words(self) -> bytes:
-        """Say nothing."""
+    def pending_output(self) -> bytes:
+        """Return nothing."""
         return b""
 
     def receive_now(self, max_bytes: int) -> bytes | None:  # noqa: ARG002 (a Trio stream can only wait)
-        """Know nothing."""
+        """Return None: who knows."""
         return None
 
     reads_now = False
@@ -86,7 +83,7 @@ class _PlainWire:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Let a nursery inside a foreign stream raise what a stream may: a cancellation, or an error, and not both."""
+    """Make what a nursery inside a foreign stream raises one error, or a cancellation, and not both in a group."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -112,7 +109,7 @@ class StreamWire(_PlainWire):
         with _plain_errors():
             await self._stream.send_all(data)
 
-    async def receive(self, max_bytes: int) -> bytes:
+    async def receive(self, max_bytes: int) -> bytes | None:
         """Wait for bytes."""
         with _plain_errors():
             return bytes(await self._stream.receive_some(max_bytes))
@@ -154,7 +151,7 @@ class SocketWire(_PlainWire):
                 await trio.lowlevel.wait_writable(self._socket)
                 sent += self.send_now(view[sent:])
 
-    async def receive(self, max_bytes: int) -> bytes:
+    async def receive(self, max_bytes: int) -> bytes | None:
         """Wait for bytes."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
@@ -165,7 +162,7 @@ class SocketWire(_PlainWire):
                     raise _broken(error) from error
 
     def receive_now(self, max_bytes: int) -> bytes | None:
-        """Give what the kernel has; an error will be there for `receive`, too."""
+        """Return what the kernel has; an error will be there for `receive`, too."""
         try:
             return os.read(self._socket.fileno(), max_bytes)
         except OSError:
@@ -190,8 +187,8 @@ _LAST_STEPS = 10
 and TLS over a stream of somebody else's takes a few more."""
 
 
-async def let_streams_run() -> None:
-    """Let tasks that wait for a stream find out what has come already; it cannot be cancelled."""
+async def run_pending_streams() -> None:
+    """Run the loop until tasks that wait for a stream have found out what has come already; it cannot be cancelled."""
     with trio.CancelScope(shield=True):
         for _ in range(_LAST_STEPS):
             await trio.lowlevel.checkpoint()
@@ -212,7 +209,9 @@ async def receive_arrived(wire: Wire, max_bytes: int) -> bytes | None:
     @trio.lowlevel.enable_ki_protection
     async def receive() -> None:
         try:
-            arrived.append(await wire.receive(max_bytes))
+            while (data := await wire.receive(max_bytes)) is None:
+                pass  # what TLS has to send meanwhile is sent with what is sent next
+            arrived.append(data)
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
             failed.append(error)
 
@@ -227,6 +226,18 @@ async def receive_arrived(wire: Wire, max_bytes: int) -> bytes | None:
     for error in failed:
         raise error
     return arrived[0] if arrived else None
+
+
+async def close_forcefully(resource: trio.abc.AsyncResource | Wire) -> None:
+    """Close what is of no further use, at once; that it does not close well is no news."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await resource.aclose()
+        except Exception:  # noqa: BLE001, S110 (as said)
+            pass
+        except BaseExceptionGroup as group:  # of which not all are
+            raise group.split(Exception)[1] or group from None
 
 
 def wire_for(stream: trio.abc.Stream) -> Wire:

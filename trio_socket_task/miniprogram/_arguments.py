@@ -8,8 +8,9 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final, cast, final
 
+from trio_socket_task._checks import check_close, encode_payload
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
-from trio_socket_task._options import ConnectOptions, check_close, check_data, is_own_field
+from trio_socket_task._options import ConnectOptions, is_own_field
 
 Callback = Callable[..., object]
 """A function of the program: plain or async, given one dict."""
@@ -216,7 +217,7 @@ def read_data(arguments: Arguments) -> str | bytes:
     """
     data = arguments.get("data")
     try:
-        payload = check_data(cast("str | bytes", data))
+        payload = encode_payload(cast("str | bytes", data))
     except Exception:  # noqa: BLE001 (of another type, with a lone surrogate, or a memoryview that was released)
         raise RefusedError("data must be string or ArrayBuffer") from None
     return data if isinstance(data, str) else payload

@@ -11,10 +11,10 @@ import trio
 
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
-from trio_socket_task._manager import SocketManager, open_socket_manager
+from trio_socket_task._manager import SocketManager, members_of, open_socket_manager
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._policy import Coexist, CoexistencePolicy, policy_for_base_library
-from trio_socket_task._service_nursery import Block
+from trio_socket_task._service_nursery import ServiceBlock
 from trio_socket_task._socket_task import SocketTask as NativeTask
 
 from ._arguments import Arguments, Callback, RefusedError, connect_refusal, read_connect_options, read_url
@@ -54,7 +54,7 @@ class MiniProgram:
         self._sockets: list[SocketTask] = []  # whose close event has not been heard
         self._listeners: dict[type[SocketEvent], Callback] = {}
         self._made = 0
-        manager._on_closing = self._flush
+        members_of(manager).on_closing = self._flush
 
     def __repr__(self) -> str:
         return f"<MiniProgram with {len(self._sockets)} sockets>"
@@ -178,8 +178,10 @@ class MiniProgram:
 
 
 @final
-class _ProgramBlock:
+class ProgramBlock(ServiceBlock[MiniProgram]):
     """The block of `open_mini_program`."""
+
+    maker = "open_mini_program"
 
     def __init__(
         self,
@@ -193,17 +195,11 @@ class _ProgramBlock:
         self._sockets = sockets
         self._has_timeout = has_timeout
         self._close_after_connect_error = close_after_connect_error
-        self._block = Block()
-        self._entered = False
         self._finished = trio.Event()
 
-    @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> MiniProgram:
-        if self._entered:
-            raise RuntimeError("a block can be entered once; call open_mini_program() for each block")
-        self._nursery = await self._block.enter()
-        self._entered = True
-        self._workers = Workers(self._nursery)
+    async def start(self, nursery: trio.Nursery) -> MiniProgram:
+        """Let the program begin."""
+        self._workers = Workers(nursery)
         self._program = MiniProgram(
             await self._sockets.__aenter__(),
             self._workers,
@@ -222,12 +218,21 @@ class _ProgramBlock:
         try:
             await self._sockets.__aexit__(kind, error, traceback)
         except BaseException as cancelled:
-            error = cancelled
+            kind, error, traceback = type(cancelled), cancelled, cancelled.__traceback__
             raise
         finally:
-            self._nursery.start_soon(refusals.finish, self._finished)
-            suppressed = await self._block.leave(error, self._finished.wait, self._workers.cancel)
+            assert self.nursery is not None  # noqa: S101 (set on entry)
+            self.nursery.start_soon(refusals.finish, self._finished)
+            suppressed = await super().__aexit__(kind, error, traceback)
         return suppressed
+
+    async def finish(self) -> None:
+        """Wait until every function that is due has run."""
+        await self._finished.wait()
+
+    def abort(self) -> None:
+        """Cancel the async functions."""
+        self._workers.cancel()
 
 
 def open_mini_program(
@@ -270,7 +275,7 @@ def open_mini_program(
     for name, value in (("close_after_connect_error", close_after_connect_error), ("strict", strict)):
         if not isinstance(value, bool):
             raise InvalidOptionsError(name, value, "must be True or False")
-    return _ProgramBlock(
+    return ProgramBlock(
         open_socket_manager(_policy(vendor, base_library), **defaults),
         has_timeout=vendor == "wx",
         close_after_connect_error=close_after_connect_error,

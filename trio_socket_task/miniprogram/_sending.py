@@ -9,6 +9,7 @@ import trio
 
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._socket_task import SocketTask as NativeTask
+from trio_socket_task._socket_task import session_of
 
 from ._callback_queue import Workers
 from ._calls import Invocation
@@ -50,7 +51,7 @@ class Sending:
             call.fail(not_open)
 
     async def _drain(self) -> None:
-        outgoing = self._native._driver.outgoing
+        outgoing = session_of(self._native).writer
         while self._waiting and not outgoing.finished:  # after which nobody is given room
             await outgoing.use_room(self._send_next)
         self.fail()
@@ -60,7 +61,7 @@ class Sending:
         if self._waiting:
             data, call, not_open = self._waiting.popleft()
             try:
-                self._native._send_beyond_room(data)
+                session_of(self._native).send_beyond_room(data)
             except SocketTaskError:
                 call.fail(not_open)
             else:

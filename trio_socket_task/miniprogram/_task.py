@@ -9,6 +9,7 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._socket_task import SocketTask as NativeTask
+from trio_socket_task._socket_task import session_of
 from trio_socket_task._text import mask_url
 
 from ._arguments import Arguments, Callback, RefusedError, read_close, read_data
@@ -146,18 +147,18 @@ class SocketTask:
         self._tells_close = tells_close
         turns = Turns(workers, self._refusals, self._hear, self._sending.fail, lambda: on_closed(self))
         self._turns = turns
-        of, mailbox = native._driver.listeners, turns.mailbox
+        of, mailbox = session_of(native).subscriptions, turns.mailbox
         # One mailbox for all kinds keeps their order. It takes what it is given: each cast names the kind.
         of.open.attach(cast("Mailbox[OpenEvent]", mailbox))
         of.error.attach(cast("Mailbox[ErrorEvent]", mailbox))
         of.close.attach(cast("Mailbox[CloseEvent]", mailbox))
-        turns.listen(native._driver.options.receive_buffer)
+        turns.listen(session_of(native).options.receive_buffer)
 
     def _open_messages(self) -> None:
         """Take messages from now on, unless they are over; until a listener wants them, the socket keeps them."""
         if self._native is None or self._turns is None or ErrorEvent in self._heard or CloseEvent in self._heard:
             return
-        listeners = self._native._driver.listeners
+        listeners = session_of(self._native).subscriptions
         mailbox = cast("Mailbox[MessageEvent]", self._turns.mailbox)
         if mailbox not in listeners.message.mailboxes:
             listeners.attach_messages(mailbox)

@@ -12,7 +12,7 @@ from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._manager import SocketManager
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._socket_task import SocketTask, session_of
 
 _T = TypeVar("_T")
 
@@ -86,7 +86,7 @@ async def wait_all_delivered(manager: SocketManager, *, within: float = 5.0) -> 
 
     async def ping(task: SocketTask) -> None:
         with suppress(SocketTaskError):  # it ended, and so did what was under way
-            await task._ping(in_order=True)
+            await session_of(task).ping(in_order=True)
         waiting.discard(task)
 
     with trio.move_on_after(within):
@@ -95,7 +95,7 @@ async def wait_all_delivered(manager: SocketManager, *, within: float = 5.0) -> 
                 nursery.start_soon(ping, task)
         await wait_all_tasks_blocked()
         return
-    unread = [task for task in waiting if task._driver.listeners.full]
+    unread = [task for task in waiting if session_of(task).subscriptions.full]
     if unread:
         raise AssertionError(
             f"not all was delivered within {within:g} s, because nobody reads {unread}; read, or close"

@@ -8,14 +8,13 @@ from typing import final
 
 import trio
 
-from trio_socket_task._connect import _SocketBlock
-from trio_socket_task._manager import SocketManager
+from trio_socket_task._connect import SocketBlock
+from trio_socket_task._members import Members
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._resilient._socket import _ResilientBlock
-from trio_socket_task._resilient._supervisor import Keeper
-from trio_socket_task._service_nursery import Block
+from trio_socket_task._resilient._socket import ResilientBlock
+from trio_socket_task._service_nursery import ServiceBlock
 from trio_socket_task._text import mask_url
-from trio_socket_task.miniprogram._program import _ProgramBlock
+from trio_socket_task.miniprogram._program import ProgramBlock
 
 from ._misuse import LeakError
 
@@ -58,40 +57,42 @@ def _alive() -> Iterator[tuple[object, str]]:
 
     # No registry of sockets burdens the programs that are not tested.
     for thing in gc.get_objects():
-        if type(thing) is SocketManager:
-            yield from _of_manager(thing, stays)
-        elif type(thing) is _SocketBlock and thing._driver is not None and stays(nursery := _nursery(thing._block)):
-            state = thing._driver.life.ready_state.name
-            yield nursery, f"the socket to {mask_url(thing._url)}, {state}, in a block that lives on"
-        elif type(thing) is _ResilientBlock and thing._keeper is not None and stays(nursery := _nursery(thing._block)):
-            yield from _of_resilient(thing._keeper, nursery)
-        elif type(thing) is _ProgramBlock and stays(nursery := _nursery(thing._block)):
-            yield nursery, "a mini program, in a block that lives on"
+        if type(thing) is Members:
+            yield from _of_members(thing, stays)
+        elif isinstance(thing, ServiceBlock) and stays(thing.nursery):
+            yield from _of_block(thing)
 
 
-def _nursery(block: Block) -> trio.Nursery | None:
-    return getattr(block, "_nursery", None)  # none before it is entered
+def _of_block(block: ServiceBlock[object]) -> Iterator[tuple[object, str]]:
+    if isinstance(block, SocketBlock) and block.member is not None:
+        task = block.member.task
+        yield block.nursery, f"the socket to {mask_url(task.url)}, {task.ready_state.name}, in a block that lives on"
+    elif isinstance(block, ResilientBlock):
+        yield from _of_resilient(block)
+    elif isinstance(block, ProgramBlock):
+        yield block.nursery, "a mini program, in a block that lives on"
 
 
-def _of_manager(manager: SocketManager, stays: Callable[[trio.Nursery | None], bool]) -> Iterator[tuple[object, str]]:
-    if stays(manager._nursery):
-        yield manager, "a manager whose block lives on"
-        for listener in manager._listeners:
+def _of_members(members: Members, stays: Callable[[trio.Nursery | None], bool]) -> Iterator[tuple[object, str]]:
+    if stays(members.nursery):
+        yield members, "a manager whose block lives on"
+        for listener in members.listeners:
             yield listener, f"a listener {listener.name}() of a manager that lives on"
-    for member in manager._members:
+    for member in members:
         url = mask_url(member.task.url)
-        if stays(member.nursery) and member.nursery is manager._nursery:
+        if stays(member.nursery) and member.nursery is members.nursery:
             is_closing = member.task.ready_state is ReadyState.CLOSING
             state = "which is still closing: `await task.aclose()`, " if is_closing else ""
             yield member, f"the socket to {url} and its task, {state}in a manager that lives on"
         if stays(member.nursery):
-            for kind, mailbox in member.driver.listeners.channels():
+            for kind, mailbox in member.session.subscriptions.channels():
                 yield mailbox, f"a listener {kind}() of the socket to {url}"
 
 
-def _of_resilient(keeper: Keeper, nursery: object) -> Iterator[tuple[object, str]]:
+def _of_resilient(block: ResilientBlock) -> Iterator[tuple[object, str]]:
+    keeper = block.keeper
     name = f"the resilient socket to {mask_url(keeper.states.url)}"
-    yield nursery, f"{name}, {keeper.states.current.state.name}, in a block that lives on"
+    yield block.nursery, f"{name}, {keeper.states.current.state.name}, in a block that lives on"
     for mailbox in keeper.states._topic.mailboxes:
         yield mailbox, f"a listener on_state() of {name}"
     for reader in keeper._mail.undelivered._readers:

@@ -11,7 +11,7 @@ from typing import final
 
 import trio
 
-from trio_socket_task._service_nursery import Block
+from trio_socket_task._service_nursery import ServiceBlock
 
 from ._connection import ServerConnection
 from ._handlers import Handler, check_handler, echo
@@ -86,31 +86,25 @@ class SocketServer:
 
 
 @final
-class ServerBlock:
+class ServerBlock(ServiceBlock[SocketServer]):
     """The block of a server."""
+
+    maker = "open_test_server"
 
     def __init__(self, handler: Handler, listen: Callable[[ServerCore], Awaitable[None]] | None = None) -> None:
         self.requires_scripts: bool = True
         """Whether a script that nobody has played fails the test."""
         self._handler = check_handler(handler)
         self._listen = listen
-        self._block = Block()
-        self._entered = False
 
-    async def __aenter__(self) -> SocketServer:
-        if self._entered:
-            raise RuntimeError("a block can be entered once; open a server for each block")
-        self._entered = True
-        self._core = core = ServerCore(await self._block.enter())
-        core.set_handler(self._handler)
-        try:
-            if self._listen is not None:
-                await self._listen(core)
-        except BaseException as error:
-            await self._block.leave(error, core.drain, core.stop)
-            raise
-        core.body.__enter__()
-        return SocketServer(core)
+    async def start(self, nursery: trio.Nursery) -> SocketServer:
+        """Start to listen."""
+        self._core = ServerCore(nursery)
+        self._core.set_handler(self._handler)
+        if self._listen is not None:
+            await self._listen(self._core)
+        self._core.body.__enter__()
+        return SocketServer(self._core)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -125,10 +119,18 @@ class ServerBlock:
             error = None if was_cancelled else error
         finally:
             try:
-                await self._block.leave(error, core.drain, core.stop)
+                await super().__aexit__(None, error, None)
             finally:
                 core.raise_failures(error, requires_scripts=self.requires_scripts)
         return was_cancelled
+
+    async def finish(self) -> None:
+        """Wait for the handlers to come to their end."""
+        await self._core.drain()
+
+    def abort(self) -> None:
+        """Cancel the handlers."""
+        self._core.abort()
 
 
 def open_memory_server(handler: Handler = echo) -> AbstractAsyncContextManager[SocketServer]:

@@ -157,7 +157,7 @@ class ServerCore:
     # The end
 
     async def drain(self) -> None:
-        """Wait for handlers to come to their end, then stop; stalls end first, so that they can."""
+        """Wait for handlers to come to their end, then abort; stalls end first, so that they can."""
         self._ending = True
         for stream in self._streams:
             stream.resume_reading()
@@ -167,7 +167,7 @@ class ServerCore:
                 while self._streams:
                     await self._departures.park()
                 nursery.cancel_scope.cancel()
-        self.stop()
+        self.abort()
 
     async def _give_up_when_idle(self, grace: trio.CancelScope) -> None:
         """End the grace where time does not pass by itself, when everyone waits."""
@@ -176,7 +176,7 @@ class ServerCore:
             await wait_all_tasks_blocked()
             grace.cancel()
 
-    def stop(self) -> None:
+    def abort(self) -> None:
         """Cancel every connection."""
         self._ending = True
         self._nursery.cancel_scope.cancel()

@@ -1,0 +1,85 @@
+"""The client's end of a connection: bytes in give messages and control frames, intents give bytes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from ._constants import MAX_PONGS, Opcode
+from ._decoder import Decoder
+from ._encoder import Frame, encode, encode_close, encode_message
+from ._events import Close, Control, Message, Violation
+from ._state import Life
+
+
+@final
+class ClientConnection:
+    """RFC 6455 without I/O, from CONNECTING to CLOSED.
+
+    It is the only place where frames are made and taken apart. What it returns is to be written as it is, whole and in
+    order; control frames may go before the messages that wait (section 5.4).
+    """
+
+    __slots__ = ("_decoder", "life")
+
+    def __init__(self, url: str, max_message_size: int) -> None:
+        self.life: Life = Life(url)
+        """Where the connection is in its life."""
+        self._decoder = Decoder(max_message_size)
+
+    def receive_data(self, data: bytes) -> tuple[list[Message], Sequence[Control]]:
+        """Take the next bytes and return what is complete with them; nothing after a Close frame or a violation."""
+        return self._decoder.receive_data(data)
+
+    def wants_more(self, *, read_was_full: bool) -> bool:
+        """Whether it is worth to read again at once; see `Decoder.wants_more`."""
+        return self._decoder.wants_more(read_was_full=read_was_full)
+
+    @property
+    def is_inside_message(self) -> bool:
+        """Whether a part of a message has come, and its rest has not."""
+        return self._decoder.inside_message
+
+    @property
+    def violation(self) -> Violation | None:
+        """How the peer broke the protocol, once it did."""
+        return self._decoder.violation
+
+    def send_message(self, data: object, payload: bytes) -> Frame:
+        """Return the frame of a message: text if `data` is a str, else binary (section 5.6)."""
+        return encode_message(_opcode(data), payload)
+
+    def send_small_message(self, data: object, payload: bytes) -> bytes:
+        """Return the frame of a message of less than 64 KiB, which may go before those that wait."""
+        return encode(_opcode(data), payload)
+
+    def send_ping(self, payload: bytes) -> bytes:
+        """Return a Ping frame (section 5.5.2)."""
+        return encode(Opcode.PING, payload)
+
+    def send_pongs(self, payloads: Sequence[bytes]) -> bytes:
+        """Return the answers to pings that came together: to the latest of very many (section 5.5.3)."""
+        return b"".join(encode(Opcode.PONG, payload) for payload in payloads[-MAX_PONGS:])
+
+    def close(self, code: int, reason: str, encoded_reason: bytes) -> bytes | None:
+        """Begin the close handshake and return the Close frame, empty before the connection is open.
+
+        None where it is too late: this side has closed, the peer has, or it failed.
+        """
+        was_open = self.life.opened
+        if not self.life.request_close(code, reason):
+            return None
+        return encode_close(code, encoded_reason) if was_open else b""
+
+    def answer_close(self, close: Close) -> bytes:
+        """Note the peer's Close frame and return the one that answers it (section 5.5.1)."""
+        self.life.peer_closed(close.code, close.reason)
+        return encode_close(close.code)
+
+    def fail(self, violation: Violation) -> bytes:
+        """Return the Close frame that tells the peer how it broke the protocol (section 7.1.7)."""
+        return encode_close(violation.code)
+
+
+def _opcode(data: object) -> Opcode:
+    return Opcode.TEXT if isinstance(data, str) else Opcode.BINARY

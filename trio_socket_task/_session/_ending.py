@@ -1,0 +1,75 @@
+"""How a connection comes to its end: failures are noted and told, and what is left is limited in time."""
+
+from __future__ import annotations
+
+from typing import final
+
+from trio_socket_task._errors import SocketLostError, SocketTaskError
+from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent
+from trio_socket_task._protocol._state import Life
+from trio_socket_task._stream._causes import describe, root_cause
+
+from ._deadline import Deadline
+from ._subscriptions import Subscriptions
+from ._wakeup import Wakeup
+
+
+@final
+class Ending:
+    """What any part of a session does when the connection is, or will be, over."""
+
+    __slots__ = ("_close_timeout", "_life", "_subscriptions", "_wakeup", "deadline", "timed_out")
+
+    def __init__(self, life: Life, subscriptions: Subscriptions, wakeup: Wakeup, close_timeout: float) -> None:
+        self._life = life
+        self._subscriptions = subscriptions
+        self._wakeup = wakeup
+        self._close_timeout = close_timeout
+        self.deadline: Deadline = Deadline()
+        """How long what is under way may take."""
+        self.timed_out: bool = False
+        """Whether the connection was given up because the peer was silent."""
+
+    def fail(self, error: SocketTaskError) -> None:
+        """Note a failure and tell the listeners, unless it means nothing any more."""
+        if self._life.fail(error):
+            self._subscriptions.error.publish(ErrorEvent(str(error), error))
+            self.end_messages()
+
+    def end_messages(self) -> None:
+        """Wake those who wait for a message, because none will come."""
+        self._subscriptions.inbox.readers.unpark_all()
+
+    def fail_to_read(self, error: Exception) -> None:
+        """Note that nothing can be read any more."""
+        self.fail(lost(describe(root_cause(error)), error))
+
+    def fail_to_write(self, error: Exception) -> None:
+        """Note that nothing can be written any more, and give reading `close_timeout` to find out why.
+
+        What the peer said before it went away is often still there.
+        """
+        self._life.fail_to_write(lost(describe(root_cause(error)), error))
+        self.expect_end()
+
+    def expect_end(self) -> None:
+        """Give the peer `close_timeout` to end the connection, and have somebody read until then."""
+        self.deadline.limit(self._close_timeout)
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake the task that reads in the background: it is to look at how things stand."""
+        self._wakeup.set()
+
+    def time_out(self, why: str) -> None:
+        """End a connection whose peer is silent."""
+        self.timed_out = True
+        self.fail(lost(why))
+        self.deadline.expire()
+
+
+def lost(why: str, error: Exception | None = None) -> SocketLostError:
+    """Return the error of a connection that ended without a close handshake."""
+    failure = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
+    failure.__cause__ = None if error is None else root_cause(error)
+    return failure

@@ -1,0 +1,103 @@
+"""What is done with what comes in: messages to who listens, answers to control frames, the end of the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import attrs
+import trio
+
+from trio_socket_task._options import Options
+from trio_socket_task._protocol._connection import ClientConnection
+from trio_socket_task._protocol._events import Close, Control, Message, Ping, Pong, Violation
+from trio_socket_task._protocol._state import Phase
+
+from ._ending import Ending, lost
+from ._pings import Pings
+from ._statistics import Traffic
+from ._subscriptions import Subscriptions
+from ._writer import Writer
+
+
+@final
+@attrs.define(eq=False)
+class Incoming:
+    """One connection's bytes, as they come, and who is told of what is in them."""
+
+    _options: Options
+    _protocol: ClientConnection
+    _subscriptions: Subscriptions
+    _writer: Writer
+    _pings: Pings
+    _traffic: Traffic
+    _ending: Ending
+    _discards: bool = False  # whether messages that find no room are dropped: when nothing can be answered any more
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes."""
+        had_violation = self._protocol.violation is not None
+        messages, controls = self._protocol.receive_data(data)
+        if messages:
+            self._deliver(messages)
+        if controls:
+            self._handle_controls(controls)
+        if self._options.receive_timeout is not None and self._protocol.is_inside_message:
+            self._traffic.spoken_at = trio.current_time()
+        self._writer.eager = True
+        violation = self._protocol.violation
+        if violation is not None and not had_violation:
+            if self._protocol.life.violate():
+                self._ending.wake()
+            else:
+                self.fail(violation)
+
+    def wants_more(self, *, read_was_full: bool) -> bool:
+        """Whether it is worth to read again at once; see `Decoder.wants_more`."""
+        return self._protocol.wants_more(read_was_full=read_was_full)
+
+    def is_full(self) -> bool:
+        """Whether some reader of messages is so far behind that reading must stop."""
+        return self._protocol.life.is_open and self._subscriptions.full
+
+    def is_failing(self) -> bool:
+        """Whether the peer broke the protocol, and the program may still answer what came before."""
+        return self._protocol.life.phase is Phase.FAILING
+
+    def write_pending_output(self) -> None:
+        """Write what TLS itself has to send."""
+        self._writer.write_pending_output()
+
+    def fail(self, violation: Violation) -> None:
+        """End the connection because the peer broke the protocol."""
+        self._ending.fail(lost(violation.why))
+        self._writer.finish(self._protocol.fail(violation))
+        self._ending.expect_end()
+
+    def _deliver(self, messages: list[Message]) -> None:
+        if self._options.heartbeat is not None:
+            messages = self._pings.take_replies(self._options.heartbeat, messages)
+            if not messages:
+                return
+        self._traffic.count_received(messages)
+        if self._options.receive_timeout is not None:
+            self._traffic.spoken_at = trio.current_time()
+        life = self._protocol.life
+        if not life.is_open and not self._discards:
+            self._discards = self._subscriptions.full
+        self._subscriptions.deliver(messages, discards=self._discards)
+
+    def _handle_controls(self, controls: Sequence[Control]) -> None:
+        pings = [control.payload for control in controls if isinstance(control, Ping)]
+        if pings:
+            self._writer.put_pongs(self._protocol.send_pongs(pings))
+        has_spoken = bool(pings)
+        for control in controls:
+            if isinstance(control, Pong):
+                has_spoken |= not self._pings.answer(control.payload)
+            elif isinstance(control, Close):
+                self._writer.finish(self._protocol.answer_close(control))
+                self._ending.end_messages()
+                self._ending.expect_end()
+        if has_spoken:
+            self._traffic.spoken_at = trio.current_time()

@@ -1,0 +1,87 @@
+"""The events of one kind, as a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar, final
+
+import trio
+
+from trio_socket_task._thread import HomeThread
+
+from ._mailbox import Mailbox
+
+_T = TypeVar("_T")
+
+
+@final
+class Listener(trio.abc.ReceiveChannel[_T]):
+    """The events of one kind, as a channel: ``async for event in task.on_message():``.
+
+    It is an async context manager, may be read by several tasks (each event goes to one of them), and detaches when
+    it is closed or garbage-collected. A message listener that is not read fills up to the socket's ``receive_buffer``;
+    then the socket stops reading until the listener is read or closed.
+    """
+
+    _closed = True  # until it is made
+
+    def __init__(self, mailbox: Mailbox[_T], attach: Callable[[], None], detach: Callable[[], None]) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._mailbox = mailbox
+        self._thread = HomeThread()
+        self._detach = detach
+        attach()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "ended" if self._mailbox.ended else "open"
+        return f"<Listener {state}, {len(self._mailbox.items)} waiting>"
+
+    @trio.lowlevel.enable_ki_protection
+    async def receive(self) -> _T:
+        """Return the next event.
+
+        If it is cancelled, nothing is lost.
+
+        Raises:
+            trio.EndOfChannel: There will be no more; everything that came was received.
+            trio.ClosedResourceError: This listener was closed.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._closed and not self._mailbox.items:
+            if self._mailbox.ended:
+                raise trio.EndOfChannel
+            await self._mailbox.readers.park()
+        if self._closed:
+            raise trio.ClosedResourceError("this listener was closed; ask the socket for a new one")
+        event, _ = self._mailbox.pop()
+        return event
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Stop listening: events not yet received are dropped, and a task that waits for one gets an error.
+
+        Raises:
+            RuntimeError: This is another thread than that of the Trio run.
+        """
+        self._thread.check()
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def _release(self) -> None:
+        self._detach()
+        self._mailbox.clear()
+        self._mailbox.end()
+
+    async def aclose(self) -> None:
+        """Stop listening, as `close` does; a checkpoint. If it is cancelled, the listener is closed all the same."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def __del__(self) -> None:
+        # A collector may run in any thread, and in the middle of anything: the detaching is left to the Trio loop.
+        if not self._closed:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._release)

@@ -1,0 +1,37 @@
+"""What wakes a task."""
+
+from __future__ import annotations
+
+from typing import final
+
+import trio
+
+
+@final
+class Wakeup:
+    """A latch: one task waits for it, anybody may set it, and a set that comes before the wait is kept."""
+
+    __slots__ = ("_is_set", "_task")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._task: trio.lowlevel.Task | None = None
+
+    def set(self) -> None:
+        """Wake the task that waits, or the next one that does."""
+        task, self._task = self._task, None
+        if task is None:
+            self._is_set = True
+        else:
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        """Wait until it is set, and reset it; no checkpoint where it is set already."""
+        if not self._is_set:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._is_set = False
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
