@@ -312,7 +312,7 @@ class Session:
     def abort(self) -> None:
         """End the connection without waiting for the peer; Close 1001 goes out if it can."""
         self._close(CloseCode.GOING_AWAY, "", b"")
-        if self.connection is not None and self.writer.size and not self.has_closed:
+        if self.connection is not None and self.writer.is_writing:
             self._ending.deadline.limit(_ABORT_GRACE)
             self._nursery.start_soon(self._drop_when_drained)
         else:

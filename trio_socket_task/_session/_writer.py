@@ -32,7 +32,18 @@ class Writer:
     """
 
     __slots__ = (
-        *("_begun", "_drained", "_ending", "_granted", "_limit", "_messages", "_nursery", "_observer", "_pieces"),
+        *(
+            "_begun",
+            "_drained",
+            "_ended",
+            "_ending",
+            "_granted",
+            "_limit",
+            "_messages",
+            "_nursery",
+            "_observer",
+            "_pieces",
+        ),
         *("_pings", "_pongs", "_under_way", "_wakeup", "_wire", "eager", "finished", "pings_taken", "progress"),
         *("room", "size", "taken", "written"),
     )
@@ -52,6 +63,7 @@ class Writer:
         self._messages: deque[Frame] = _NO_MESSAGES
         self._wakeup: Wakeup | None = None  # of the task, once there is one
         self._drained: trio.Event | None = None  # what is waited for that everything is written
+        self._ended = False  # whether nothing is written any more
         self._granted = False  # whether a sender was woken that has not put its message yet
         self._under_way = 0  # how many of the frames that go in order are in what is being written
         self.size: int = 0
@@ -211,7 +223,7 @@ class Writer:
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
                     self._fail(error)
                     return
-                self.size = max(0, self.size - (len(begun) or len(piece)))  # it may have been ended meanwhile
+                self.size -= len(begun) or len(piece)
                 if not self.size:
                     self._count_written()
                     self._begin(self._wire.pending_output(), 0)
@@ -250,10 +262,15 @@ class Writer:
 
     async def wait_drained(self) -> None:
         """Wait until everything is written, or cannot be."""
-        if self.size:
+        if self.is_writing:
             if self._drained is None:
                 self._drained = trio.Event()
             await self._drained.wait()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether bytes are on their way; those of a connection that is over are not."""
+        return self.size > 0 and not self._ended
 
     def _note_drained(self) -> None:
         if self._drained is not None:
@@ -262,12 +279,6 @@ class Writer:
 
     def _fail(self, error: Exception) -> None:
         """Stop: after a write that failed, nothing that follows would be understood."""
-        self.end()
-        self._ending.fail_to_write(error)
-
-    def end(self) -> None:
-        """Take and write nothing more: the connection is over."""
-        self.finished = True
         self.size = 0
         self._under_way = 0
         self._begun = b""
@@ -276,5 +287,11 @@ class Writer:
         self._pongs.clear()
         if self._messages:
             self._messages.clear()
+        self.end()
+        self._ending.fail_to_write(error)
+
+    def end(self) -> None:
+        """Take and write nothing more: the connection is over; `size` says what was not written."""
+        self.finished = self._ended = True
         self.room.unpark_all()
         self._note_drained()
