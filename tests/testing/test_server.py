@@ -104,6 +104,7 @@ async def test_handlers_in_turn(autojump_clock: trio.testing.MockClock) -> None:
 async def test_the_handler_may_be_changed(autojump_clock: trio.testing.MockClock) -> None:
     """For the connections to come."""
     async with open_memory_server() as server:
+        assert server.handler is echo
         server.handler = Script().send("changed")
         async with connect_socket(server.url, dial=server.dial) as task:
             assert await task.receive() == "changed"
