@@ -10,8 +10,11 @@ import hashlib
 import select
 import socket
 import sys
+import time
 
 CLOSE = 0x8
+DELAY = 0.05
+"""Seconds before an answer, in which a client can begin to block."""
 ANSWERS = {CLOSE: CLOSE, 0x9: 0xA}
 
 
@@ -45,6 +48,7 @@ def serve(connection: socket.socket, *, speaks: bool) -> None:
             payload = bytes(byte ^ key[index % 4] for index, byte in enumerate(data[6 : 6 + size]))
             data = data[6 + size :]
             if opcode in ANSWERS:
+                time.sleep(DELAY)
                 connection.sendall(bytes((0x80 | ANSWERS[opcode], size)) + payload)
             if opcode == CLOSE:
                 return

@@ -286,7 +286,7 @@ async def stay(task: SocketTask, *, seconds: float, reading: bool) -> None:
                     pass
 
             nursery.start_soon(read)
-        await trio.sleep(0.2501)  # a heartbeat has just sent its ping
+        await trio.sleep(0.27)  # a heartbeat has sent its ping, and the pong is not here yet
         time.sleep(seconds)  # noqa: ASYNC251 (as said)
         await trio.sleep(0.02)
         await task.ping()
