@@ -29,7 +29,7 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
         (ValueError(), "ValueError"),
     ],
 )  # fmt: skip
-def test_words(error: Exception, text: str) -> None:
+def test_error_text(error: Exception, text: str) -> None:
     """Options instead of arguments; what a server says stays."""
     assert error_text(error) == text
 

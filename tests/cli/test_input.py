@@ -20,7 +20,7 @@ Pipe = tuple[int, int]
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """Give the two ends of a pipe."""
+    """Yield the two ends of a pipe."""
     ends = os.pipe()
     yield ends
     for end in ends:

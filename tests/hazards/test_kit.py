@@ -149,7 +149,7 @@ OF_FIXTURES = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Give a project of its own."""
+    """Return a project of its own."""
     pytester.makeini("[pytest]\nfilterwarnings = error\ntrio_mode = true\n")
     pytester.makeconftest(FIXTURES)
     return pytester

@@ -11,7 +11,7 @@ from trio_socket_task.testing._memory import memory_connection
 
 
 async def make_streams() -> tuple[trio.abc.Stream, trio.abc.Stream]:
-    """Give the client's end, and the server's with its faults."""
+    """Return the client's end, and the server's with its faults."""
     client, server = memory_connection()
     return client, FaultyStream(server)
 

@@ -74,7 +74,7 @@ LEAKY = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Give a project of its own."""
+    """Return a project of its own."""
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     return pytester
 

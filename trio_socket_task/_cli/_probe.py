@@ -31,7 +31,7 @@ async def probe(url: str, options: ConnectOptions, output: Output, patience: flo
         _row(output, "resolution", resolution.seconds, ", ".join(resolution.addresses))
         _row(output, "TCP", max(0.0, (figures.dial_seconds or 0.0) - resolution.seconds))
         if figures.tls_seconds is not None:
-            _row(output, "TLS", figures.tls_seconds, _tls_words(task))
+            _row(output, "TLS", figures.tls_seconds, _describe_tls(task))
         _row(output, "handshake", figures.handshake_seconds or 0.0, f"protocol {task.protocol or 'none'}")
         for name, value in task.header.items():
             output.line(f"    {name}: {value}")
@@ -85,7 +85,7 @@ class TimedResolver:
         return await trio.open_tcp_stream(host, port)
 
 
-def _tls_words(task: SocketTask) -> str:
+def _describe_tls(task: SocketTask) -> str:
     connection = session_of(task).connection
     wire = None if connection is None else connection.wire
     return wire.describe() if isinstance(wire, TlsWire) else ""
