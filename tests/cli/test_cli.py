@@ -19,7 +19,7 @@ from cli.terminal import COMMAND, ENVIRONMENT
 
 from trio_socket_task import CloseEvent, SocketTaskError
 from trio_socket_task._cli._output import Output, WriteError
-from trio_socket_task._cli._parser import exit_code, main, prepare
+from trio_socket_task._cli._parser import exit_code, main
 from trio_socket_task._cli._stats import describe
 from trio_socket_task._session._statistics import Traffic
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_turn, open_test_server
@@ -244,8 +244,8 @@ async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
     assert done.stderr.decode().splitlines()[1:] in ([], ["closed: 1001"])
 
 
-async def serving(*arguments: str, use: Callable[[str], Awaitable[object]]) -> tuple[int, str]:
-    """Run `serve`, use it, and interrupt it; return its exit code and what it printed on standard error."""
+async def serving(*arguments: str, end: signal.Signals, use: Callable[[str], Awaitable[object]]) -> tuple[int, str]:
+    """Run `serve`, use it, and end it by a signal; return its exit code and what it printed on standard error."""
     with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
             [*COMMAND, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -260,7 +260,7 @@ async def serving(*arguments: str, use: Callable[[str], Awaitable[object]]) -> t
         found = re.match(r"serving on (\S+)", printed.decode())
         assert found is not None
         await use(found[1])
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         notes = b""
         while data := await process.stderr.receive_some():
             notes += data
@@ -275,25 +275,17 @@ async def test_serve_echoes() -> None:
             done = await run("connect", "--insecure", "--count", "1", url, lines=b"hello\n")
             assert done.stdout == b"hello\n"
 
-    assert await serving("--tls", use=use) == (130, "/ connected\n" * 3)
+    assert await serving("--tls", end=signal.SIGTERM, use=use) == (143, "/ connected\n" * 3)
 
 
-async def test_serve_with_chaos(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_serve_with_chaos() -> None:
     """It starts and ends as ever; what it does in between is drawn, and tested fault by fault beside this."""
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(interrupt_when_it_serves, capsys)
-            assert await prepare(["serve", "--port", "0", "--chaos"], Output())() == 128 + signal.SIGTERM
 
+    async def use(url: str) -> None:
+        assert url.startswith("ws://127.0.0.1:")
+        await trio.lowlevel.checkpoint()
 
-async def interrupt_when_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
-    """Send SIGTERM to the server of this process."""
-    printed = ""
-    while not printed.endswith("\n"):
-        await trio.sleep(0.001)
-        printed += capsys.readouterr().out
-    assert printed.startswith("serving on ws://127.0.0.1:")
-    signal.raise_signal(signal.SIGTERM)
+    assert await serving("--chaos", end=signal.SIGINT, use=use) == (130, "")
 
 
 @pytest.mark.parametrize("tls", [False, True])
