@@ -33,8 +33,15 @@ class ServerConnection:
         """The fields of the client's request but for the handshake's own, found by names in any case."""
         self.protocols: Sequence[str] = session.request.proposed_subprotocols
         """The subprotocols that the client offered."""
-        self.received: list[str | bytes] = session.received
-        """Every message that was received from the client."""
+
+    @property
+    def received(self) -> list[str | bytes]:
+        """Every message that was received from the client; it may be set, to an empty list for instance."""
+        return self.session.received
+
+    @received.setter
+    def received(self, received: list[str | bytes]) -> None:
+        self.session.received = received
 
     @property
     def close_code(self) -> int | None:
