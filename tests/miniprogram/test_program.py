@@ -882,8 +882,8 @@ async def test_tcp_no_delay_is_judged_as_javascript_does(
             opened = trio.Event()
             task.onOpen(lambda _res: opened.set())
             await opened.wait()
-            assert task._native is not None
-            assert task._native._driver.options.tcp_no_delay is meant
+            assert task._socket is not None
+            assert task._socket.native._driver.options.tcp_no_delay is meant
 
 
 async def test_words_of_sockets_that_cannot_be_opened(

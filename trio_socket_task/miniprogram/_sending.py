@@ -10,36 +10,37 @@ import trio
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._socket_task import SocketTask as NativeTask
 
-from ._callback_queue import Workers
-from ._calls import Invocation
+from ._invocation import Invocation
+from ._native import send_beyond_room, use_room
+from ._nursery import ProgramNursery
 
 
 @final
 class Sending:
-    """What mini-program code has sent, which never waits, on a socket where a send may."""
+    """What the program sends on a socket: its calls never wait, so messages may have to."""
 
-    def __init__(self, native: NativeTask, workers: Workers) -> None:
+    def __init__(self, native: NativeTask, nursery: ProgramNursery) -> None:
         self._native = native
-        self._workers = workers
+        self._nursery = nursery
         self._waiting: deque[tuple[str | bytes, Invocation, str]] = deque()
 
     def send(self, data: str | bytes, call: Invocation, not_open: str) -> None:
-        """Send as soon as there is room; `not_open` is what is said when the socket is gone by then."""
+        """Send as soon as there is room; `not_open` is the errMsg where the socket is gone by then."""
         if not self._waiting:
             try:
                 self._native.send_nowait(data)
             except trio.WouldBlock:
                 self._waiting.append((data, call, not_open))
-                self._workers.start(self._drain)
+                self._nursery.start_soon(self._drain)
             except SocketTaskError:
                 call.fail(not_open)
             else:
-                call.ok()
+                call.succeed()
         else:
             self._waiting.append((data, call, not_open))
 
     def flush(self) -> None:
-        """Send what waits without minding the room, before a close."""
+        """Send what waits although there is no room, before a close."""
         while self._waiting:
             self._send_next()
 
@@ -50,9 +51,8 @@ class Sending:
             call.fail(not_open)
 
     async def _drain(self) -> None:
-        outgoing = self._native._driver.outgoing
-        while self._waiting and not outgoing.finished:  # after which nobody is given room
-            await outgoing.use_room(self._send_next)
+        while self._waiting and await use_room(self._native, self._send_next):
+            pass
         self.fail()
 
     def _send_next(self) -> None:
@@ -60,8 +60,8 @@ class Sending:
         if self._waiting:
             data, call, not_open = self._waiting.popleft()
             try:
-                self._native._send_beyond_room(data)
+                send_beyond_room(self._native, data)
             except SocketTaskError:
                 call.fail(not_open)
             else:
-                call.ok()
+                call.succeed()

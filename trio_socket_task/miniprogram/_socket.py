@@ -1,0 +1,135 @@
+"""One socket of a program: its sends, its listeners, and the task that calls the functions which concern it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import trio
+
+from trio_socket_task._events import CloseEvent, MessageEvent
+from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._socket_task import SocketTask as NativeTask
+
+from ._arguments import Callback
+from ._callback_queue import CallbackQueue
+from ._callbacks import PendingCallback
+from ._listeners import KINDS, GlobalListeners, Kind, SocketListeners
+from ._native import attach_events, attach_messages, receive_buffer
+from ._nursery import ProgramNursery
+from ._program_callbacks import ProgramCallbacks
+from ._sending import Sending
+
+
+@final
+class Socket:
+    """A socket that was accepted. `SocketTask` is the program's handle of it, and `Sockets` runs its task."""
+
+    def __init__(
+        self, native: NativeTask, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
+    ) -> None:
+        self.native = native
+        self.sending: Sending = Sending(native, nursery)
+        self.queue: CallbackQueue = CallbackQueue(receive_buffer(native))
+        self.closed_globally: bool = False
+        """Whether ``closeSocket`` has closed it, so that the global functions act on the next."""
+        self._listeners = SocketListeners(tells_close=tells_close)
+        self._nursery = nursery
+        self._callbacks = callbacks
+        self._receives = False
+        self._running = True  # its task, which starts at once
+        attach_events(native, self.queue.mailbox)
+
+    @property
+    def ready_state(self) -> ReadyState:
+        """Where the socket is in its life."""
+        return self.native.ready_state
+
+    def close(self, code: int, reason: str) -> None:
+        """Start closing."""
+        self.native.close(code, reason)
+
+    def listen(self, kind: Kind, listener: Callback) -> None:
+        """Add a listener of the socket's own, which hears of what has been first."""
+        self._put_late(kind, self._listeners.add(kind, listener))
+        if kind is MessageEvent:
+            self._receive_messages()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the program's listeners listen to this socket."""
+        return self._listeners.program is not None
+
+    def attach(self, listeners: GlobalListeners) -> None:
+        """Add the program's listeners, as they are and will be; they hear of what has been first."""
+        self._listeners.program = listeners
+        for kind in KINDS:
+            if kind in listeners:
+                self.listen_globally(kind, listeners[kind])
+
+    def listen_globally(self, kind: Kind, listener: Callback) -> None:
+        """Tell a new listener of the program's what none before it was told.
+
+        Of a socket that ``closeSocket`` has closed it hears what comes: what has been belongs to the past, as the
+        socket does.
+        """
+        if not self.closed_globally:
+            self._put_late(kind, self._listeners.tell_program(kind, listener))
+            if kind is MessageEvent:
+                self._receive_messages()
+
+    def _receive_messages(self) -> None:
+        """Receive messages from now on, unless they are over; until a listener wants them, the socket keeps them."""
+        if not self._receives and not self._listeners.at_end:
+            self._receives = True
+            attach_messages(self.native, self.queue.mailbox)
+            self.queue.move_end_last()
+
+    def put(self, callbacks: Sequence[PendingCallback]) -> None:
+        """Queue callbacks of one call."""
+        self.queue.put(callbacks)
+        self._start()
+
+    def _put_late(self, kind: Kind, callback: PendingCallback | None) -> None:
+        """Queue what tells a listener about what has been."""
+        if callback is None:
+            return
+        if self._callbacks.ended:
+            self._callbacks.put([callback])
+        else:
+            self.queue.put_late(callback, KINDS.index(kind))
+            self._start()
+
+    def _start(self) -> None:
+        if not self._running:
+            self._running = True
+            self._nursery.start_soon(self.run)
+
+    async def run_until_closed(self) -> None:
+        """Call what is due, until the program was told about the close."""
+        while True:
+            self._callbacks.call_waiting()
+            if not self.queue:
+                await self.queue.wait()
+            elif await self._call_next():
+                return
+            await trio.lowlevel.checkpoint()
+
+    async def run(self) -> None:
+        """Call what is due, as long as there is anything, after the close."""
+        while self.queue:
+            self._callbacks.call_waiting()
+            await self._call_next()
+            await trio.lowlevel.checkpoint()
+        self._running = False
+
+    async def _call_next(self) -> bool:
+        """Call what is due next; return whether that was told about the close."""
+        if self.queue.is_at_end:
+            self.sending.fail()  # what waits, before the program hears of the end
+        item = self.queue.pop()
+        for callback in item if isinstance(item, Sequence) else self._listeners.tell(item):
+            awaitable = callback.call()
+            if awaitable is not None:
+                await self._nursery.wait_for(callback, awaitable)
+        return isinstance(item, CloseEvent)

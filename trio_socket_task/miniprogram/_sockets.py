@@ -1,0 +1,93 @@
+"""The sockets of a program: which is the current one, and to which the program's listeners listen."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import final
+
+import trio
+
+from trio_socket_task._manager import SocketManager
+from trio_socket_task._options import ConnectOptions
+
+from ._arguments import Callback
+from ._listeners import Kind
+from ._native import call_before_closing
+from ._nursery import ProgramNursery
+from ._program_callbacks import ProgramCallbacks
+from ._socket import Socket
+
+
+@final
+class Sockets:
+    """The sockets that the program has not been told the close of, the earliest first."""
+
+    def __init__(
+        self, manager: SocketManager, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
+    ) -> None:
+        self.manager = manager
+        self.members: list[Socket] = []
+        self._listeners: dict[Kind, Callback] = {}
+        self._nursery = nursery
+        self._callbacks = callbacks
+        self._tells_close = tells_close
+        call_before_closing(manager, self._flush)
+
+    def connect(self, url: str, options: ConnectOptions) -> Socket:
+        """Add a socket; what it raises is what `SocketManager.connect_socket` does."""
+        native = self.manager.connect_socket(url, **options)
+        socket = Socket(native, self._nursery, self._callbacks, tells_close=self._tells_close)
+        self._nursery.start_soon(partial(self._run, socket))
+        self.members.append(socket)
+        self._attach()
+        return socket
+
+    async def _run(self, socket: Socket) -> None:
+        await socket.run_until_closed()
+        self.members.remove(socket)
+        self._attach()
+        await trio.lowlevel.checkpoint()
+        await socket.run()
+
+    @property
+    def current(self) -> Socket | None:
+        """The manager's current socket; without one, the earliest of which the program was not told the close.
+
+        So what fails because of a close that has yet to be told is told before it.
+        """
+        native = self.manager.current
+        for socket in self.members:
+            if socket.native is native:
+                return socket
+        return self.members[0] if self.members else None
+
+    def close_current(self, socket: Socket, code: int, reason: str) -> None:
+        """Close the current socket, which is open; the next one takes its place."""
+        self.manager.close_socket(code, reason)
+        if not socket.is_heard:
+            socket.attach(self._listeners)
+        socket.closed_globally = True
+        self._attach()
+
+    def listen(self, kind: Kind, listener: Callback) -> None:
+        """Listen to the current socket and to those after it, in place of the former listener."""
+        self._listeners[kind] = listener
+        for socket in self.members:
+            if socket.is_heard:
+                socket.listen_globally(kind, listener)
+
+    def _attach(self) -> None:
+        """Attach the program's listeners to the earliest socket that ``closeSocket`` has not closed.
+
+        They stay with it until the program was told its close, or until ``closeSocket`` closes it.
+        """
+        for socket in self.members:
+            if not socket.closed_globally:
+                if not socket.is_heard:
+                    socket.attach(self._listeners)
+                return
+
+    def _flush(self) -> None:
+        """Send what waits for room before a close that no call of the program's made."""
+        for socket in self.members:
+            socket.sending.flush()
