@@ -64,7 +64,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_arguments", "_native", "_values"},
         {"_outcome"},
         {"_callbacks"},
-        {"_callback_queue", "_invocation", "_listeners", "_nursery"},
+        {"_callback_queue", "_invocation", "_listeners"},
         {"_program_callbacks", "_sending"},
         {"_socket"},
         {"_calls", "_sockets"},

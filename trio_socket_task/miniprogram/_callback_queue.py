@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import final
 
+import trio
+
 from trio_socket_task._events import CloseEvent, ErrorEvent, SocketEvent
 from trio_socket_task._session._mailbox import Mailbox
 
@@ -23,6 +25,8 @@ class CallbackQueue:
     def __init__(self, limit: int) -> None:
         self.mailbox: Mailbox[SocketEvent | Sequence[PendingCallback]] = Mailbox(limit, endless=True)
         """To be attached to the events; `limit` is in bytes."""
+        self.reader: trio.lowlevel.ParkingLot = self.mailbox.readers
+        """Where the task waits that takes from this, until something is put."""
         self._late: list[tuple[int, PendingCallback]] = []
 
     def __bool__(self) -> bool:
@@ -40,7 +44,7 @@ class CallbackQueue:
         """Put a callback before what is already waiting; of several, that of the lowest rank goes first."""
         self._late.append((rank, callback))
         self._late.sort(key=itemgetter(0))
-        self.mailbox.readers.unpark()
+        self.reader.unpark()
 
     def move_end_last(self) -> None:
         """Move the failure and the close, where they are waiting, behind messages that have just been put."""
@@ -58,10 +62,6 @@ class CallbackQueue:
     def pop(self) -> SocketEvent | Sequence[PendingCallback]:
         """Take what is next."""
         return [self._late.pop(0)[1]] if self._late else self.mailbox.pop()[0]
-
-    async def wait(self) -> None:
-        """Wait until something is put."""
-        await self.mailbox.readers.park()
 
 
 def _is_end(item: SocketEvent | Sequence[PendingCallback]) -> bool:

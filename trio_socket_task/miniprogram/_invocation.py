@@ -20,16 +20,11 @@ class Invocation:
 
     def __init__(self, name: str, arguments: Arguments, put: Put) -> None:
         self._name = name
-        self._success = arguments.callback("success")
-        self._fail = arguments.callback("fail")
-        self._complete = arguments.callback("complete")
+        self._success, self._fail, self._complete = arguments.callbacks("success", "fail", "complete")
         self._put = put
         self._future = ResultFuture()
-
-    @property
-    def outcome(self) -> Outcome:
+        self.outcome: Outcome = Outcome(self._future)
         """What the call returns."""
-        return Outcome(self._future)
 
     def succeed(self, number: int | None = None, put: Put | None = None) -> Outcome:
         """Queue ``success`` and then ``complete``, by `put` where the call has made a socket."""

@@ -18,9 +18,9 @@ from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._service_nursery import Block
 
 from ._arguments import Arguments, RefusedError, connect_refusal, read_connect_options, read_url
+from ._callbacks import ProgramNursery
 from ._calls import close, send
 from ._invocation import Invocation
-from ._nursery import ProgramNursery
 from ._outcome import Outcome
 from ._program_callbacks import ProgramCallbacks
 from ._sockets import Sockets

@@ -11,8 +11,7 @@ from typing import final
 import trio
 
 from ._arguments import RefusedError
-from ._callbacks import PendingCallback
-from ._nursery import ProgramNursery
+from ._callbacks import PendingCallback, ProgramNursery
 
 
 class _Phase(Enum):
@@ -53,7 +52,7 @@ class ProgramCallbacks:
         Raises:
             RefusedError: The program has ended.
         """
-        if self.ended:
+        if self._phase is not _Phase.RUNNING:
             raise RefusedError("the mini program has ended")
 
     def put(self, callbacks: Sequence[PendingCallback]) -> None:

@@ -10,9 +10,9 @@ import trio
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._socket_task import SocketTask as NativeTask
 
+from ._callbacks import ProgramNursery
 from ._invocation import Invocation
 from ._native import send_beyond_room, use_room
-from ._nursery import ProgramNursery
 
 
 @final

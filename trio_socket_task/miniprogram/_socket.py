@@ -13,10 +13,9 @@ from trio_socket_task._socket_task import SocketTask as NativeTask
 
 from ._arguments import Callback
 from ._callback_queue import CallbackQueue
-from ._callbacks import PendingCallback
+from ._callbacks import PendingCallback, ProgramNursery
 from ._listeners import KINDS, GlobalListeners, Kind, SocketListeners
 from ._native import attach_events, attach_messages, receive_buffer
-from ._nursery import ProgramNursery
 from ._program_callbacks import ProgramCallbacks
 from ._sending import Sending
 
@@ -51,7 +50,9 @@ class Socket:
 
     def listen(self, kind: Kind, listener: Callback) -> None:
         """Add a listener of the socket's own, which hears of what has been first."""
-        self._put_late(kind, self._listeners.add(kind, listener))
+        late = self._listeners.add(kind, listener)
+        if late is not None:
+            self._put_late(kind, late)
         if kind is MessageEvent:
             self._receive_messages()
 
@@ -73,10 +74,13 @@ class Socket:
         Of a socket that ``closeSocket`` has closed it hears what comes: what has been belongs to the past, as the
         socket does.
         """
-        if not self.closed_globally:
-            self._put_late(kind, self._listeners.tell_program(kind, listener))
-            if kind is MessageEvent:
-                self._receive_messages()
+        if self.closed_globally:
+            return
+        late = self._listeners.tell_program(kind, listener)
+        if late is not None:
+            self._put_late(kind, late)
+        if kind is MessageEvent:
+            self._receive_messages()
 
     def _receive_messages(self) -> None:
         """Receive messages from now on, unless they are over; until a listener wants them, the socket keeps them."""
@@ -90,10 +94,8 @@ class Socket:
         self.queue.put(callbacks)
         self._start()
 
-    def _put_late(self, kind: Kind, callback: PendingCallback | None) -> None:
+    def _put_late(self, kind: Kind, callback: PendingCallback) -> None:
         """Queue what tells a listener about what has been."""
-        if callback is None:
-            return
         if self._callbacks.ended:
             self._callbacks.put([callback])
         else:
@@ -103,28 +105,14 @@ class Socket:
     def _start(self) -> None:
         if not self._running:
             self._running = True
-            self._nursery.start_soon(self.run)
+            self._nursery.start_soon(self.call_rest)
 
-    async def run_until_closed(self) -> None:
-        """Call what is due, until the program was told about the close."""
-        while True:
-            self._callbacks.call_waiting()
-            if not self.queue:
-                await self.queue.wait()
-            elif await self._call_next():
-                return
-            await trio.lowlevel.checkpoint()
-
-    async def run(self) -> None:
-        """Call what is due, as long as there is anything, after the close."""
-        while self.queue:
-            self._callbacks.call_waiting()
-            await self._call_next()
-            await trio.lowlevel.checkpoint()
-        self._running = False
-
-    async def _call_next(self) -> bool:
-        """Call what is due next; return whether that was told about the close."""
+    async def call_next(self) -> bool:
+        """Call what is due next, or wait until something is; return whether the program was told of the close."""
+        self._callbacks.call_waiting()
+        if not self.queue:
+            await self.queue.reader.park()
+            return False
         if self.queue.is_at_end:
             self.sending.fail()  # what waits, before the program hears of the end
         item = self.queue.pop()
@@ -133,3 +121,10 @@ class Socket:
             if awaitable is not None:
                 await self._nursery.wait_for(callback, awaitable)
         return isinstance(item, CloseEvent)
+
+    async def call_rest(self) -> None:
+        """Call what is due after the close, as long as there is anything."""
+        while self.queue:
+            await self.call_next()
+            await trio.lowlevel.checkpoint()
+        self._running = False

@@ -11,9 +11,9 @@ from trio_socket_task._manager import SocketManager
 from trio_socket_task._options import ConnectOptions
 
 from ._arguments import Callback
+from ._callbacks import ProgramNursery
 from ._listeners import Kind
 from ._native import call_before_closing
-from ._nursery import ProgramNursery
 from ._program_callbacks import ProgramCallbacks
 from ._socket import Socket
 
@@ -43,11 +43,12 @@ class Sockets:
         return socket
 
     async def _run(self, socket: Socket) -> None:
-        await socket.run_until_closed()
+        while not await socket.call_next():
+            await trio.lowlevel.checkpoint()
         self.members.remove(socket)
         self._attach()
         await trio.lowlevel.checkpoint()
-        await socket.run()
+        await socket.call_rest()
 
     @property
     def current(self) -> Socket | None:
