@@ -19,7 +19,7 @@ class CallbackQueue:
     """Events of a socket and callbacks of calls that concern it, in the order in which they happened.
 
     They share one mailbox, so that order needs no rule; but the failure and the close come after everything that was
-    asked before the program hears of them. What a listener has missed that came late goes before all of it.
+    asked before they are delivered. What a listener has missed that was added late goes before all of it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -27,10 +27,10 @@ class CallbackQueue:
         """To be attached to the events; `limit` is in bytes."""
         self.reader: trio.lowlevel.ParkingLot = self.mailbox.readers
         """Where the task waits that takes from this, until something is put."""
-        self._late: list[tuple[int, PendingCallback]] = []
+        self._missed: list[tuple[int, PendingCallback]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._late or self.mailbox.items)
+        return bool(self._missed or self.mailbox.items)
 
     def put(self, callbacks: Sequence[PendingCallback]) -> None:
         """Put callbacks after what is already waiting, but before the end of the socket."""
@@ -40,10 +40,10 @@ class CallbackQueue:
             place -= 1
         items.insert(len(items) + place, items.pop())
 
-    def put_late(self, callback: PendingCallback, rank: int) -> None:
+    def put_missed(self, callback: PendingCallback, rank: int) -> None:
         """Put a callback before what is already waiting; of several, that of the lowest rank goes first."""
-        self._late.append((rank, callback))
-        self._late.sort(key=itemgetter(0))
+        self._missed.append((rank, callback))
+        self._missed.sort(key=itemgetter(0))
         self.reader.unpark()
 
     def move_end_last(self) -> None:
@@ -57,11 +57,11 @@ class CallbackQueue:
     @property
     def is_at_end(self) -> bool:
         """Whether the failure or the close is next."""
-        return not self._late and _is_end(self.mailbox.items[0][0])
+        return not self._missed and isinstance(self.mailbox.items[0][0], ErrorEvent | CloseEvent)
 
     def pop(self) -> SocketEvent | Sequence[PendingCallback]:
         """Take what is next."""
-        return [self._late.pop(0)[1]] if self._late else self.mailbox.pop()[0]
+        return [self._missed.pop(0)[1]] if self._missed else self.mailbox.pop()[0]
 
 
 def _is_end(item: SocketEvent | Sequence[PendingCallback]) -> bool:

@@ -1,4 +1,4 @@
-"""Who listens to a socket, and who has been told what: decided without I/O."""
+"""The listeners of a socket, and which events have been delivered to whom: decided without I/O."""
 
 from __future__ import annotations
 
@@ -15,57 +15,58 @@ KINDS: Final = (OpenEvent, MessageEvent, ErrorEvent, CloseEvent)
 """In the order in which they happen."""
 Kind = type[SocketEvent]
 GlobalListeners = Mapping[Kind, Callback]
-"""The program's listeners, which listen to socket after socket: at most one of each kind."""
+"""The program's listeners, at most one of each kind: they listen to socket after socket."""
 
 
 @final
 class SocketListeners:
-    """The listeners of a socket's own, and the program's, once they listen to it.
+    """The listeners of a socket's own, and the global ones, once they are attached to it.
 
     `tells_close` is whether a socket that could not be opened has a close event after its error.
     """
 
     def __init__(self, *, tells_close: bool) -> None:
-        self.program: GlobalListeners | None = None
-        """The program's listeners, as they are and will be, once they listen to this socket."""
-        self._tells_close = tells_close
+        self.global_listeners: GlobalListeners | None = None
+        """The program's listeners, which may change, once they are attached to this socket."""
         self._own: dict[Kind, list[Callback]] = {}
-        self._told: dict[Kind, SocketEvent] = {}  # what has been told to those who listened
-        self._told_program: set[Kind] = set()
-        self._telling_program: Kind | None = None  # what its listener is about to be told
+        self._delivered: dict[Kind, SocketEvent] = {}  # but for messages
+        self._delivered_globally: set[Kind] = set()
+        self._delivering: Kind | None = None  # what the global listener is about to be given
+        self._tells_close = tells_close
 
     @property
-    def at_end(self) -> bool:
-        """Whether the failure or the close has been told."""
-        return ErrorEvent in self._told or CloseEvent in self._told
+    def ended(self) -> bool:
+        """Whether the failure or the close has been delivered."""
+        return ErrorEvent in self._delivered or CloseEvent in self._delivered
 
     def add(self, kind: Kind, listener: Callback) -> PendingCallback | None:
-        """Add a listener of the socket's own; return what tells it about what has been, but for messages."""
+        """Add a listener of the socket's own; return its call with what has been delivered before, if anything was."""
         self._own.setdefault(kind, []).append(listener)
-        return self._late(kind, listener) if kind in self._told else None
+        return self._missed(kind, listener) if kind in self._delivered else None
 
-    def tell_program(self, kind: Kind, listener: Callback) -> PendingCallback | None:
-        """Return what tells a listener of the program's about what none of its kind has been told."""
-        missed = self._told.keys() - self._told_program - {self._telling_program}
-        if kind not in missed or CloseEvent in self._told:
+    def missed_globally(self, kind: Kind, listener: Callback) -> PendingCallback | None:
+        """Return the call of a new global listener with what no global listener was given, if there is anything."""
+        missed = self._delivered.keys() - self._delivered_globally - {self._delivering}
+        if kind not in missed or CloseEvent in self._delivered:
             return None
-        self._told_program.add(kind)
-        return self._late(kind, listener)
+        self._delivered_globally.add(kind)
+        return self._missed(kind, listener)
 
-    def _late(self, kind: Kind, listener: Callback) -> PendingCallback:
-        return PendingCallback(listener, describe(self._told[kind]))
+    def _missed(self, kind: Kind, listener: Callback) -> PendingCallback:
+        return PendingCallback(listener, describe(self._delivered[kind]))
 
-    def tell(self, event: SocketEvent) -> Iterator[PendingCallback]:
-        """Return what tells an event to those who listen, each as it is next: the program's listener is the last."""
-        kind, program = type(event), self.program
-        if kind is CloseEvent and not self._tells_close and OpenEvent not in self._told and ErrorEvent in self._told:
+    def deliver(self, event: SocketEvent) -> Iterator[PendingCallback]:
+        """Return the calls that deliver an event, one by one: the socket's own listeners come before the global one."""
+        kind, listeners = type(event), self.global_listeners
+        opened, failed = OpenEvent in self._delivered, ErrorEvent in self._delivered
+        if kind is CloseEvent and failed and not opened and not self._tells_close:
             return
         if kind is not MessageEvent:
-            self._told[kind] = event
-        self._telling_program = None if program is None else kind
+            self._delivered[kind] = event
+        self._delivering = None if listeners is None else kind
         for listener in tuple(self._own.get(kind, ())):
             yield PendingCallback(listener, describe(event))
-        if program is not None and kind in program:
-            self._told_program.add(kind)
-            yield PendingCallback(program[kind], describe(event))
-        self._telling_program = None
+        if listeners is not None and kind in listeners:
+            self._delivered_globally.add(kind)
+            yield PendingCallback(listeners[kind], describe(event))
+        self._delivering = None

@@ -94,7 +94,8 @@ class MiniProgram:
         """Close the earliest socket that is not closed; options: code, reason, success, fail, complete.
 
         Before it is open this fails, and the socket goes on to open, as the vendors' pages warn. Once it is accepted,
-        the global functions and listeners are the next socket's; the listeners hear the old one to its end as well.
+        the global functions and listeners are the next socket's; the listeners are given the old one's events to its
+        end as well.
         """
         socket, arguments = self._sockets.current, Arguments(options, keywords, strict=self._strict)
         return close(socket, self._callbacks, arguments, (ReadyState.OPEN,), self._sockets.close_current)

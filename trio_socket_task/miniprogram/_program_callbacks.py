@@ -17,9 +17,9 @@ from ._callbacks import PendingCallback, ProgramNursery
 class _Phase(Enum):
     RUNNING = auto()
     ENDING = auto()
-    """The block is being left: what is asked is told when nothing else is left to be told."""
+    """The block is being left: callbacks of calls that are made now are called last of all."""
     ENDED = auto()
-    """That has begun: what is asked now is told nobody."""
+    """Those are being called, or were: callbacks of calls that are made now are not called."""
 
 
 @final
@@ -75,7 +75,7 @@ class ProgramCallbacks:
         self._running = False
 
     def call_waiting(self) -> None:
-        """Call those that wait now: what was refused before an event is told before it, whichever task runs first."""
+        """Call those that wait now: those of a refusal before an event come before it, whichever task runs first."""
         for _ in range(len(self._waiting)):
             self._call(self._waiting.popleft())
 

@@ -49,42 +49,42 @@ class Socket:
         self.native.close(code, reason)
 
     def listen(self, kind: Kind, listener: Callback) -> None:
-        """Add a listener of the socket's own, which hears of what has been first."""
-        late = self._listeners.add(kind, listener)
-        if late is not None:
-            self._put_late(kind, late)
+        """Add a listener of the socket's own; it is given first what has been delivered before."""
+        missed = self._listeners.add(kind, listener)
+        if missed is not None:
+            self._put_missed(kind, missed)
         if kind is MessageEvent:
             self._receive_messages()
 
     @property
-    def is_heard(self) -> bool:
-        """Whether the program's listeners listen to this socket."""
-        return self._listeners.program is not None
+    def has_global_listeners(self) -> bool:
+        """Whether the global listeners are attached to this socket."""
+        return self._listeners.global_listeners is not None
 
     def attach(self, listeners: GlobalListeners) -> None:
-        """Add the program's listeners, as they are and will be; they hear of what has been first."""
-        self._listeners.program = listeners
+        """Attach the global listeners, which may change; they are given first what has been delivered before."""
+        self._listeners.global_listeners = listeners
         for kind in KINDS:
             if kind in listeners:
                 self.listen_globally(kind, listeners[kind])
 
     def listen_globally(self, kind: Kind, listener: Callback) -> None:
-        """Tell a new listener of the program's what none before it was told.
+        """Give a new global listener what has been delivered and no global listener was given.
 
-        Of a socket that ``closeSocket`` has closed it hears what comes: what has been belongs to the past, as the
+        Of a socket that ``closeSocket`` has closed it is given what comes: what has been belongs to the past, as the
         socket does.
         """
         if self.closed_globally:
             return
-        late = self._listeners.tell_program(kind, listener)
-        if late is not None:
-            self._put_late(kind, late)
+        missed = self._listeners.missed_globally(kind, listener)
+        if missed is not None:
+            self._put_missed(kind, missed)
         if kind is MessageEvent:
             self._receive_messages()
 
     def _receive_messages(self) -> None:
         """Receive messages from now on, unless they are over; until a listener wants them, the socket keeps them."""
-        if not self._receives and not self._listeners.at_end:
+        if not self._receives and not self._listeners.ended:
             self._receives = True
             attach_messages(self.native, self.queue.mailbox)
             self.queue.move_end_last()
@@ -94,12 +94,12 @@ class Socket:
         self.queue.put(callbacks)
         self._start()
 
-    def _put_late(self, kind: Kind, callback: PendingCallback) -> None:
-        """Queue what tells a listener about what has been."""
+    def _put_missed(self, kind: Kind, callback: PendingCallback) -> None:
+        """Queue the call of a listener with an event that has been delivered before."""
         if self._callbacks.ended:
             self._callbacks.put([callback])
         else:
-            self.queue.put_late(callback, KINDS.index(kind))
+            self.queue.put_missed(callback, KINDS.index(kind))
             self._start()
 
     def _start(self) -> None:
@@ -108,15 +108,15 @@ class Socket:
             self._nursery.start_soon(self.call_rest)
 
     async def call_next(self) -> bool:
-        """Call what is due next, or wait until something is; return whether the program was told of the close."""
+        """Call what is due next, or wait until something is; return whether that was the close."""
         self._callbacks.call_waiting()
         if not self.queue:
             await self.queue.reader.park()
             return False
         if self.queue.is_at_end:
-            self.sending.fail()  # what waits, before the program hears of the end
+            self.sending.fail()  # what waits, before the program is told of the end
         item = self.queue.pop()
-        for callback in item if isinstance(item, Sequence) else self._listeners.tell(item):
+        for callback in item if isinstance(item, Sequence) else self._listeners.deliver(item):
             awaitable = callback.call()
             if awaitable is not None:
                 await self._nursery.wait_for(callback, awaitable)

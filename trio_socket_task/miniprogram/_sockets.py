@@ -1,4 +1,4 @@
-"""The sockets of a program: which is the current one, and to which the program's listeners listen."""
+"""The sockets of a program: which is the current one, and to which the global listeners are attached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ._socket import Socket
 
 @final
 class Sockets:
-    """The sockets that the program has not been told the close of, the earliest first."""
+    """The sockets whose close has not been delivered, the earliest first."""
 
     def __init__(
         self, manager: SocketManager, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
@@ -52,9 +52,9 @@ class Sockets:
 
     @property
     def current(self) -> Socket | None:
-        """The manager's current socket; without one, the earliest of which the program was not told the close.
+        """The manager's current socket; without one, the earliest whose close has not been delivered.
 
-        So what fails because of a close that has yet to be told is told before it.
+        So the callbacks of what fails because of that close are called before it is delivered.
         """
         native = self.manager.current
         for socket in self.members:
@@ -65,7 +65,7 @@ class Sockets:
     def close_current(self, socket: Socket, code: int, reason: str) -> None:
         """Close the current socket, which is open; the next one takes its place."""
         self.manager.close_socket(code, reason)
-        if not socket.is_heard:
+        if not socket.has_global_listeners:
             socket.attach(self._listeners)
         socket.closed_globally = True
         self._attach()
@@ -74,17 +74,17 @@ class Sockets:
         """Listen to the current socket and to those after it, in place of the former listener."""
         self._listeners[kind] = listener
         for socket in self.members:
-            if socket.is_heard:
+            if socket.has_global_listeners:
                 socket.listen_globally(kind, listener)
 
     def _attach(self) -> None:
-        """Attach the program's listeners to the earliest socket that ``closeSocket`` has not closed.
+        """Attach the global listeners to the earliest socket that ``closeSocket`` has not closed.
 
-        They stay with it until the program was told its close, or until ``closeSocket`` closes it.
+        They stay attached to each until its close has been delivered.
         """
         for socket in self.members:
             if not socket.closed_globally:
-                if not socket.is_heard:
+                if not socket.has_global_listeners:
                     socket.attach(self._listeners)
                 return
 

@@ -57,7 +57,7 @@ class SocketTask:
         return close(self._socket, self._callbacks, arguments, (ReadyState.CONNECTING, ReadyState.OPEN))
 
     def onOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
-        """Listen to the opening; a listener that comes later hears of it all the same."""
+        """Listen to the opening; a listener that is added later is called all the same."""
         if self._socket is not None and callable(listener):
             self._socket.listen(OpenEvent, listener)
 
@@ -67,11 +67,11 @@ class SocketTask:
             self._socket.listen(MessageEvent, listener)
 
     def onError(self, listener: Callable[[ErrorResult], object] | None = None) -> None:
-        """Listen to the failure; a listener that comes later hears of it all the same."""
+        """Listen to the failure; a listener that is added later is called all the same."""
         if self._socket is not None and callable(listener):
             self._socket.listen(ErrorEvent, listener)
 
     def onClose(self, listener: Callable[[CloseResult], object] | None = None) -> None:
-        """Listen to the close; a listener that comes later hears of it all the same."""
+        """Listen to the close; a listener that is added later is called all the same."""
         if self._socket is not None and callable(listener):
             self._socket.listen(CloseEvent, listener)
