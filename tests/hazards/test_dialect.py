@@ -39,7 +39,7 @@ ROUNDS = 30  # Trio takes the tasks that are ready in an order of chance: so oft
 
 @pytest.fixture
 def heard() -> Heard:
-    """Give a record of what is called."""
+    """Return a record of what is called."""
     return Heard()
 
 
@@ -58,7 +58,7 @@ async def open_socket(wx: MiniProgram, path: str = "") -> SocketTask:
 
 
 async def open_to_a_stalled_server(wx: MiniProgram, server: SocketServer) -> tuple[SocketTask, ServerConnection]:
-    """Give both ends of a connection whose server does not read."""
+    """Return both ends of a connection whose server does not read."""
     server.handler = hold
     server.connections.clear()
     task = await open_socket(wx)
@@ -116,7 +116,7 @@ class Restless:
     accepted: set[int] = attrs.field(factory=set)
 
     def function(self, note: Callable[[], None]) -> Callable[[object], object]:
-        """Give a function for the program to be called: it notes that it was, and makes the request."""
+        """Return a function for the program to be called: it notes that it was, and makes the request."""
 
         def call(_res: object) -> None:
             note()
@@ -130,7 +130,7 @@ class Restless:
         return call_later if self.is_async else call
 
     def callbacks(self) -> dict[str, object]:
-        """Give the callbacks of one call, which note how it was told."""
+        """Return the callbacks of one call, which note how it was told."""
         told: list[str] = []
         (self.after if self.wx._callbacks.ended else self.before).append(told)
         return {name: self.function(partial(told.append, name)) for name in ("success", "fail", "complete")}

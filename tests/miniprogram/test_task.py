@@ -25,7 +25,7 @@ Opened = Callable[[], Awaitable[SocketTask]]
 
 @pytest.fixture
 def opened(mini_program: MiniProgram) -> Opened:
-    """Give a function that opens a socket."""
+    """Return a function that opens a socket."""
 
     async def open_socket() -> SocketTask:
         task = mini_program.connectSocket(url=URL)
@@ -269,7 +269,7 @@ async def test_a_slow_listener_stops_the_reading(
 
 
 async def open_to_a_deaf_server(wx: MiniProgram, server: SocketServer) -> tuple[SocketTask, ServerConnection]:
-    """Give both ends of a connection whose server does not read."""
+    """Return both ends of a connection whose server does not read."""
     server.handler = hold
     task = wx.connectSocket(url=URL)
     connection = await server.wait_connection()

@@ -102,23 +102,19 @@ class MiniProgram:
 
     def onSocketOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening of the current socket and of those after it, in place of the former listener."""
-        if callable(listener):
-            self._sockets.listen(OpenEvent, listener)
+        self._sockets.listen(OpenEvent, listener)
 
     def onSocketMessage(self, listener: Callable[[MessageResult], object] | None = None) -> None:
         """Listen to the messages of the current socket and of those after it, in place of the former listener."""
-        if callable(listener):
-            self._sockets.listen(MessageEvent, listener)
+        self._sockets.listen(MessageEvent, listener)
 
     def onSocketError(self, listener: Callable[[ErrorResult], object] | None = None) -> None:
         """Listen to the failure of the current socket and of those after it, in place of the former listener."""
-        if callable(listener):
-            self._sockets.listen(ErrorEvent, listener)
+        self._sockets.listen(ErrorEvent, listener)
 
     def onSocketClose(self, listener: Callable[[CloseResult], object] | None = None) -> None:
         """Listen to the close of the current socket and of those after it, in place of the former listener."""
-        if callable(listener):
-            self._sockets.listen(CloseEvent, listener)
+        self._sockets.listen(CloseEvent, listener)
 
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.

@@ -48,8 +48,10 @@ class Socket:
         """Start closing."""
         self.native.close(code, reason)
 
-    def listen(self, kind: Kind, listener: Callback) -> None:
-        """Add a listener of the socket's own; it is given first what has been delivered before."""
+    def listen(self, kind: Kind, listener: Callback | None) -> None:
+        """Add a listener of the socket's own, if it is a function; it is given first what has been delivered."""
+        if not callable(listener):
+            return
         missed = self._listeners.add(kind, listener)
         if missed is not None:
             self._put_missed(kind, missed)

@@ -70,8 +70,10 @@ class Sockets:
         socket.closed_globally = True
         self._attach()
 
-    def listen(self, kind: Kind, listener: Callback) -> None:
-        """Listen to the current socket and to those after it, in place of the former listener."""
+    def listen(self, kind: Kind, listener: Callback | None) -> None:
+        """Listen to the current socket and those after it, in place of the former listener, if this is a function."""
+        if not callable(listener):
+            return
         self._listeners[kind] = listener
         for socket in self.members:
             if socket.has_global_listeners:

@@ -58,20 +58,20 @@ class SocketTask:
 
     def onOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening; a listener that is added later is called all the same."""
-        if self._socket is not None and callable(listener):
+        if self._socket is not None:
             self._socket.listen(OpenEvent, listener)
 
     def onMessage(self, listener: Callable[[MessageResult], object] | None = None) -> None:
         """Listen to the messages; the first listener also gets those that came before it."""
-        if self._socket is not None and callable(listener):
+        if self._socket is not None:
             self._socket.listen(MessageEvent, listener)
 
     def onError(self, listener: Callable[[ErrorResult], object] | None = None) -> None:
         """Listen to the failure; a listener that is added later is called all the same."""
-        if self._socket is not None and callable(listener):
+        if self._socket is not None:
             self._socket.listen(ErrorEvent, listener)
 
     def onClose(self, listener: Callable[[CloseResult], object] | None = None) -> None:
         """Listen to the close; a listener that is added later is called all the same."""
-        if self._socket is not None and callable(listener):
+        if self._socket is not None:
             self._socket.listen(CloseEvent, listener)
