@@ -883,8 +883,8 @@ async def test_tcp_no_delay_is_judged_as_javascript_does(
             opened = trio.Event()
             task.onOpen(lambda _res: opened.set())
             await opened.wait()
-            assert task._native is not None
-            assert session_of(task._native).options.tcp_no_delay is meant
+            assert task._socket is not None
+            assert session_of(task._socket.native).options.tcp_no_delay is meant
 
 
 async def test_words_of_sockets_that_cannot_be_opened(

@@ -24,7 +24,7 @@ from trio_socket_task import (
     open_socket_manager,
 )
 from trio_socket_task._options import Options
-from trio_socket_task._session import _session
+from trio_socket_task._session import _opening
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
@@ -563,7 +563,7 @@ async def test_a_close_that_the_opening_notices_too_late(serve: Serve, monkeypat
         task.close(4000)
         return connection
 
-    monkeypatch.setattr(_session, "connect", open_late)
+    monkeypatch.setattr(_opening, "connect", open_late)
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(script))
         assert (await task.wait_closed()).code == 4000
