@@ -46,6 +46,16 @@ class ScriptedWire(_PlainWire):
         await trio.lowlevel.checkpoint()
 
 
+class Steps(trio.abc.Instrument):
+    """How often a task was woken."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.count = name, 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == self.name
+
+
 class Setup:
     """A reading with an inbox."""
 
@@ -119,7 +129,12 @@ async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, a
     await setup.program()
     nursery.start_soon(setup.reading.run, name="background")
     nursery.start_soon(setup.program, name="program")
+    await trio.sleep(2 * GRACE)
+    steps = Steps("background")
+    trio.lowlevel.add_instrument(steps)
     await trio.sleep(10 * GRACE)
+    trio.lowlevel.remove_instrument(steps)
+    assert steps.count == 0
     setup.wire.give.send_nowait(b"y")
     await trio.sleep(10 * GRACE)
     assert setup.wire.readers[1:] == ["program", "background"]

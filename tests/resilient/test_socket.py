@@ -147,6 +147,34 @@ async def test_delays_start_over_after_a_useful_connection(autojump_clock: trio.
     assert delays == [0.5, 1.0, 2.0, 0.5, 1.0]
 
 
+async def test_a_useful_connection_ends_the_story_that_giving_up_tells(autojump_clock: trio.testing.MockClock) -> None:
+    """The attempts before it are forgiven, so they are not blamed."""
+    scripts = in_turn(Script().drop(), Script().sleep(31).drop(), Script().reject(403))
+    async with open_memory_server(scripts) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            with pytest.raises(GaveUpError, match="403") as caught:
+                await socket.receive()
+    assert [type(attempt.error) for attempt in caught.value.attempts] == [SocketLostError, HandshakeError]
+
+
+async def test_the_first_close_stands(autojump_clock: trio.testing.MockClock) -> None:
+    """Whether it is a second one that comes too late, or the first after the socket has given up."""
+    async with open_memory_server() as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            socket.close(4000, "first")
+            socket.close(4001, "second")
+            assert socket.close_event == CloseEvent(code=4000, reason="first")
+            await socket.aclose(4002, "third")
+            assert socket.close_event == CloseEvent(code=4000, reason="first")
+    async with open_memory_server(Script().close(4003, "gone")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await until(socket, ConnectionState.STOPPED)
+            socket.close(4000, "late")
+            with pytest.raises(GaveUpError):
+                await socket.send("x")
+
+
 async def test_a_busy_server_is_given_time(autojump_clock: trio.testing.MockClock) -> None:
     """Retry-After, and the jitter on top."""
     scripts = in_turn(Script().reject(503, {"Retry-After": "30"}), hold)
@@ -526,6 +554,11 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await server.wait_connection()
             await full_outbox(socket)
             socket.close()
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=Outbox(max_age=1)) as other:
+            await server.wait_connection()
+            await full_outbox(other)
+            await trio.sleep(2)
+            assert caplog.records.pop().getMessage().endswith("on_undelivered(): 2 (expired)")
     assert [record.getMessage() for record in caplog.records] == [
         f"{socket._states.label()}: given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
