@@ -525,6 +525,26 @@ async def test_a_heartbeat_waits_while_the_buffer_is_full(serve: Serve, autojump
                 pass
 
 
+async def test_a_ping_is_answered_while_the_program_is_away(serve: Serve, autojump_clock: MockClock) -> None:
+    """In a few milliseconds, for which it is expected back to read for itself."""
+    waited = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(frame(TEXT, b"x"))
+        await trio.sleep(0.001)
+        started = trio.current_time()
+        await peer.send(frame(PING))
+        await peer.read_frame()
+        waited.append(trio.current_time() - started)
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script)) as task:
+        await task.receive()
+        await trio.sleep(10)
+    assert 0 < waited[0] < 0.01
+
+
 async def test_a_heartbeat_does_not_disturb_a_close(serve: Serve, autojump_clock: MockClock) -> None:
     """The close has a deadline of its own, and ends as it was asked to."""
     dial = serve(then(finish=False))

@@ -17,7 +17,7 @@ class ScriptedWire(_PlainWire):
     """A wire whose bytes a test gives, and that tells who reads."""
 
     def __init__(self) -> None:
-        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](100)
+        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](1000)
         self.readers: list[str] = []
         self.there: deque[bytes] = deque()
         self.at_once = 0
@@ -276,6 +276,28 @@ async def test_a_look_while_somebody_reads_lets_him_read(nursery: trio.Nursery) 
     assert set(setup.wire.readers) == {"background"}
     setup.reading.end(None)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("seconds", "pieces"), [(0.0, 128), (0.04, 3)])
+async def test_a_look_at_a_flood_ends(autojump_clock: MockClock, seconds: float, pieces: int) -> None:
+    """After 8 MiB, or a tenth of a second."""
+    setup = Setup()
+    setup.wire.max_bytes = 64 * 1024
+    piece = bytes(setup.wire.max_bytes)
+
+    def take(data: bytes) -> None:
+        setup.inbox.append(data)
+        autojump_clock.jump(seconds)
+
+    setup.reading._take = take
+    setup.wire.there.extend([piece] * 200)
+    assert not setup.reading.read_arrived()
+    assert len(setup.inbox) == pieces
+    setup.inbox.clear()
+    for _ in range(200):
+        setup.wire.give.send_nowait(piece)
+    await setup.reading.look()
+    assert len(setup.inbox) == pieces
 
 
 async def test_what_is_there_at_once(autojump_clock: MockClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -34,14 +35,20 @@ class Mutant:
         before = (ROOT / self.path).read_text(encoding="utf-8")
         return before, mutate_code(before, OPERATORS[self.operator], self.occurrence)
 
+    def compiles(self) -> bool:
+        """Whether the change is Python: a `*` between parameters is no operator, though it looks like one."""
+        with suppress(SyntaxError):
+            return bool(compile(self.texts()[1], self.path, "exec"))
+        return False
+
     def diff(self) -> list[str]:
         """Give the change for a reader."""
         before, after = (text.splitlines() for text in self.texts())
         return list(difflib.unified_diff(before, after, str(self.path), self.operator, lineterm="", n=2))
 
     def key(self) -> tuple[str, ...]:
-        """Give what it is known by when lines, and modules, move."""
-        lines = self.diff()[3:]
+        """Give what it is known by when lines, and modules, move: its code, without comments."""
+        lines = [line.partition("  # ")[0] for line in self.diff()[3:]]
         before, after = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
         return self.path.name, self.function, before, after
 

@@ -986,6 +986,13 @@ async def test_waiting_until_it_is_delivered_tells_of_what_was_not(autojump_cloc
             with pytest.raises(trio.EndOfChannel):
                 await socket.receive()
             await socket.wait_delivered()
+    async with open_memory_server(Script().sleep(1).expect("a")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await socket.send("a")
+            socket.close()
+            assert socket.statistics().unconfirmed == 1
+            await socket.wait_delivered()
     async with open_memory_server(Script().stall()) as server:
         once = Retry(max_attempts=1)
         async with open_resilient_socket(server.url, dial=server.dial, timeout=1, retry=once) as socket:
