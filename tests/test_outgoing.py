@@ -95,6 +95,32 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first(nursery: trio
     assert b"".join(setup.wire.writes) == b"abcdPONGefgh"
 
 
+async def test_what_was_taken_and_what_was_written_whole_is_counted(nursery: trio.Nursery) -> None:
+    """Of what goes in order; what a write that failed took along never counts."""
+    setup, counts = Setup(nursery, ScriptedWire(at_once=2), limit=1000), []
+    setup.out.on_written = lambda: counts.append(setup.out.written)
+    setup.out.put(b"xy")
+    assert (setup.out.taken, setup.out.written, counts) == (1, 1, [1])
+    setup.wire.at_once = 1
+    setup.out.put_ping(b"a ping goes ahead")
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts) == (1, 1, [1])
+    setup.out.eager = True
+    setup.out.put(b"in part")
+    assert (setup.out.taken, setup.out.written, counts) == (2, 1, [1])
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts) == (2, 2, [1, 2])
+    setup.out.put(b"one")
+    setup.out.put(b"two")
+    setup.out.put_in_order(b"a ping in order")
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts) == (5, 5, [1, 2, 5])
+    setup.out.put(b"lost")
+    setup.wire.error = trio.BrokenResourceError("gone")
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts) == (6, 5, [1, 2, 5])
+
+
 async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery: trio.Nursery) -> None:
     """Between frames, even while the queue is over its limit."""
     setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)

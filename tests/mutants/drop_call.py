@@ -14,8 +14,9 @@ class DropCall(Operator):
 
     def mutation_positions(self, node: NodeOrLeaf) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         """Give where it can."""
-        if node.type == "simple_stmt" and node.children[0].type == "atom_expr" and node.get_code().strip()[-1] == ")":
-            yield node.children[0].start_pos, node.children[0].end_pos
+        call = node.children[0] if node.type == "simple_stmt" else node
+        if call is not node and call.type == "atom_expr" and call.get_last_leaf().value == ")":
+            yield call.start_pos, call.end_pos
 
     def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:  # noqa: ARG002 (there is one way only)
         """Do it."""

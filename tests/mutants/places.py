@@ -54,15 +54,27 @@ class Mutant:
 
 
 def is_idle(node: parso.tree.NodeOrLeaf) -> bool:
-    """Whether a change here changes nothing that runs: in an annotation, or of `@final`."""
+    """Whether a change here changes nothing that runs: in an annotation, of `@final`, of a `*` between parameters."""
     if node.type == "decorator":
         return node.children[1].get_code() == "final"
+    if node.type == "operator" and node.parent.type in {"parameters", "param"}:
+        return True
     while node.parent is not None:
         node, inner = node.parent, node
         place = {"tfpdef": 2, "annassign": 1}.get(node.type)
         if inner is (node.children[place] if place else node.type == "funcdef" and node.annotation):
             return True
     return False
+
+
+def owner(node: parso.tree.NodeOrLeaf) -> str:
+    """Give the name of the function or class that a node is in; of a decorator, what it decorates."""
+    if node.type == "decorator":
+        while node.type != "decorated":
+            node = node.parent
+        while node.type not in {"funcdef", "classdef"}:
+            node = node.children[-1]
+    return ASTQuery(node).get_definition_name() or ""
 
 
 def places(path: Path, tests: str) -> Iterator[list[Mutant]]:
@@ -73,6 +85,6 @@ def places(path: Path, tests: str) -> Iterator[list[Mutant]]:
         positions = ((node, position) for node in nodes for position in operator.mutation_positions(node))
         for number, (node, position) in enumerate(positions):
             if not is_idle(node):
-                mutant = Mutant(path, ASTQuery(node).get_definition_name() or "", name, number, tests)
+                mutant = Mutant(path, owner(node), name, number, tests)
                 found.setdefault((position, name.split("_")[0]), []).append(mutant)
     yield from found.values()

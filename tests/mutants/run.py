@@ -27,7 +27,7 @@ TABLE = {
     "_resilient/*": "*resilient/test_*",
 }
 """Modules, in whatever folders, and the tests that are asked first about their mutants."""
-PROCESSES = "cli/* testing/* campaign/* test_command_line test_interrupt test_life test_kit miniprogram/test_[!t]*"
+PROCESSES = "cli/* testing/* campaign/* test_command_line test_life test_kit miniprogram/test_[!t]*"
 PAGES = (
     "test_architecture test_contract test_diagrams test_docs test_list test_readme test_reference test_supply"
     " test_tutorial"
@@ -35,7 +35,7 @@ PAGES = (
 """Tests that are never asked: they start processes or wait in real time, or are about pages. All others come second."""
 SLOW = "not (test_e6 or thousand or herd or many_rounds)"
 STALLED = 20
-"""Seconds after which a test stands still, by the mutant's fault: those that are asked take less than four."""
+"""Seconds after which a test stands still, by the mutant's fault: those that are asked take less than five."""
 OPTIONS = (
     f"-k '{SLOW}' -x -q -p no:cacheprovider -o faulthandler_timeout={STALLED} -o faulthandler_exit_on_timeout=true"
 )
@@ -67,7 +67,7 @@ def complaint(tests: str) -> str:
         command = f"{sys.executable} -m pytest {OPTIONS} {' '.join(map(str, group))}"
         outcome, output = run_tests(command, timeout=600)
         if outcome is not TestOutcome.SURVIVED:
-            return output
+            return output or f"{command} ended without a word"
     return ""
 
 
@@ -86,17 +86,15 @@ def bare(*words: str) -> tuple[str, ...]:
     return tuple("".join(word.split()) for word in words)
 
 
-def equivalents(places: list[list[Mutant]]) -> set[tuple[str, ...]]:
-    """Read which mutants no test can notice, and why; what they change must still be there."""
+def equivalents(found: list[list[Mutant]]) -> set[tuple[str, ...]]:
+    """Read which mutants no test can notice, and why; each must be one that there is."""
     named = tomllib.loads((Path(__file__).parent / "equivalents.toml").read_text(encoding="utf-8"))["mutant"]
-    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in {place[0].path for place in places}}
-    for one in named:
-        found = any(
-            bare(one["before"])[0] in bare(text)[0] for path, text in texts.items() if path.name == one["module"]
-        )
-        if not found or not one["because"]:
-            sys.exit(f"equivalents.toml names what is not there any more, or gives no reason: {one}")
-    return {bare(one["module"], one["function"], one["before"], after) for one in named for after in one["after"]}
+    known = {bare(one["module"], one["function"], one["before"], after) for one in named for after in one["after"]}
+    where = {(one["module"], one["function"]) for one in named if one["because"]}
+    there = {bare(*one.key()) for place in found for one in place if (one.path.name, one.function) in where}
+    if known - there:
+        sys.exit(f"equivalents.toml names what is no mutant any more, or gives no reason: {sorted(known - there)}")
+    return known
 
 
 def main() -> int:
