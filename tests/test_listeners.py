@@ -276,6 +276,26 @@ async def test_a_fact_is_dropped_only_for_want_of_room() -> None:
     assert mailbox.items[0][0] == 1
 
 
+def test_a_full_mailbox_has_room_when_it_was_read_to_half() -> None:
+    """Once, and not before; or when everything was taken from it."""
+    rooms: list[int] = []
+    mailbox = Mailbox[str](4 * (MESSAGE_OVERHEAD + 1), on_room=lambda: rooms.append(mailbox.size))
+    for expected in (False, False, False, True):
+        mailbox.put("x", 1)
+        assert mailbox.full is expected
+    for expected in (True, False, False):
+        assert mailbox.pop() == ("x", 1)
+        assert mailbox.full is expected
+    half = 2 * (MESSAGE_OVERHEAD + 1)
+    assert (rooms, mailbox.size) == ([half], MESSAGE_OVERHEAD + 1)
+    mailbox.put_first([("y", 1), ("z", 2 * half)])
+    assert mailbox.full
+    assert mailbox.clear() == [("y", 1), ("z", 2 * half), ("x", 1)]
+    assert (rooms, mailbox.size, mailbox.full) == ([half, 0], 0, False)
+    assert mailbox.clear() == []
+    assert rooms == [half, 0]
+
+
 def test_an_endless_mailbox_goes_from_topic_to_topic() -> None:
     """The end of one socket is not its end."""
     mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
