@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from trio_socket_task import (
+    Acknowledgement,
     Backoff,
     CloseEvent,
     Coexist,
@@ -542,6 +543,23 @@ async def test_or_sent_again_when_that_was_asked_for(autojump_clock: trio.testin
             await socket.send("d")
             await socket.wait_delivered()
             assert socket.statistics().undelivered == 0
+
+
+async def test_a_message_that_is_sent_again_is_asked_for_its_id_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Whatever the program's function does, it does once."""
+    asked = []
+
+    def sent(data: str | bytes) -> str | bytes:
+        asked.append(data)
+        return data
+
+    outbox = Outbox(resend=True, proof=Acknowledgement(sent=sent, received=lambda data: data))
+    async with open_memory_server(in_turn(Script().expect("a").drop(), echo)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=outbox) as socket:
+            await socket.send("a")
+            await socket.wait_delivered()
+            assert len(server.connections) == 2
+    assert asked == ["a"]
 
 
 async def test_losses_that_nobody_listens_to_are_logged(
