@@ -562,8 +562,9 @@ async def test_what_came_while_the_loop_was_blocked_is_looked_at_before_a_deadli
         autojump_clock.jump(10)
         await peer.finish()
 
+    options["dial"] = serve(script)
     for _ in range(20):
-        async with connect_socket(URL, dial=serve(script), **options) as task:
+        async with connect_socket(URL, **options) as task:
             await trio.sleep(15)
             assert task.ready_state is ReadyState.OPEN
 
