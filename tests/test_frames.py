@@ -203,3 +203,11 @@ def test_of_pongs_in_a_row_each_counts() -> None:
     """A ping that went behind messages is answered by no other pong than its own."""
     burst = b"".join(frame(PONG, b"%d" % number) for number in range(1000))
     assert Decoder(LIMIT).receive(burst) == [Pong(b"%d" % number) for number in range(1000)]
+
+
+def test_the_first_violation_stands() -> None:
+    """A masked frame is none of an odd length, whatever follows."""
+    decoder = Decoder(100)
+    assert decoder.receive(b"\x81\x85" + bytes(20)) == []
+    assert decoder.violation is not None
+    assert "a masked frame" in decoder.violation.why
