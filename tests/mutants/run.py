@@ -27,7 +27,7 @@ TABLE = {
     "_resilient/*": "*resilient/test_*",
 }
 """Modules, in whatever folders, and the tests that are asked first about their mutants."""
-PROCESSES = "cli/* testing/* campaign/* test_command_line test_life test_kit miniprogram/test_[!t]*"
+PROCESSES = "cli/* testing/test_[!p]* campaign/* test_command_line test_life test_kit miniprogram/test_[!t]*"
 PAGES = (
     "test_architecture test_contract test_diagrams test_docs test_list test_readme test_reference test_supply"
     " test_tutorial"
