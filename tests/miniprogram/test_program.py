@@ -648,6 +648,31 @@ async def test_a_refusal_holds_up_no_other(
     assert heard.names == ["second", "third", "went on", "complete"]
 
 
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_callback_that_asks_again_at_once_lets_others_run(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard, *, refused: bool
+) -> None:
+    """What it asks may be refused at once, or be queued on a socket."""
+    task = mini_program.connectSocket(url=URL)
+    await trio.testing.wait_all_tasks_blocked()
+    enough = False
+
+    def ask(_res: object) -> None:
+        if enough or len(heard) == 1000:
+            return
+        if refused:
+            mini_program.connectSocket(fail=heard("refused", ask))
+        else:
+            task.send(data="x", success=heard("sent", ask))
+
+    ask({})
+    for _ in range(10):
+        await trio.lowlevel.checkpoint()
+    enough = True
+    assert 0 < len(heard) < 100
+    await trio.testing.wait_all_tasks_blocked()
+
+
 async def test_clean_up_in_a_cancelled_scope(
     autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
 ) -> None:

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import Backoff, ConnectionState, Heartbeat, Outbox, UndeliveredEvent, open_resilient_socket
 from trio_socket_task._resilient import _delivery
+from trio_socket_task._resilient._proof import Evidence
 from trio_socket_task.testing import collect
 
 SOON = Backoff(random=lambda: 0.01)
@@ -199,3 +200,17 @@ async def test_old_messages_expire_in_time(autojump_clock: MockClock) -> None:
         assert (await undelivered.receive()).why == "expired"
         assert trio.current_time() == 13
         assert socket.state.state in {ConnectionState.WAITING, ConnectionState.CONNECTING}
+
+
+def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:
+    """The third connection in a row is no chance any more, unless there ever was a proof, or the application proves."""
+    evidence = Evidence(10, False, lambda: "socket")  # noqa: FBT003
+    for expected in (0, 0, 1, 1):
+        evidence.lose()
+        assert len(caplog.records) == expected
+    proven, by_application = Evidence(10, False, str), Evidence(10, True, str)  # noqa: FBT003
+    proven.come()
+    for _ in range(4):
+        proven.lose()
+        by_application.lose()
+    assert len(caplog.records) == 1

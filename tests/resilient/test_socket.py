@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from trio_socket_task import (
+    Acknowledgement,
     Backoff,
     CloseEvent,
     Coexist,
@@ -147,6 +148,34 @@ async def test_delays_start_over_after_a_useful_connection(autojump_clock: trio.
                     if event.state is ConnectionState.WAITING:
                         delays.append(event.delay)
     assert delays == [0.5, 1.0, 2.0, 0.5, 1.0]
+
+
+async def test_a_useful_connection_ends_the_story_that_giving_up_tells(autojump_clock: trio.testing.MockClock) -> None:
+    """The attempts before it are forgiven, so they are not blamed."""
+    scripts = in_turn(Script().drop(), Script().sleep(31).drop(), Script().reject(403))
+    async with open_memory_server(scripts) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            with pytest.raises(GaveUpError, match="403") as caught:
+                await socket.receive()
+    assert [type(attempt.error) for attempt in caught.value.attempts] == [SocketLostError, HandshakeError]
+
+
+async def test_the_first_close_stands(autojump_clock: trio.testing.MockClock) -> None:
+    """Whether it is a second one that comes too late, or the first after the socket has given up."""
+    async with open_memory_server() as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            socket.close(4000, "first")
+            socket.close(4001, "second")
+            assert socket.close_event == CloseEvent(code=4000, reason="first")
+            await socket.aclose(4002, "third")
+            assert socket.close_event == CloseEvent(code=4000, reason="first")
+    async with open_memory_server(Script().close(4003, "gone")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await until(socket, ConnectionState.STOPPED)
+            socket.close(4000, "late")
+            with pytest.raises(GaveUpError):
+                await socket.send("x")
 
 
 async def test_a_busy_server_is_given_time(autojump_clock: trio.testing.MockClock) -> None:
@@ -518,6 +547,23 @@ async def test_or_sent_again_when_that_was_asked_for(autojump_clock: trio.testin
             assert socket.statistics().undelivered == 0
 
 
+async def test_a_message_that_is_sent_again_is_asked_for_its_id_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Whatever the program's function does, it does once."""
+    asked = []
+
+    def sent(data: str | bytes) -> str | bytes:
+        asked.append(data)
+        return data
+
+    outbox = Outbox(resend=True, proof=Acknowledgement(sent=sent, received=lambda data: data))
+    async with open_memory_server(in_turn(Script().expect("a").drop(), echo)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=outbox) as socket:
+            await socket.send("a")
+            await socket.wait_delivered()
+            assert len(server.connections) == 2
+    assert asked == ["a"]
+
+
 async def test_losses_that_nobody_listens_to_are_logged(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -528,6 +574,11 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await server.wait_connection()
             await full_outbox(socket)
             socket.close()
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=Outbox(max_age=1)) as other:
+            await server.wait_connection()
+            await full_outbox(other)
+            await trio.sleep(2)
+            assert caplog.records.pop().getMessage().endswith("on_undelivered(): 2 (expired)")
     assert [record.getMessage() for record in caplog.records] == [
         f"{socket._states.label()}: given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
@@ -954,6 +1005,13 @@ async def test_waiting_until_it_is_delivered_tells_of_what_was_not(autojump_cloc
             await socket.wait_delivered()
             with pytest.raises(trio.EndOfChannel):
                 await socket.receive()
+            await socket.wait_delivered()
+    async with open_memory_server(Script().sleep(1).expect("a")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await socket.send("a")
+            socket.close()
+            assert socket.statistics().unconfirmed == 1
             await socket.wait_delivered()
     async with open_memory_server(Script().stall()) as server:
         once = Retry(max_attempts=1)
