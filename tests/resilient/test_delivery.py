@@ -74,7 +74,7 @@ async def test_a_slow_link_is_waited_for(
     autojump_clock: MockClock, serve: Serve, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """A round trip may take longer than the time after which another ping is sent, of which there is a most."""
-    monkeypatch.setattr(_delivery, "_MOST_PINGS", most)
+    monkeypatch.setattr(_delivery, "_MAX_PINGS", most)
 
     async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
         pong = frame(PONG if opcode == PING else opcode, payload)
@@ -182,7 +182,7 @@ async def test_every_report_reaches_a_reader(autojump_clock: MockClock, serve: S
         undelivered = socket.on_undelivered()
         for _ in range(10_000):
             socket.send_nowait("x")
-        socket._keeper.abort()
+        socket._supervisor.abort()
         assert len([event async for event in undelivered]) == socket.statistics().undelivered > 9000
 
 

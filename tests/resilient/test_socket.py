@@ -70,7 +70,7 @@ async def test_messages_go_both_ways_across_a_reconnection(autojump_clock: trio.
         open_memory_server(in_turn(first, second)) as server,
         open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket,
     ):
-        number = socket._states.number
+        number = socket._states.label.number
         assert repr(socket) == f"<ResilientSocket {number} CONNECTING ws://memory.test/, connection 0>"
         await socket.send("one")
         assert await socket.receive() == "1"
@@ -529,7 +529,7 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await full_outbox(socket)
             socket.close()
     assert [record.getMessage() for record in caplog.records] == [
-        f"{socket._states.label()}: given up and not listened to by on_undelivered(): 2 (stopped)"
+        f"{socket._states.label}: given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
 
 
@@ -892,7 +892,7 @@ async def test_unread_messages_of_many_connections_are_bounded(
         ) as socket:
             await trio.sleep(3600)
             assert len(server.connections) < 5
-            assert socket._connection._backlog_size < 2 * 50_000 + 2**16
+            assert socket._attempts.backlog.size < 2 * 50_000 + 2**16
             assert "go on receiving" in socket.state.why
             assert "not connecting" in caplog.text
             before = len(server.connections)
