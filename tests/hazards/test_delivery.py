@@ -1,6 +1,6 @@
 """What counts as delivered, and who is told of the rest: peers that speak raw frames, in virtual time.
 
-`docs/explanation/reliability.md` tells what each id is about.
+An id in the name of a test, such as L3, is a row of the tables in `docs/explanation/reliability.md`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ async def text(peer: Peer, *messages: str) -> None:
 
 
 def reported(socket: ResilientSocket, nursery: trio.Nursery) -> list[UndeliveredEvent]:
-    """Give a list that fills with the reports."""
+    """Return a list that fills with the reports."""
     events: list[UndeliveredEvent] = []
     listener = socket.on_undelivered()
 

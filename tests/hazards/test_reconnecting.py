@@ -1,6 +1,6 @@
 """The resilient socket when it is asked for something at a bad moment, or by functions of the wrong kind.
 
-`docs/explanation/reliability.md` tells what each id is about.
+An id in the name of a test, such as L3, is a row of the tables in `docs/explanation/reliability.md`.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class World:
                 return
 
     async def target(self) -> str:
-        """Give the URL."""
+        """Return the URL."""
         self.targets += 1
         self.come("target")
         await trio.sleep(1)
@@ -398,6 +398,29 @@ async def test_q2_a_header_that_closes_the_socket(autojump_clock: MockClock, nur
                 await socket.receive()
         assert (await closes.receive()).code == 4000
     assert (world.dials, socket.close_event) == ([], CloseEvent(code=4000))
+
+
+async def test_q2_a_header_that_reconnects(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The attempt that it belongs to is over before anything is dialled; the next is made at once."""
+    world = World(nursery, "never")
+    asked: list[float] = []
+
+    def reconnect_once() -> None:
+        asked.append(trio.current_time())
+        if len(asked) == 1:
+            socket.reconnect()
+
+    async def target() -> tuple[str, dict[str, object]]:
+        await trio.lowlevel.checkpoint()
+        return URL, {"header": Closing(reconnect_once)}
+
+    async with open_socket_manager(dial=world.dial) as manager:
+        closes = manager.on_socket_close()
+        async with open_resilient_socket(target, manager=manager) as socket:  # type: ignore[arg-type]
+            await socket.wait_connected()
+            assert (await closes.receive()).code == CloseCode.GOING_AWAY
+            assert socket.statistics().attempts == 2
+    assert world.dials == asked[:1], "without a delay"
 
 
 @pytest.mark.parametrize("where", ["target", "dial", "on_connected"])

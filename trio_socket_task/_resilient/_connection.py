@@ -73,7 +73,7 @@ class Connection:
         session.subscriptions.inbox.limit = self._backlog.room_left
 
     async def run(self) -> Attempt:
-        """Wait until it is open, let the program use it, and return how it went."""
+        """Wait until it is open, serve it to its end, and return how it went."""
         session, connected_for = self.session, 0.0
         error = await self._open()
         if error is None:
@@ -95,7 +95,7 @@ class Connection:
         )
 
     async def _open(self) -> Exception | None:
-        """Wait until it is open, and let ``on_connected`` have it first; return what went wrong."""
+        """Wait until it is open, and run ``on_connected``; return what went wrong."""
         try:
             await self.session.wait_open()
         except SocketTaskError as error:
@@ -128,7 +128,7 @@ class Connection:
         scope.cancel()
 
     async def _serve(self) -> float:
-        """Let the program use it until it has ended; return for how many seconds it was alive."""
+        """Serve the program until it has ended; return for how many seconds it was alive."""
         session, inbox = self.session, self.session.subscriptions.inbox
         delivery = self._sender.new_delivery(self._member.task)
         session.pings.messages_allowed = True

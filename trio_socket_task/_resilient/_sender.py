@@ -108,7 +108,7 @@ class Sender:
         return Delivery(task, self.queue, self._ids, self._monitor, self._progress)
 
     def begin_connection(self, delivery: Delivery) -> None:
-        """Give a connection the messages that wait, from now on."""
+        """Start to send on a connection what waits, and what will."""
         self.expire()
         self.delivery = delivery
 

@@ -1,4 +1,4 @@
-"""What keeps one resilient socket connected: decides when there is another attempt to connect."""
+"""What keeps one resilient socket connected, and decides when there is another attempt."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Supervisor:
         self._sender = sender
         self._requested: CloseEvent | None = None  # how this side has closed it
         self._history: deque[Attempt] = deque(maxlen=_HISTORY)
-        self._delay = trio.CancelScope()
+        self._delay_scope = trio.CancelScope()
         self._ended = trio.Event()
         self._task: trio.lowlevel.Task | None = None
 
@@ -78,7 +78,7 @@ class Supervisor:
                 continue
             self._history.append(attempt)
             failures += 1
-            self._delay = trio.CancelScope()  # made before the program's functions are called, which may want its end
+            self._delay_scope = trio.CancelScope()  # made before the program's functions are called: they may end it
             delay, why = self._decide(attempt, failures, trio.current_time() - useful_at)
             if self._requested is not None:
                 continue
@@ -88,7 +88,7 @@ class Supervisor:
                 return
             why, level = describe(attempt), level_of(failures)
             self.states.enter(ConnectionState.WAITING, failures=failures, delay=delay, why=why, level=level)
-            with self._delay:
+            with self._delay_scope:
                 await trio.sleep(delay)
 
     def _decide(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
@@ -106,7 +106,7 @@ class Supervisor:
         check_close(code, reason)
         if self._requested is None and not self._ended.is_set():
             self._requested = CloseEvent(code=code, reason=reason)
-            self._delay.cancel()
+            self._delay_scope.cancel()
             self.attempts.close(code, reason)
 
     def abort(self) -> None:
@@ -114,11 +114,11 @@ class Supervisor:
         if not self._ended.is_set():
             event = self.attempts.abort() or self._requested or CloseEvent(code=CloseCode.GOING_AWAY.value)
             self._requested = CloseEvent(code=int(event.code), reason=event.reason)
-            self._delay.cancel()
+            self._delay_scope.cancel()
 
     def reconnect_now(self) -> None:
         """End the connection, or the wait, so that the next attempt begins at once."""
-        self._delay.cancel()
+        self._delay_scope.cancel()
         self.attempts.reconnect_now()
 
     @trio.lowlevel.enable_ki_protection
