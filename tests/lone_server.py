@@ -10,8 +10,12 @@ import hashlib
 import select
 import socket
 import sys
+import time
 
-ANSWERS = {0x8: 0x8, 0x9: 0xA}
+CLOSE = 0x8
+DELAY = 0.05
+"""Seconds before an answer, in which a client can begin to block."""
+ANSWERS = {CLOSE: CLOSE, 0x9: 0xA}
 
 
 def accept(connection: socket.socket) -> None:
@@ -29,7 +33,7 @@ def accept(connection: socket.socket) -> None:
 
 
 def serve(connection: socket.socket, *, speaks: bool) -> None:
-    """Answer pings and the Close until the client has gone."""
+    """Answer pings, until the client closes or has gone."""
     data = b""
     while True:
         if select.select([connection], [], [], 0.05)[0]:
@@ -44,7 +48,10 @@ def serve(connection: socket.socket, *, speaks: bool) -> None:
             payload = bytes(byte ^ key[index % 4] for index, byte in enumerate(data[6 : 6 + size]))
             data = data[6 + size :]
             if opcode in ANSWERS:
+                time.sleep(DELAY)
                 connection.sendall(bytes((0x80 | ANSWERS[opcode], size)) + payload)
+            if opcode == CLOSE:
+                return
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ async def test_c7_a_keyboard_interrupt_in_the_body(memory_socket_server: SocketS
 async def test_a_bug_in_the_package_is_reported(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no rule foresees ends the block with a group, as in any nursery, and nothing is left behind."""
 
-    def fail(_self: Incoming, _data: bytes) -> None:
+    def fail(_self: Incoming, _data: bytes, **_keywords: object) -> bool:
         raise AssertionError("a bug")
 
     async def answer(peer: Peer) -> None:

@@ -103,7 +103,7 @@ async def test_a_header_of_a_gibibyte(serve_tcp: ServeTcp, meter: Meter) -> None
 
 async def test_many_fragments_of_one_byte(serve_tcp: ServeTcp, meter: Meter) -> None:
     """Cost less than eight bytes for each byte of the message; that a million take linear time is hazard R11."""
-    count = 2**18
+    count = 2**16
 
     async def script(peer: Peer) -> None:
         await peer.accept(then=frame(BINARY, b"x", fin=False))

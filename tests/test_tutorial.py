@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -27,13 +30,15 @@ from trio_socket_task.testing import (
 
 pytest_plugins = ["pytester"]
 
+Run = Callable[[int, str], Awaitable[tuple[int, str, str]]]
+"""How a step is run: its number and a URL; the exit code, what it printed, and what it complained of."""
 DOCS = Path(__file__).parent.parent / "docs"
 STEPS = DOCS / "examples" / "tutorial"
 PAGE = (DOCS / "tutorial" / "index.md").read_text(encoding="utf-8")
 
 
-async def run(step: int, url: str) -> tuple[int, str, str]:
-    """Run a step as a reader does; give its exit code, what it printed, and what it complained of."""
+async def run_process(step: int, url: str) -> tuple[int, str, str]:
+    """Run a step as a reader does; return its exit code, what it printed, and what it complained of."""
     with trio.fail_after(60):
         done: subprocess.CompletedProcess[bytes] = await trio.run_process(
             [sys.executable, str(STEPS / f"step{step}.py"), url], capture_stdout=True, capture_stderr=True, check=False
@@ -41,7 +46,18 @@ async def run(step: int, url: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-async def meet(step: int, handler: Handler) -> tuple[int, str, str]:
+async def run(step: int, url: str) -> tuple[int, str, str]:
+    """Run the main function of a step in this process; return the same."""
+    printed, complaint, code = io.StringIO(), "", 0
+    with trio.fail_after(60), redirect_stdout(printed):
+        try:
+            await load(step).main(url)
+        except SystemExit as end:
+            complaint, code = f"{end.code}\n", 1
+    return code, printed.getvalue(), complaint
+
+
+async def meet(step: int, handler: Handler, run: Run = run) -> tuple[int, str, str]:
     """Run a step against a server."""
     async with open_test_server(handler) as server:
         return await run(step, server.url)
@@ -59,14 +75,14 @@ def load(step: int) -> ModuleType:
 
 async def test_step_1() -> None:
     """It hears what it said."""
-    assert (await meet(1, echo))[:2] == (0, "heard: hello\n")
+    assert (await meet(1, echo, run_process))[:2] == (0, "heard: hello\n")
 
 
 async def test_step_1_without_a_server() -> None:
     """It ends with a traceback whose last line is the library's sentence."""
     async with open_test_server() as server:
         pass
-    code, _, complaint = await run(1, server.url)
+    code, _, complaint = await run_process(1, server.url)
     assert code == 1
     assert complaint.splitlines()[-1].startswith(f"trio_socket_task.ConnectError: cannot connect to {server.url}: ")
 
@@ -74,7 +90,7 @@ async def test_step_1_without_a_server() -> None:
 async def test_step_2() -> None:
     """It hears everything, closes, and says how."""
     printed = "heard: hello\nheard: how are you?\nheard: bye\nclosed: 1000 all is said\n"
-    assert (await meet(2, echo))[:2] == (0, printed)
+    assert (await meet(2, echo, run_process))[:2] == (0, printed)
     assert printed in PAGE
 
 
@@ -88,7 +104,7 @@ async def test_a_server_that_closes(step: int) -> None:
 
 async def test_step_3() -> None:
     """It hears everything, and has no complaint."""
-    assert await meet(3, echo) == (0, "heard: hello\nheard: how are you?\nheard: bye\n", "")
+    assert await meet(3, echo, run_process) == (0, "heard: hello\nheard: how are you?\nheard: bye\n", "")
 
 
 async def test_step_3_with_a_wrong_url() -> None:
@@ -160,7 +176,7 @@ async def test_step_4(
 async def test_step_4_with_a_server_that_closes() -> None:
     """It ends at once, without an error."""
     script = Script().expect("line 1").send("line 1").close()
-    assert await meet(4, script) == (0, "heard: line 1\n", "")
+    assert await meet(4, script, run_process) == (0, "heard: line 1\n", "")
 
 
 async def test_step_4_with_a_loss() -> None:
@@ -208,7 +224,7 @@ async def test_step_5() -> None:
 
 async def test_step_5_where_it_is_not_welcome() -> None:
     """It gives up, and says why."""
-    code, _, complaint = await meet(5, Script().reject(403))
+    code, _, complaint = await meet(5, Script().reject(403), run_process)
     assert code == 1
     assert "ended: gave up connecting: cannot connect to ws://127.0.0.1:" in complaint
 

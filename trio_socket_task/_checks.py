@@ -74,7 +74,10 @@ def encode_payload(data: str | bytes | bytearray | memoryview) -> bytes:
         InvalidOptionsError: It is a str with a lone surrogate.
     """
     if isinstance(data, str):
-        return encode_text("data", data)
+        try:
+            return str.encode(data)
+        except UnicodeEncodeError:
+            return encode_text("data", data)  # which raises
     if type(data) is bytes:
         return data
     if isinstance(data, bytes | bytearray | memoryview):

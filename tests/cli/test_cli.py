@@ -1,4 +1,4 @@
-"""The command line, as a person runs it: in a process of its own."""
+"""The command line from its arguments to what it prints and its exit code."""
 
 from __future__ import annotations
 
@@ -7,43 +7,31 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+from cli.command import run
 from cli.terminal import COMMAND, ENVIRONMENT
 
 from trio_socket_task import CloseEvent, SocketTaskError
 from trio_socket_task._cli._output import Output, WriteError
-from trio_socket_task._cli._parser import _judge, main
+from trio_socket_task._cli._parser import exit_code, main
 from trio_socket_task._cli._stats import describe
 from trio_socket_task._session._statistics import Traffic
-from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, in_turn, open_test_server
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_turn, open_test_server
 
 
-async def run(*arguments: str, lines: str = "") -> subprocess.CompletedProcess[bytes]:
-    """Run the command line to its end, with lines on its standard input."""
-    with trio.fail_after(60):
-        return await trio.run_process(
-            [*COMMAND, *arguments],
-            stdin=lines.encode(),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=ENVIRONMENT,
-        )
-
-
-async def test_the_demo() -> None:
-    """Some twenty lines that show the library at work."""
-    done = await run("demo")
+def test_the_demo() -> None:
+    """Some twenty lines that show the library at work, in a process of its own."""
+    done = subprocess.run([*COMMAND, "demo"], capture_output=True, check=False, env=ENVIRONMENT, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
     assert 15 <= len(lines) <= 25
-    for words in (
+    for text in (
         "x-served-by = demo, protocol = demo.v1",
         "received '你好, text'",
         "received b'\\x00\\xffbinary'",
@@ -54,7 +42,7 @@ async def test_the_demo() -> None:
         "at once: old CLOSING, new CONNECTING",
         "later:   old CLOSED, new OPEN",
     ):
-        assert words in done.stdout.decode()
+        assert text in done.stdout.decode()
 
 
 @pytest.mark.parametrize("command", [(), ("connect",), ("probe",), ("serve",), ("demo",)])
@@ -85,7 +73,7 @@ async def test_lines_go_out_and_messages_come_in(socket_server: SocketServer) ->
             await connection.send(data.encode()[:2])
 
     socket_server.handler = answer
-    done = await run("connect", socket_server.url, lines="hello\nwörld\n")
+    done = await run("connect", socket_server.url, lines="hello\nwörld\n".encode())
     assert done.stdout.decode() == "hello\n68 65\nwörld\n77 c3\n"
     assert done.stderr.decode() == f"open: {socket_server.url}\nclosed: 1000\n"
     assert done.returncode == 0
@@ -94,7 +82,7 @@ async def test_lines_go_out_and_messages_come_in(socket_server: SocketServer) ->
 async def test_json(socket_server: SocketServer) -> None:
     """A line for each message and event."""
     socket_server.handler = Script().expect("x").send("text").send(b"\x00\xff").close(1000, "done")
-    done = await run("connect", "--json", socket_server.url, lines="x\n")
+    done = await run("connect", "--json", socket_server.url, lines=b"x\n")
     assert [json.loads(line) for line in done.stdout.decode().splitlines()] == [
         {"event": "open", "words": socket_server.url},
         {"event": "message", "text": "text"},
@@ -106,7 +94,7 @@ async def test_json(socket_server: SocketServer) -> None:
 
 async def test_binary(socket_server: SocketServer) -> None:
     """Lines are hexadecimal; what is not is refused, the rest goes on, and the exit code tells."""
-    done = await run("connect", "--binary", "--count", "1", socket_server.url, lines="xyz\n00 ff\n")
+    done = await run("connect", "--binary", "--count", "1", socket_server.url, lines=b"xyz\n00 ff\n")
     assert done.stdout == b"00 ff\n"
     assert "refused: line must be hexadecimal with --binary, not bytes of length 3" in done.stderr.decode()
     assert done.returncode == 1
@@ -137,11 +125,11 @@ async def test_a_lost_connection(socket_server: SocketServer, end: str) -> None:
         await (connection.close(4001, "go away") if end == "close" else connection.drop())
 
     socket_server.handler = end_early
-    done = await run("connect", socket_server.url, lines="x\n" + f"{'y' * 2**20}\n" * 50)
-    words = done.stderr.decode().splitlines()
-    assert re.match(r"unsent: \d+ lines? of \d{4,} bytes", words[-2])
-    assert words[-1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
-    assert len(words) == (3 if end == "close" else 4)
+    done = await run("connect", socket_server.url, lines=b"x\n" + (b"y" * 2**20 + b"\n") * 50)
+    printed = done.stderr.decode().splitlines()
+    assert re.match(r"unsent: \d+ lines? of \d{4,} bytes", printed[-2])
+    assert printed[-1] == ("closed: 4001 go away" if end == "close" else "closed: 1006")
+    assert len(printed) == (3 if end == "close" else 4)
     assert done.returncode == 1
 
 
@@ -152,10 +140,10 @@ async def test_keep_connects_again(socket_server: SocketServer) -> None:
     )
     done = await run("connect", "--keep", "--count", "3", socket_server.url)
     assert done.stdout == b"a\nb\n"
-    words = done.stderr.decode()
-    assert re.search(r"waiting: the server closed with 1012, again in \d\.\d s\n", words)
-    assert "connected: connection 2\n" in words
-    assert words.endswith("closed: 1000 done\n")
+    text = done.stderr.decode()
+    assert re.search(r"waiting: the server closed with 1012, again in \d\.\d s\n", text)
+    assert "connected: connection 2\n" in text
+    assert text.endswith("closed: 1000 done\n")
     assert done.returncode == 0
 
 
@@ -169,7 +157,7 @@ async def test_keep_gives_up(socket_server: SocketServer) -> None:
 
 async def test_statistics(socket_server: SocketServer) -> None:
     """A line a second where there is no terminal."""
-    socket_server.handler = Script().sleep(1.5).send("a")
+    socket_server.handler = Script().sleep(1.2).send("a")
     done = await run("connect", "--stats", "--count", "1", socket_server.url)
     assert re.search(r"sent 0/s 0\.0 kB/s, received 0/s 0\.0 kB/s, round trip \d+\.\d ms", done.stderr.decode())
 
@@ -190,12 +178,12 @@ async def test_insecure() -> None:
         refused = await run("connect", server.url)
         assert refused.returncode == 1
         assert "certificate verify failed" in refused.stderr.decode()
-        done = await run("connect", "--insecure", "--count", "1", server.url, lines="hello\n")
+        done = await run("connect", "--insecure", "--count", "1", server.url, lines=b"hello\n")
         assert (done.returncode, done.stdout) == (0, b"hello\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "text"),
     [
         (["connect", "http://a/"], 2, "URL must be absolute"),
         (["probe", "ws://a b/"], 2, "URL must not contain white space"),
@@ -211,48 +199,34 @@ async def test_insecure() -> None:
         (["probe", "--protocol", "a b", "ws://a/"], 2, "--protocol must contain tokens only"),
     ],
 )
-def test_errors_are_sentences(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_sentences(arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """2 for a wrong argument, 1 for a connection that failed; no traceback."""
     assert main(arguments) == code
-    assert words in capsys.readouterr().err
+    assert text in capsys.readouterr().err
+
+
+def test_raw_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever sends messages would write to it; nothing is connected to."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["connect", "--raw", "ws://127.0.0.1:1/"]) == 2
+    assert "--raw needs standard output to be a file or a pipe" in capsys.readouterr().err
 
 
 def test_what_nobody_expects_is_raised() -> None:
     """A bug is no exit code, also beside what is expected."""
     with pytest.raises(ExceptionGroup):
-        _judge(ExceptionGroup("several", [ValueError("one"), SocketTaskError()]), Output())
+        exit_code(ExceptionGroup("several", [ValueError("one"), SocketTaskError()]), Output())
 
 
 def test_an_interrupt_counts_most() -> None:
     """Whatever else happened while leaving."""
     error = BaseExceptionGroup("several", [ExceptionGroup("inner", [WriteError()]), KeyboardInterrupt()])
-    assert _judge(error, Output()) == 130
+    assert exit_code(error, Output()) == 130
 
 
 def test_the_module_can_be_imported() -> None:
     """Without running anything."""
     assert importlib.import_module("trio_socket_task.__main__")
-
-
-async def test_ctrl_c_tells_the_server(socket_server: SocketServer) -> None:
-    """Close 1001, a status line, and the exit code that shells expect."""
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            job = partial(
-                trio.run_process,
-                [*COMMAND, "connect", "--count", "9", socket_server.url],
-                capture_stderr=True,
-                check=False,
-                stdin=b"",
-            )
-            process = await nursery.start(job)
-            connection = await socket_server.wait_connection()
-            await connection.send("x")
-            await trio.sleep(0.2)  # of a person
-            process.send_signal(signal.SIGINT)
-            await connection.wait_closed()
-            assert connection.close_code == 1001
-            assert await process.wait() == 130
 
 
 async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
@@ -270,38 +244,38 @@ async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
     assert done.stderr.decode().splitlines()[1:] in ([], ["closed: 1001"])
 
 
-async def serving(*arguments: str, use: Callable[[str], Awaitable[object]]) -> tuple[int, str]:
-    """Run `serve`, use it, and interrupt it; give its exit code and what it said."""
+async def serving(*arguments: str, end: signal.Signals, use: Callable[[str], Awaitable[object]]) -> tuple[int, str]:
+    """Run `serve`, use it, and end it by a signal; return its exit code and what it printed on standard error."""
     with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
             [*COMMAND, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert process.stdout is not None
         assert process.stderr is not None
-        words = b""
-        while not words.endswith(b"\n"):
-            words += await process.stdout.receive_some()
-        found = re.match(r"serving on (\S+)", words.decode())
+        printed = b""
+        while not printed.endswith(b"\n"):
+            data = await process.stdout.receive_some()
+            assert data, "the server has ended"
+            printed += data
+        found = re.match(r"serving on (\S+)", printed.decode())
         assert found is not None
         await use(found[1])
-        process.send_signal(signal.SIGINT)
-        said = b""
+        process.send_signal(end)
+        notes = b""
         while data := await process.stderr.receive_some():
-            said += data
-        return await process.wait(), said.decode()
+            notes += data
+        return await process.wait(), notes.decode()
 
 
-@pytest.mark.parametrize("tls", [False, True])
-async def test_serve_echoes(*, tls: bool) -> None:
+async def test_serve_echoes() -> None:
     """To whoever connects, one after another."""
 
     async def use(url: str) -> None:
         for _ in range(3):
-            done = await run("connect", "--insecure", "--count", "1", url, lines="hello\n")
+            done = await run("connect", "--insecure", "--count", "1", url, lines=b"hello\n")
             assert done.stdout == b"hello\n"
 
-    code, said = await serving(*(["--tls"] if tls else []), use=use)
-    assert (code, said) == (130, "/ connected\n" * 3)
+    assert await serving("--tls", end=signal.SIGTERM, use=use) == (143, "/ connected\n" * 3)
 
 
 async def test_serve_with_chaos() -> None:
@@ -311,15 +285,7 @@ async def test_serve_with_chaos() -> None:
         assert url.startswith("ws://127.0.0.1:")
         await trio.lowlevel.checkpoint()
 
-    assert await serving("--chaos", use=use) == (130, "")
-
-
-async def test_a_port_that_is_taken() -> None:
-    """Is told in a sentence."""
-    async with open_test_server(echo) as server:
-        done = await run("serve", "--port", server.url.rstrip("/").rpartition(":")[2])
-    assert done.returncode == 1
-    assert re.fullmatch(r"trio-socket-task: port \d+ is taken by another program; .*\n", done.stderr.decode())
+    assert await serving("--chaos", end=signal.SIGINT, use=use) == (130, "")
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -329,7 +295,7 @@ async def test_probe(*, tls: bool) -> None:
         arguments = ("--insecure", "--protocol", "chat")
         done = await run("probe", *arguments, server.url.replace("127.0.0.1", "localhost"))
     assert (done.returncode, done.stderr) == (0, b"")
-    words = done.stdout.decode()
+    text = done.stdout.decode()
     for part in (
         r"resolution +\d+\.\d\d ms  .*127\.0\.0\.1",
         r"TCP +-?\d+\.\d\d ms",
@@ -339,7 +305,7 @@ async def test_probe(*, tls: bool) -> None:
         r"round trip +\d+\.\d\d ms  median of 10 pings",
         r"close +\d+\.\d\d ms  answered with 1000",
     ):
-        assert re.search(part, words), (part, words)
+        assert re.search(part, text), (part, text)
 
 
 def test_the_package_is_typed() -> None:

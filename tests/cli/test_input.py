@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ Pipe = tuple[int, int]
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """Give the two ends of a pipe."""
+    """Yield the two ends of a pipe."""
     ends = os.pipe()
     yield ends
     for end in ends:
@@ -89,7 +90,7 @@ async def test_a_folder(tmp_path: os.PathLike[str]) -> None:
         lines = Lines(folder)
         assert await lines.next() is None
         assert lines.error is not None
-        assert lines.error.strerror == "Is a directory"
+        assert lines.error.errno == errno.EISDIR
     finally:
         os.close(folder)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import signal
 import sys
 import threading
@@ -80,10 +82,10 @@ class Full(io.StringIO):
         return cast("BinaryIO", self)
 
     def write(self, _text: object) -> int:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def flush(self) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def fileno(self) -> int:
         return self._descriptor
@@ -156,20 +158,20 @@ def test_a_prompt_that_is_about_to_appear() -> None:
     terminal, typed = Terminal(), "漢"
     screen = Screen(terminal, lambda: typed)
     screen.ask()
-    screen.above(partial(terminal.write, "first\n"))
+    screen.print_above(partial(terminal.write, "first\n"))
     screen.begin_prompt()
     terminal.write("> " + typed)  # as readline does
     screen.begin_line()
     assert terminal.getvalue() == "\r\x1b[Jfirst\n> 漢"
     typed = "漢" * 40
-    screen.stand("sent 1/s")
+    screen.set_status("sent 1/s")
     assert terminal.getvalue().endswith("\r\x1b[Jsent 1/s\n> " + typed)
-    screen.above(partial(terminal.write, "second\n"))
+    screen.print_above(partial(terminal.write, "second\n"))
     assert terminal.getvalue().endswith(f"\x1b[2A\r\x1b[Jsecond\nsent 1/s\n> {typed}")
     assert screen.half_line == typed
     screen.end_line()
     assert screen.half_line == ""
-    screen.stand("sent 2/s")
+    screen.set_status("sent 2/s")
     screen.end()
     assert "sent 2/s" not in terminal.getvalue()
 
@@ -193,7 +195,7 @@ def test_nothing_is_printed_amid_the_prompt() -> None:
     screen = Screen(terminal, str)
 
     def say() -> None:
-        screen.above(partial(terminal.write, "message\n"))
+        screen.print_above(partial(terminal.write, "message\n"))
 
     screen.ask()
     screen.begin_prompt()
@@ -216,12 +218,12 @@ def test_a_line_of_which_nobody_has_told_yet() -> None:
     screen.begin_prompt()
     terminal.write("> ")
     screen.begin_line()
-    screen.stand("sent 1/s")
+    screen.set_status("sent 1/s")
     terminal.write("hello\r\n")
     typed = None
     telling = threading.Timer(0.01, screen.end_line)
     telling.start()
-    screen.above(partial(terminal.write, "message\n"))
+    screen.print_above(partial(terminal.write, "message\n"))
     telling.join()
     assert render(terminal.getvalue()) == ["sent 1/s", "> hello", "message", ""]
 
@@ -235,14 +237,14 @@ def test_the_end_of_the_input_at_the_prompt() -> None:
     screen.begin_prompt()
     terminal.write("> ")
     screen.begin_line()
-    screen.stand("sent 1/s")
+    screen.set_status("sent 1/s")
     typed = None
     screen.end_input()
     assert render(terminal.getvalue()) == [""]
 
 
 def test_ctrl_c_while_something_is_drawn() -> None:
-    """Comes when that is done, so that the last words stand in a row of their own."""
+    """Comes when that is done, so that the last output stand in a row of their own."""
 
     class Interrupted(Terminal):
         def write(self, text: str) -> int:
@@ -252,7 +254,7 @@ def test_ctrl_c_while_something_is_drawn() -> None:
             return size
 
     async def talk() -> None:
-        screen.stand("sent 1/s")
+        screen.set_status("sent 1/s")
         await trio.lowlevel.checkpoint()
 
     terminal = Interrupted()

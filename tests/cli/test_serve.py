@@ -11,18 +11,19 @@ import trio
 import trio.testing
 
 from trio_socket_task import HandshakeError, SocketTaskError, connect_socket
+from trio_socket_task._cli._error_text import ServeError
 from trio_socket_task._cli._output import Output
-from trio_socket_task._cli._serve import FAULTS, EchoServer, ServeError, _echo, serve
+from trio_socket_task._cli._serve import FAULTS, EchoServer, _echo, serve
 from trio_socket_task.testing import MisuseError, ServerConnection, SocketServer, open_memory_server
 
 
-@pytest.mark.parametrize("words", FAULTS)
-async def test_each_fault_ends_the_conversation(autojump_clock: trio.testing.MockClock, words: str) -> None:
+@pytest.mark.parametrize("text", FAULTS)
+async def test_each_fault_ends_the_conversation(autojump_clock: trio.testing.MockClock, text: str) -> None:
     """After what was said before it."""
 
     async def handler(connection: ServerConnection) -> None:
         await _echo(connection, 1)
-        await FAULTS[words](connection)
+        await FAULTS[text](connection)
 
     async with open_memory_server(handler) as server:
         with trio.fail_after(1000):
@@ -68,8 +69,8 @@ async def test_bad_days(
             with pytest.raises(HandshakeError, match="503"):
                 async with connect_socket(server.url, dial=server.dial):
                     pass
-    words = "is refused with 503" if draw == 0.0 else "connected; after 2 messages it drops the connection"
-    assert words in capsys.readouterr().err
+    text = "is refused with 503" if draw == 0.0 else "connected; after 2 messages it drops the connection"
+    assert text in capsys.readouterr().err
 
 
 async def test_good_days(autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +122,7 @@ async def test_a_farewell(autojump_clock: trio.testing.MockClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (OSError(errno.EADDRINUSE, "in use"), "port 80 is taken by another program"),
         (PermissionError(errno.EACCES, "denied"), "port 80 is not for this user"),
@@ -129,14 +130,14 @@ async def test_a_farewell(autojump_clock: trio.testing.MockClock) -> None:
         (ModuleNotFoundError("trustme"), "--tls needs the package trustme"),
     ],
 )
-async def test_a_server_that_cannot_begin(monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:
+async def test_a_server_that_cannot_begin(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> None:
     """Says why, in a sentence that names the option."""
 
     def refuse(*_arguments: object, **_options: object) -> None:
         raise error
 
     monkeypatch.setattr("trio_socket_task._cli._serve.open_test_server", refuse)
-    with pytest.raises(ServeError, match=words):
+    with pytest.raises(ServeError, match=text):
         await serve(80, Output(), trio.CancelScope(), tls=True, chaos=False)
 
 

@@ -139,12 +139,3 @@ def test_the_terminal_of_the_tests() -> None:
     assert render("ab\r\nc\x1b[1A\rX\x1b[J") == ["X"]
     assert render("a" * 81) == ["a" * 80, "a"]
     assert render("ab\b\x1b[Kc\x1b[?2004l") == ["ac"]
-
-
-async def test_raw_is_not_for_a_terminal(socket_server: SocketServer) -> None:
-    """Whoever sends messages would write to it."""
-    with trio.fail_after(60):
-        async with at_terminal("connect", "--raw", socket_server.url) as terminal:
-            assert await terminal.end() == 2
-            assert "--raw needs standard output to be a file or a pipe" in terminal.written
-    assert socket_server.connections == []

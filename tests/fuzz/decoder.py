@@ -12,20 +12,23 @@ import atheris
 
 with atheris.instrument_imports(include=["trio_socket_task._protocol"]):
     from trio_socket_task._protocol._decoder import Decoder
+    from trio_socket_task._protocol._events import Control, Message, Violation
 
 LIMIT = 4096
 
 
-def decode(data: bytes, step: int) -> tuple[list[object], list[object], int | None]:
+def decode(data: bytes, step: int) -> tuple[list[Message], list[Control], int | None]:
     """Decode in pieces."""
     decoder = Decoder(LIMIT)
-    messages: list[object] = []
-    controls: list[object] = []
+    messages: list[Message] = []
+    controls: list[Control] = []
     for start in range(0, len(data), step):
         complete, found = decoder.receive_data(data[start : start + step])
         messages += complete
         controls += found
-    return messages, controls, None if decoder.violation is None else int(decoder.violation.code)
+    if controls and isinstance(controls[-1], Violation):
+        return messages, controls[:-1], int(controls[-1].code)
+    return messages, controls, None
 
 
 def check(data: bytes) -> None:

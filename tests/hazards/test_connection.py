@@ -1,7 +1,8 @@
-"""The hazards of opening, running and closing a connection, by their ids, against a peer that speaks raw bytes.
+"""The hazards of opening, running and closing a connection, against a peer that speaks raw bytes.
 
-`docs/explanation/reliability.md` tells what each is about. Where a test takes `network`, it runs on memory streams
-with a virtual clock, over loopback TCP, and over TLS; the real clock is never measured, only outwaited.
+Ids such as O1 are rows of the tables in `docs/explanation/reliability.md`. Where a test takes `network`, it
+runs on memory streams with a virtual clock, over loopback TCP, and over TLS; the real clock is never measured, only
+outwaited.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Hazards V1, V2, Q5 and Q9: bursts of control frames, events nobody reads, blocks and threads used wrongly."""
+"""Hazards V1, V2, Q5 and Q9: bursts of control frames, events nobody reads, blocks and threads used wrongly.
+
+Ids such as V1 are rows of the tables in `docs/explanation/reliability.md`.
+"""
 
 from __future__ import annotations
 

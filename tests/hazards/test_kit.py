@@ -1,6 +1,7 @@
 """Hazard V6: what `no_socket_leaks` finds, and that no other plugin adopts the fixtures.
 
-`docs/explanation/reliability.md` tells what it is about; `nox -s plugins` shows the latter with others installed.
+Ids such as V6 are rows of the tables in `docs/explanation/reliability.md`. `nox -s plugins` shows the latter with
+others installed.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ OF_FIXTURES = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Give a project of its own."""
+    """Return a project of its own."""
     pytester.makeini("[pytest]\nfilterwarnings = error\ntrio_mode = true\n")
     pytester.makeconftest(FIXTURES)
     return pytester

@@ -1,4 +1,7 @@
-"""Hazards L1 and L2: what shows that a peer is alive, and that a deadline is not judged before what came is read."""
+"""Hazards L1 and L2: what shows that a peer is alive, and that a deadline is not judged before what came is read.
+
+Ids such as L1 are rows of the tables in `docs/explanation/reliability.md`.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,7 @@ async def test_l1_a_record_of_tls_that_comes_slowly(
             if not self._left:
                 self._left = bytes(await self._stream.receive_some(max_bytes))
             if self.slow:
-                await trio.sleep(0.05)
+                await trio.sleep(0.03)
             size = 500 if self.slow else len(self._left)
             piece, self._left = self._left[:size], self._left[size:]
             return piece
@@ -140,7 +143,7 @@ async def test_l1_a_record_of_tls_that_comes_slowly(
         await peer.echo()
 
     url = await serve_tcp(script, server_context)
-    options: ConnectOptions = {"heartbeat": Heartbeat(interval=0.2, timeout=1), "receive_timeout": 1}
+    options: ConnectOptions = {"heartbeat": Heartbeat(interval=0.1, timeout=0.5), "receive_timeout": 0.5}
     options |= {"dial": dial, "ssl_context": client_context}
     with trio.fail_after(60):
         async with connect_socket(url, **options) as task:
@@ -148,7 +151,7 @@ async def test_l1_a_record_of_tls_that_comes_slowly(
             started = trio.current_time()
             await task.send("now")
             assert len(await task.receive()) == 16_000
-            assert trio.current_time() - started > 1.5, "the record came as slowly as it was meant to"
+            assert trio.current_time() - started > 0.8, "the record came as slowly as it was meant to"
             streams[0].slow = False
 
 
@@ -283,7 +286,7 @@ async def stay(task: SocketTask, *, seconds: float, reading: bool) -> None:
                     pass
 
             nursery.start_soon(read)
-        await trio.sleep(0.2501)  # a heartbeat has just sent its ping
+        await trio.sleep(0.27)  # a heartbeat has sent its ping, and the pong is not here yet
         time.sleep(seconds)  # noqa: ASYNC251 (as said)
         await trio.sleep(0.02)
         await task.ping()
@@ -302,7 +305,7 @@ async def test_l2_a_loop_that_was_blocked(kind: str, *, reading: bool) -> None:
     with trio.fail_after(60):
         async with lone_server(kind) as url, connect_socket(url, **options) as task:
             for _ in range(2):
-                await stay(task, seconds=0.6, reading=reading)
+                await stay(task, seconds=0.4, reading=reading)
 
 
 CLIENT = """
@@ -310,7 +313,7 @@ import sys, trio
 from trio_socket_task import Heartbeat, connect_socket
 
 async def main():
-    async with connect_socket(sys.argv[1], heartbeat=Heartbeat(interval=0.05, timeout=1)) as task:
+    async with connect_socket(sys.argv[1], heartbeat=Heartbeat(interval=0.05, timeout=0.6)) as task:
         print("open", flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         print(f"{await task.ping() >= 0}", flush=True)
@@ -341,7 +344,7 @@ async def test_l2_a_process_that_was_stopped(serve_tcp: ServeTcp) -> None:
             assert await read_line(client) == b"open"
             for _ in range(3):
                 os.kill(client.pid, signal.SIGSTOP)
-                await trio.sleep(1.3)  # for which it is stopped: longer than its timeout
+                await trio.sleep(0.8)  # for which it is stopped: longer than its timeout
                 os.kill(client.pid, signal.SIGCONT)
                 await trio.sleep(0.1)
             await client.stdin.send_all(b"\n")
@@ -375,13 +378,13 @@ async def test_l2_a_response_that_came_while_the_loop_was_blocked(reach: Reach, 
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
-        time.sleep(1.2)  # noqa: ASYNC251 (it blocks the client as well)
+        time.sleep(0.6)  # noqa: ASYNC251 (it blocks the client as well)
         await peer.accept(then=frame(TEXT, b"first"))
         await peer.echo()
 
     with trio.fail_after(60):
         url, options = await reach(kind, script)
-        options["timeout"] = 1.0
+        options["timeout"] = 0.5
         async with connect_socket(url, **options) as task:
             assert await task.receive() == "first"
             await task.send("again")

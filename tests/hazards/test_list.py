@@ -1,4 +1,7 @@
-"""Each hazard of `docs/explanation/reliability.md` has its tests, named by its id, in this folder."""
+"""Each hazard has its tests in this folder, named by its id.
+
+Ids such as V3 are rows of the tables in `docs/explanation/reliability.md`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Hazards of what the package is handed by the system and by others: V5 and V7.
 
-`docs/explanation/reliability.md` tells what each is about.
+Ids such as V5 are rows of the tables in `docs/explanation/reliability.md`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Hazards E1 to E6 and E8: what an opening raises, what errors say, and what they keep to themselves."""
+"""Hazards E1 to E6 and E8: what an opening raises, what errors say, and what they keep to themselves.
+
+Ids such as E1 are rows of the tables in `docs/explanation/reliability.md`.
+"""
 
 from __future__ import annotations
 
@@ -488,7 +491,7 @@ async def test_e5_the_phase_without_dial(monkeypatch: pytest.MonkeyPatch, autoju
 # E6: one truth, as soon as it is known
 
 
-async def test_e6_the_close_event_is_there_where_a_program_looks(serve: Serve) -> None:
+async def test_e6_the_close_event_is_there_where_a_program_looks(serve: Serve, autojump_clock: MockClock) -> None:
     """Behind the end of an iteration, and inside `except SocketLostError`."""
 
     async def script(peer: Peer) -> None:

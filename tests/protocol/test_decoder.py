@@ -11,7 +11,7 @@ from trio_socket_task import CloseCode
 from trio_socket_task._protocol._constants import Opcode
 from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._encoder import PIECE, encode, encode_close, encode_message
-from trio_socket_task._protocol._events import Close, Control, Message, Ping, Pong
+from trio_socket_task._protocol._events import Close, Control, Message, Ping, Pong, Violation
 
 LIMIT = 2**20
 SIZES = [0, 1, 2, 124, 125, 126, 127, 4095, 4096, 65535, 65536, 65537, PIECE, PIECE + 1, 2 * PIECE + 3]
@@ -33,7 +33,9 @@ def decode(data: bytes, step: int = 0, limit: int = LIMIT) -> tuple[list[Item], 
     for start in range(0, len(data), step or max(len(data), 1)):
         items += receive(decoder, data[start : start + (step or len(data))])
     items.sort(key=lambda item: not isinstance(item, tuple))
-    return items, None if decoder.violation is None else decoder.violation.code
+    if items and isinstance(items[-1], Violation):
+        return items[:-1], items[-1].code
+    return items, None
 
 
 def unmask(data: bytes) -> tuple[int, bytes]:
@@ -168,37 +170,21 @@ def test_violations(bad: bytes, code: CloseCode, step: int) -> None:
 def test_invalid_text_is_refused_at_its_first_bad_byte() -> None:
     """Fail-fast: the rest of the frame need not come (section 8.1)."""
     decoder = Decoder(LIMIT)
-    assert receive(decoder, frame(TEXT, b"ok\xff" + b"x" * 1000)[:7]) == []
-    assert decoder.violation is not None
-    assert decoder.violation.code == U
+    (violation,) = receive(decoder, frame(TEXT, b"ok\xff" + b"x" * 1000)[:7])
+    assert isinstance(violation, Violation)
+    assert violation.code == U
     assert decoder.done
 
 
 def test_a_large_message_is_refused_by_its_header() -> None:
     """Its bytes are neither awaited nor kept, and the words name the option."""
     decoder = Decoder(10)
-    assert receive(decoder, b"\x82\x7f" + struct.pack(">Q", 2**30)) == []
-    assert decoder.violation is not None
-    assert "more than 10 bytes; raise max_message_size" in decoder.violation.why
+    (violation,) = receive(decoder, b"\x82\x7f" + struct.pack(">Q", 2**30))
+    assert isinstance(violation, Violation)
+    assert "more than 10 bytes; raise max_message_size" in violation.why
     assert decode(frame(BINARY, b"x" * 10), limit=10)[1] is None
     assert decode(frame(BINARY, b"x" * 11), limit=10)[1] == B
     assert decode(frame(BINARY, b"x" * 5, fin=False) + frame(CONTINUATION, b"x" * 6), limit=10)[1] == B
-
-
-def test_when_it_is_worth_to_look_for_more() -> None:
-    """In the middle of a large message, and when only the end can come."""
-    decoder = Decoder(LIMIT)
-    receive(decoder, frame(BINARY, b"x" * 1000)[:104])
-    assert decoder.wants_more(read_was_full=True)
-    assert not decoder.wants_more(read_was_full=False)
-    receive(decoder, b"x" * 900 + frame(BINARY, b"y" * 1000)[:504])
-    assert not decoder.wants_more(read_was_full=True), "the program is to have the first message before more is read"
-    receive(decoder, b"y" * 100)
-    assert decoder.wants_more(read_was_full=True)
-    receive(decoder, b"y" * 400)
-    assert not decoder.wants_more(read_was_full=True)
-    receive(decoder, frame(CLOSE))
-    assert decoder.wants_more(read_was_full=False)
 
 
 @pytest.mark.parametrize("count", [1, 32, 33, 1000])

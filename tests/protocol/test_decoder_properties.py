@@ -17,7 +17,7 @@ from wsproto.frame_protocol import Opcode as WsprotoOpcode
 from trio_socket_task._protocol._constants import Opcode
 from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._encoder import encode, encode_close, encode_message
-from trio_socket_task._protocol._events import Close, Control, Message
+from trio_socket_task._protocol._events import Close, Control, Message, Violation
 
 LIMIT = 2**20
 Seen = tuple[str, object]
@@ -36,11 +36,13 @@ def ours(data: bytes, cuts: list[int]) -> Outcome:
         found_controls += controls
     seen: list[Seen] = [("message", data) for data, _ in found_messages]
     for control in found_controls:
+        if isinstance(control, Violation):
+            return seen, int(control.code)
         if isinstance(control, Close):
             seen.append(("close", (control.code, control.reason)))
         else:
             seen.append((type(control).__name__.lower(), control.payload))
-    return seen, None if decoder.violation is None else int(decoder.violation.code)
+    return seen, None
 
 
 def by_wsproto(data: bytes) -> Outcome:

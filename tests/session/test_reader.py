@@ -60,11 +60,9 @@ class Setup:
         self.written = 0
         self.reading = Reader(self.wire, self, self.wakeup, self.waiting)
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
         self.inbox.append(data)
         self.waiting.unpark()
-
-    def wants_more(self, *, read_was_full: bool) -> bool:
         return read_was_full and self.wanted > 0
 
     def is_full(self) -> bool:

@@ -33,7 +33,7 @@ from trio_socket_task.testing import (
 async def joined(
     heartbeat: Heartbeat | None = None, close_timeout: float = 10
 ) -> AsyncIterator[tuple[SocketTask, ServerConnection]]:
-    """Give both ends of a connection; only for tests, which are not cancelled inside it."""
+    """Yield both ends of a connection; only for tests, which are not cancelled inside it."""
     async with open_memory_server(hold) as server:
         block = connect_socket(server.url, dial=server.dial, heartbeat=heartbeat, close_timeout=close_timeout)
         async with block as task:
@@ -53,7 +53,7 @@ async def test_what_the_client_asked_for(autojump_clock: trio.testing.MockClock)
             assert repr(connection) == "<ServerConnection /chat?*** open>"
 
 
-async def test_accepting_with_words(autojump_clock: trio.testing.MockClock) -> None:
+async def test_accepting_with_a_protocol_and_a_header(autojump_clock: trio.testing.MockClock) -> None:
     """A protocol and a header of the handler's choice."""
 
     async def choosy(connection: ServerConnection) -> None:

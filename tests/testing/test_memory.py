@@ -6,14 +6,14 @@ import pytest
 import trio
 import trio.testing
 
-from trio_socket_task.testing._faulty_stream import Line
+from trio_socket_task.testing._faulty_stream import FaultyStream
 from trio_socket_task.testing._memory import memory_connection
 
 
 async def make_streams() -> tuple[trio.abc.Stream, trio.abc.Stream]:
-    """Give the client's end, and the server's with its faults."""
+    """Return the client's end, and the server's with its faults."""
     client, server = memory_connection()
-    return client, Line(server)
+    return client, FaultyStream(server)
 
 
 async def test_it_is_a_stream(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,8 +1,14 @@
-"""The pytest plugin, as a user's tests meet it: each of these is a run of pytest of its own."""
+"""The pytest plugin, as a user's tests meet it: nearly each of these is a run of pytest of its own."""
 
 from __future__ import annotations
 
+import importlib.util
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
+
 import pytest
+
+from trio_socket_task.testing import _plugin
 
 pytest_plugins = ["pytester"]
 
@@ -68,7 +74,7 @@ LEAKY = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Give a project of its own."""
+    """Return a project of its own."""
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     return pytester
 
@@ -92,22 +98,21 @@ def test_a_leak_fails_the_test_and_is_named(project: pytest.Pytester) -> None:
     assert "of-the-fixture" not in result.stdout.str()
 
 
-def test_without_pytest_trio_it_does_nothing(project: pytest.Pytester) -> None:
+def load_plugin() -> ModuleType:
+    """Import the plugin once more, beside the one that pytest has."""
+    spec = spec_from_file_location(f"{_plugin.__package__}.again", _plugin.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_pytest_trio_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No fixture, and no error."""
-    project.makepyfile(
-        without="""
-        import importlib.util
-        find_spec = importlib.util.find_spec
-        importlib.util.find_spec = lambda name, *rest: None if name == "pytest_trio" else find_spec(name, *rest)
-        """,
-        test_without="def test_nothing(): pass",
-    )
-    project.syspathinsert()
-    arguments = ("-p", "without", "-p", "no:trio")
-    assert (
-        "socket_manager" not in project.runpytest_subprocess(*arguments, "--fixtures", "test_without.py").stdout.str()
-    )
-    assert "socket_manager" in project.runpytest_inprocess("--fixtures", "test_without.py").stdout.str()
+    assert hasattr(load_plugin(), "socket_manager")
+    monkeypatch.setattr(importlib.util, "find_spec", {"pytest_trio": None}.__getitem__)
+    assert not [name for name in vars(load_plugin()) if "socket" in name or name.startswith("pytest")]
 
 
 def test_the_fixtures(project: pytest.Pytester) -> None:

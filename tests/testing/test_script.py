@@ -17,7 +17,7 @@ Client = Callable[[SocketTask], Awaitable[object]]
 
 
 async def play(script: Script, client: Client) -> None:
-    """Let a client meet a script."""
+    """Play a script to a client."""
     async with open_memory_server(script) as server, connect_socket(server.url, dial=server.dial) as task:
         await client(task)
 
@@ -28,7 +28,7 @@ async def nothing(_task: SocketTask) -> None:
 
 
 async def failure(script: Script, client: Client) -> str:
-    """Give what the script says of the client."""
+    """Return what the script says of the client."""
     with pytest.raises(ScriptError) as caught:
         await play(script, client)
     return str(caught.value)

@@ -104,6 +104,7 @@ async def test_handlers_in_turn(autojump_clock: trio.testing.MockClock) -> None:
 async def test_the_handler_may_be_changed(autojump_clock: trio.testing.MockClock) -> None:
     """For the connections to come."""
     async with open_memory_server() as server:
+        assert server.handler is echo
         server.handler = Script().send("changed")
         async with connect_socket(server.url, dial=server.dial) as task:
             assert await task.receive() == "changed"
@@ -505,7 +506,7 @@ async def test_a_script_inside_a_handler_is_finished_too(autojump_clock: trio.te
 
 async def test_a_listener_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """The block is not entered, and nothing is left behind."""
-    monkeypatch.setattr("trio_socket_task.testing._server._HOST", "203.0.113.1")  # nobody's (RFC 5737)
+    monkeypatch.setattr("trio_socket_task.testing._server_core._HOST", "203.0.113.1")  # nobody's (RFC 5737)
     with pytest.raises(OSError, match="assign"):
         async with open_test_server():
             pass

@@ -15,8 +15,8 @@ import attrs
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._text import printable
 
+from ._error_text import error_fields, error_text
 from ._screen import Screen
-from ._words import fields_of, words_of
 
 
 class WriteError(Exception):
@@ -48,20 +48,20 @@ class Output:
             text = printable(data) if isinstance(data, str) else data.hex(" ")
             self._write(sys.stdout, f"{_now()} < {text}" if self.stamped else text)
 
-    def event(self, name: str, words: str, **fields: object) -> None:
-        """Print what happens: words for a person, and fields beside them for a program."""
+    def event(self, name: str, text: str, **fields: object) -> None:
+        """Print what happens: a text for a person, and fields beside it for a program."""
         if self.as_json:
-            self._write(sys.stdout, _json_line({"event": name, "words": words, **fields}))
+            self._write(sys.stdout, _json_line({"event": name, "words": text, **fields}))
         else:
-            line = f"{name}: {printable(words)}".rstrip()
+            line = f"{name}: {printable(text)}".rstrip()
             self._write(sys.stderr, f"{_now()} {line}" if self.stamped else line)
 
     def error(self, error: BaseException, program: str = "error") -> None:
         """Print what went wrong."""
         if self.as_json:
-            self.event("error", words_of(error), **fields_of(error))
+            self.event("error", error_text(error), **error_fields(error))
         else:
-            self.event(program, words_of(error))
+            self.event(program, error_text(error))
 
     def close(self, event: CloseEvent) -> None:
         """Print how the connection was closed."""
@@ -79,20 +79,20 @@ class Output:
         """Print a line beside a report."""
         self._write(sys.stderr, printable(text))
 
-    def statistics(self, words: str, **fields: object) -> None:
+    def statistics(self, text: str, **fields: object) -> None:
         """Print figures, in a line that the next ones replace where there is a terminal."""
         if self.as_json:
-            self.event("statistics", words, **fields)
+            self.event("statistics", text, **fields)
         elif self.screen is not None:
-            self.screen.stand(words)
+            self.screen.set_status(text)
         else:
-            self.note(words)
+            self.note(text)
 
     def _write(self, stream: TextIO, line: str) -> None:
         if self.screen is None:
             _write_line(stream, line)
         else:
-            self.screen.above(partial(_write_line, stream, line))
+            self.screen.print_above(partial(_write_line, stream, line))
 
     def _write_raw(self, data: str | bytes) -> None:
         try:
@@ -111,14 +111,14 @@ def _write_line(stream: TextIO, line: str) -> None:
 
 
 def _fail(stream: TextIO, error: OSError) -> None:
-    """Tell that standard output cannot be written to; that standard error cannot is told to nobody."""
+    """Raise when it is standard output that cannot be written to; for standard error nobody could read of it."""
     discard(stream)
     if stream is sys.stdout:
         raise WriteError from error
 
 
 def discard(stream: TextIO) -> None:
-    """Let what a stream still holds, and what it is given from now on, go nowhere."""
+    """Discard what a stream still holds, and what is written to it from now on."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

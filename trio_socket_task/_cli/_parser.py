@@ -15,17 +15,15 @@ import trio
 from trio_socket_task._errors import InvalidOptionsError, SocketTaskError
 
 from ._arguments import PROGRAM, answer_seconds, check, delivery_seconds, options_of, parse
-from ._connect import Wanted, talk
-from ._demo import run_demo
+from ._connect import Settings, run_connect
+from ._error_text import ServeError, error_text
 from ._input import Lines, Source
 from ._output import Output, WriteError
 from ._probe import probe
 from ._prompt import Prompt
 from ._screen import Screen
-from ._serve import ServeError, serve
 from ._signals import run_until_signal
 from ._streams import flush_streams, prepare_streams
-from ._words import words_of
 
 _LOST: Final = 1
 _WRONG: Final = 2
@@ -33,21 +31,34 @@ _INTERRUPTED: Final = 130
 _PIPE: Final = 141
 
 
-def _job(parsed: argparse.Namespace, output: Output) -> Callable[[], Awaitable[int]]:
-    """Return what the arguments ask for."""
+def prepare(arguments: Sequence[str] | None, output: Output) -> Callable[[], Awaitable[int]]:
+    """Return the command that the arguments ask for, which returns the exit code.
+
+    Raises:
+        SystemExit: An argument is none, or help was asked for.
+        InvalidOptionsError: A value breaks the rule of its option.
+    """
+    parsed = parse(arguments)
+    output.as_json = "json" in parsed and parsed.json
+    check(parsed)
+    # The test kit takes as long to import as all else, so the two commands that use it import it.
     if parsed.command == "demo":
+        from ._demo import run_demo  # noqa: PLC0415 (as said)
+
         return partial(run_until_signal, partial(run_demo, output.line))
     if parsed.command == "serve":
+        from ._serve import serve  # noqa: PLC0415 (as said)
+
         serving = trio.CancelScope()
         job = partial(serve, parsed.port, output, serving, tls=parsed.tls, chaos=parsed.chaos)
         return partial(run_until_signal, job, serving)
     if parsed.command == "probe":
         job = partial(probe, parsed.url, options_of(parsed), output, answer_seconds(parsed))
         return partial(run_until_signal, job)
-    return partial(run_until_signal, partial(talk, _wanted(parsed, output)))
+    return partial(run_until_signal, partial(run_connect, _settings(parsed, output)))
 
 
-def _wanted(parsed: argparse.Namespace, output: Output) -> Wanted:
+def _settings(parsed: argparse.Namespace, output: Output) -> Settings:
     output.raw = parsed.raw
     if output.raw and sys.stdout.isatty():
         raise InvalidOptionsError("--raw", parsed.raw, "needs standard output to be a file or a pipe")
@@ -60,7 +71,7 @@ def _wanted(parsed: argparse.Namespace, output: Output) -> Wanted:
             output.screen = prompt.screen
     if parsed.stats and output.screen is None and sys.stderr.isatty():
         output.screen = Screen(sys.stderr)
-    return Wanted(
+    return Settings(
         url=parsed.url,
         options=options,
         output=output,
@@ -77,23 +88,19 @@ def _wanted(parsed: argparse.Namespace, output: Output) -> Wanted:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     prepare_streams()
-    logging.basicConfig(handlers=[logging.NullHandler()])  # all that matters is told by the commands themselves
+    logging.basicConfig(handlers=[logging.NullHandler()])  # the commands report all that matters themselves
     output = Output()
     try:
-        parsed = parse(arguments)
-        output.as_json = "json" in parsed and parsed.json
-        check(parsed)
-        job = _job(parsed, output)
-        return trio.run(job, strict_exception_groups=True)
-    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 (what is not judged is raised)
-        return _judge(error, output)
+        return trio.run(prepare(arguments, output), strict_exception_groups=True)
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 (what has no exit code is raised)
+        return exit_code(error, output)
     finally:
         flush_streams()
 
 
-def _judge(error: BaseException, output: Output) -> int:
-    """Tell what ended the run, where it is news, and return the exit code; a bug is raised."""
-    causes = list(_causes(error))
+def exit_code(error: BaseException, output: Output) -> int:
+    """Report what ended the run, where that is news, and return the exit code; raise a bug."""
+    causes = list(_leaves(error))
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return _INTERRUPTED
     if not all(isinstance(cause, SocketTaskError | WriteError | ServeError) for cause in causes):
@@ -103,15 +110,15 @@ def _judge(error: BaseException, output: Output) -> int:
         if isinstance(first.__cause__, BrokenPipeError):
             return _PIPE  # as the shell's tools end when their reader has left
         output.as_json = False
-        output.event(PROGRAM, f"cannot write to standard output: {words_of(first.__cause__ or first)}")
+        output.event(PROGRAM, f"cannot write to standard output: {error_text(first.__cause__ or first)}")
         return _LOST
     output.error(first, PROGRAM)
     return _WRONG if isinstance(first, ValueError) else _LOST
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _causes(inner)
+            yield from _leaves(inner)
     else:
         yield error

@@ -15,15 +15,15 @@ from trio_socket_task._socket_task import SocketTask, session_of
 from trio_socket_task._stream._tls import TlsWire
 from trio_socket_task._text import mask_url
 
+from ._error_text import error_text
 from ._output import Output
-from ._words import words_of
 
 _PINGS: Final = 10
 
 
 async def probe(url: str, options: ConnectOptions, output: Output, patience: float) -> int:
     """Print the parts of one connection, and how long each took; the exit code is 1 where an answer was missing."""
-    resolution = Resolution()
+    resolution = TimedResolver()
     options["dial"] = resolution.dial
     async with connect_socket(url, **options) as task:
         figures = task.statistics()
@@ -31,7 +31,7 @@ async def probe(url: str, options: ConnectOptions, output: Output, patience: flo
         _row(output, "resolution", resolution.seconds, ", ".join(resolution.addresses))
         _row(output, "TCP", max(0.0, (figures.dial_seconds or 0.0) - resolution.seconds))
         if figures.tls_seconds is not None:
-            _row(output, "TLS", figures.tls_seconds, _tls_words(task))
+            _row(output, "TLS", figures.tls_seconds, _describe_tls(task))
         _row(output, "handshake", figures.handshake_seconds or 0.0, f"protocol {task.protocol or 'none'}")
         for name, value in task.header.items():
             output.line(f"    {name}: {value}")
@@ -40,36 +40,36 @@ async def probe(url: str, options: ConnectOptions, output: Output, patience: flo
         started = trio.current_time()
         await task.aclose()
         event = await task.wait_closed()
-        words = "no answer" if event.peer_code is None else f"{verb} with {event.peer_code} {event.peer_reason}"
-        _row(output, "close", trio.current_time() - started, words)
+        answer = "no answer" if event.peer_code is None else f"{verb} with {event.peer_code} {event.peer_reason}"
+        _row(output, "close", trio.current_time() - started, answer)
     return 0 if answered and event.peer_code is not None else 1
 
 
 async def _measure_pings(task: SocketTask, output: Output, patience: float) -> bool:
     """Print how long pongs take; whether all have come."""
-    trips: list[float] = []
+    round_trips: list[float] = []
     try:
         with trio.move_on_after(patience) as scope:
             for _ in range(_PINGS):
-                trips.append(await task.ping())
+                round_trips.append(await task.ping())
                 scope.deadline = trio.current_time() + patience
     except SocketTaskError as error:
-        output.line(f"  {'round trip':10} {'-':>9}     {words_of(error)}")
+        output.line(f"  {'round trip':10} {'-':>9}     {error_text(error)}")
         return False
     if scope.cancelled_caught:
-        output.line(f"  {'round trip':10} {'-':>9}     no pong within {patience:g} s to ping {len(trips) + 1}")
+        output.line(f"  {'round trip':10} {'-':>9}     no pong within {patience:g} s to ping {len(round_trips) + 1}")
         return False
-    span = f"{min(trips) * 1000:.2f} to {max(trips) * 1000:.2f}"
-    _row(output, "round trip", median(trips), f"median of {_PINGS} pings, {span}")
+    span = f"{min(round_trips) * 1000:.2f} to {max(round_trips) * 1000:.2f}"
+    _row(output, "round trip", median(round_trips), f"median of {_PINGS} pings, {span}")
     return True
 
 
-def _row(output: Output, name: str, seconds: float, words: str = "") -> None:
-    output.line(f"  {name:10} {seconds * 1000:9.2f} ms  {words}".rstrip())
+def _row(output: Output, name: str, seconds: float, text: str = "") -> None:
+    output.line(f"  {name:10} {seconds * 1000:9.2f} ms  {text}".rstrip())
 
 
 @final
-class Resolution:
+class TimedResolver:
     """Resolves a name once more than is needed, to time it."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Resolution:
         return await trio.open_tcp_stream(host, port)
 
 
-def _tls_words(task: SocketTask) -> str:
+def _describe_tls(task: SocketTask) -> str:
     connection = session_of(task).connection
     wire = None if connection is None else connection.wire
     return wire.describe() if isinstance(wire, TlsWire) else ""

@@ -1,4 +1,4 @@
-"""What stands below what is printed, at a terminal: a line of statistics, and the prompt with what is being typed."""
+"""What is shown below what is printed, at a terminal: a line of statistics, and the prompt with what is being typed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_socket_task._text import printable
 PROMPT: Final = "> "
 _WIDTH: Final = 80
 _PATIENCE: Final = 1.0
-"""Seconds that the other thread may take to show the prompt it was asked for, or to tell of the line it has got."""
+"""Seconds that the other thread may take to show the prompt it was asked for, or to report the line it has got."""
 _ERASE: Final = "\r\x1b[J"  # ECMA-48 section 8.3.39: from the cursor to the end of the screen
 
 
@@ -28,7 +28,7 @@ class Screen:
         self._stream = stream
         # Tells what is being typed, or None once readline has let go of the terminal; None where there is no prompt.
         self._typed = typed
-        self._standing = ""
+        self._status = ""
         self._lock = threading.Lock()
         self._prompting = False  # whether a line is being typed
         self._asked = False  # whether the prompt may appear at any moment
@@ -38,9 +38,9 @@ class Screen:
 
     # Ctrl-C waits in these until what is on the screen is what this object takes it to be, and the lock is free.
     @trio.lowlevel.enable_ki_protection
-    def above(self, write: Callable[[], object]) -> None:
-        """Print something: what stands below is erased first and drawn again afterwards."""
-        self._wait_told()
+    def print_above(self, write: Callable[[], object]) -> None:
+        """Print something: what is shown below is erased first and drawn again afterwards."""
+        self._wait_for_end_of_line()
         with self._lock:
             self._erase()
             try:
@@ -49,12 +49,12 @@ class Screen:
                 self._draw()
 
     @trio.lowlevel.enable_ki_protection
-    def stand(self, line: str) -> None:
-        """Let a line stand below what is printed, in place of the one before."""
-        self._wait_told()
+    def set_status(self, line: str) -> None:
+        """Show a line below what is printed, in place of the one before."""
+        self._wait_for_end_of_line()
         with self._lock:
             self._erase()
-            self._standing = line
+            self._status = line
             self._draw()
 
     def ask(self) -> None:
@@ -72,7 +72,7 @@ class Screen:
         self._ended.clear()
         try:
             self._asked, self._prompting, self._rows = False, True, 0
-            if self._standing:
+            if self._status:
                 self._erase()
                 self._draw()
         finally:
@@ -88,20 +88,20 @@ class Screen:
         self._ended.set()
 
     def end_input(self) -> None:
-        """Note that no line comes any more, and that the cursor is behind the prompt: erase what stands below."""
+        """Note that no line comes any more, and that the cursor is behind the prompt: erase what is shown below."""
         self._ended.set()
         self.end()
 
     @trio.lowlevel.enable_ki_protection
     def end(self) -> None:
-        """Erase what stands below for good; a prompt that is about to appear is waited for."""
+        """Erase what is shown below for good; a prompt that is about to appear is waited for."""
         if self._asked:
             self._answered.wait(_PATIENCE)
-        self._wait_told()
+        self._wait_for_end_of_line()
         with self._lock:
             self._erase()
             self._asked = self._prompting = False
-            self._standing = ""
+            self._status = ""
             self._typed = None
 
     @property
@@ -109,7 +109,7 @@ class Screen:
         """What was typed of a line that is not ended."""
         return (self._prompting and self._typed is not None and self._typed()) or ""
 
-    def _wait_told(self) -> None:
+    def _wait_for_end_of_line(self) -> None:
         # Between readline's end of a line and `end_line` the cursor is not where this object takes it to be.
         typed = self._typed
         if self._prompting and typed is not None and typed() is None:
@@ -125,12 +125,12 @@ class Screen:
             self._rows = None
 
     def _draw(self) -> None:
-        standing = self._standing[: self._columns() - 1]
+        status = self._status[: self._columns() - 1]
         if self._prompting:
-            self._write((f"{standing}\n" if standing else "") + PROMPT + printable(self.half_line))
-            self._rows = bool(standing)
-        elif standing and self._typed is None:
-            self._write(standing)
+            self._write((f"{status}\n" if status else "") + PROMPT + printable(self.half_line))
+            self._rows = bool(status)
+        elif status and self._typed is None:
+            self._write(status)
             self._rows = 0
 
     def _columns(self) -> int:

@@ -37,7 +37,7 @@ class Sender:
         self._line: Line | None = None  # what is being sent
 
     async def send_all(self, channel: Channel) -> None:
-        """Send each line as a message; one that is none is told, and the next follows."""
+        """Send each line as a message; report one that is none, and go on with the next."""
         while (line := await self._source.next()) is not None:
             try:
                 message = message_of(line, binary=self._binary)
@@ -48,8 +48,8 @@ class Sender:
                 self._output.event("refused", str(error).replace("not a str", "not a text"))
             self._line = None
 
-    def tell_unsent(self, buffered: int) -> bool:
-        """Say what of the input was not sent, where so many bytes are not written; whether there was something."""
+    def report_unsent(self, buffered: int) -> bool:
+        """Report what of the input was not sent, where so many bytes are not written; return whether that is any."""
         lines, size = self._source.rest()
         if self._line is not None:
             lines, size = lines + 1, size + self._line.size
@@ -72,7 +72,7 @@ async def wait_delivered(socket: ResilientSocket, seconds: float) -> str:
     return ""
 
 
-async def wait_for_silence(channel: Channel) -> None:
+async def wait_until_quiet(channel: Channel) -> None:
     """Wait until no answer comes any more."""
     before = -1
     while before < (now := figures_of(channel).messages_received):
@@ -81,5 +81,5 @@ async def wait_for_silence(channel: Channel) -> None:
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things, in words."""
+    """Return a number with what it counts."""
     return f"{number} {what}{'' if number == 1 else 's'}"

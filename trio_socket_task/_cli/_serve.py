@@ -1,4 +1,4 @@
-"""The command `serve`: a server to try things against, which echoes, and has bad days when asked to."""
+"""The command `serve`: a server to try things against, which echoes, and misbehaves when asked to."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ import trio
 from trio_socket_task._text import mask_url
 from trio_socket_task.testing import MisuseError, ServerConnection, open_test_server
 
+from ._error_text import ServeError
 from ._output import Output
 
 _PATIENCE: Final = 20  # messages, at most, before something goes wrong
 _STALL: Final = 60.0
-_FAREWELL: Final = 1.0
+_CLOSE_TIMEOUT: Final = 1.0
 """Seconds that clients may take to answer the Close frames of a server that ends."""
-
-
-class ServeError(Exception):
-    """The server cannot begin."""
 
 
 async def _echo(connection: ServerConnection, count: int = sys.maxsize) -> None:
@@ -61,7 +58,7 @@ class EchoServer:
         self._connections: set[ServerConnection] = set()
 
     async def handle(self, connection: ServerConnection) -> None:
-        """Serve one client to its end; that it leaves in the middle of anything is no news."""
+        """Serve one client to its end; that it leaves in the middle of anything is not reported."""
         self._connections.add(connection)
         try:
             await self._behave(connection)
@@ -73,13 +70,13 @@ class EchoServer:
 
     async def close(self) -> None:
         """Close what is open with 1001."""
-        with trio.move_on_after(_FAREWELL):
+        with trio.move_on_after(_CLOSE_TIMEOUT):
             async with trio.open_nursery() as nursery:
                 for connection in self._connections:
-                    nursery.start_soon(_say_farewell, connection)
+                    nursery.start_soon(_close_going_away, connection)
 
-    def _note(self, connection: ServerConnection, words: str) -> None:
-        self._output.note(f"{mask_url(connection.path)} {words}")
+    def _note(self, connection: ServerConnection, text: str) -> None:
+        self._output.note(f"{mask_url(connection.path)} {text}")
 
     async def _serve_well(self, connection: ServerConnection) -> None:
         self._note(connection, "connected")
@@ -94,13 +91,13 @@ class EchoServer:
             return
         connection.delay(dice.random() / 2)
         count = dice.randrange(1, _PATIENCE)
-        words, fault = dice.choice(list(FAULTS.items()))
-        self._note(connection, f"connected; after {count} messages it {words}")
+        description, fault = dice.choice(list(FAULTS.items()))
+        self._note(connection, f"connected; after {count} messages it {description}")
         await _echo(connection, count)
         await fault(connection)
 
 
-async def _say_farewell(connection: ServerConnection) -> None:
+async def _close_going_away(connection: ServerConnection) -> None:
     try:
         await connection.close(1001, "the server ends")
     except (MisuseError, trio.BrokenResourceError):
@@ -125,11 +122,11 @@ async def serve(port: int, output: Output, serving: trio.CancelScope, *, tls: bo
     except OSError as error:
         if server is not None:
             raise
-        raise ServeError(_port_words(port, error)) from error
+        raise ServeError(_describe_port(port, error)) from error
     return 0
 
 
-def _port_words(port: int, error: OSError) -> str:
+def _describe_port(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is taken by another program; choose another one with --port, or --port 0 for any free one"
     if error.errno == errno.EACCES:

@@ -36,7 +36,7 @@ async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelS
                 code = await job()
                 nursery.cancel_scope.cancel()
         except Exception:
-            if not caught:  # else it is what a terminal that is gone makes of the last words
+            if not caught:  # else it is what a terminal that is gone makes of the last output
                 raise
     return _OFFSET + caught if caught else code
 

@@ -19,28 +19,28 @@ _SECOND: Final = 1.0
 
 async def show_statistics(channel: SocketTask | ResilientSocket, output: Output, patience: float) -> None:
     """Print what goes through a socket, for ever; a pong that takes longer than `patience` seconds counts as none."""
-    trip = _Trip(channel, patience)
+    round_trip = _RoundTrip(channel, patience)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trip.measure)
+        nursery.start_soon(round_trip.measure)
         before = figures_of(channel)
         while True:
             await trio.sleep(_SECOND)
             now = figures_of(channel)
             output.statistics(
-                describe(before, now, trip.seconds),
+                describe(before, now, round_trip.seconds),
                 messages_sent=now.messages_sent,
                 messages_received=now.messages_received,
                 bytes_sent=now.bytes_sent,
                 bytes_received=now.bytes_received,
                 send_buffered=now.send_buffered,
                 receive_buffered=now.receive_buffered,
-                rtt=trip.seconds,
+                rtt=round_trip.seconds,
             )
             before = now
 
 
 @final
-class _Trip:
+class _RoundTrip:
     """How long the latest ping took to be answered."""
 
     def __init__(self, channel: SocketTask | ResilientSocket, patience: float) -> None:
@@ -66,11 +66,11 @@ def figures_of(channel: SocketTask | ResilientSocket) -> SocketStatistics:
 
 
 def describe(before: SocketStatistics, now: SocketStatistics, rtt: float | None) -> str:
-    """Say what has happened within a second."""
+    """Return a line about what has happened within a second."""
     sent, received = now.messages_sent - before.messages_sent, now.messages_received - before.messages_received
     out, came = now.bytes_sent - before.bytes_sent, now.bytes_received - before.bytes_received
-    trip = "-" if rtt is None else f"{rtt * 1000:.1f} ms"
+    round_trip = "-" if rtt is None else f"{rtt * 1000:.1f} ms"
     return (
-        f"sent {sent}/s {out / 1000:.1f} kB/s, received {received}/s {came / 1000:.1f} kB/s, round trip {trip}, "
+        f"sent {sent}/s {out / 1000:.1f} kB/s, received {received}/s {came / 1000:.1f} kB/s, round trip {round_trip}, "
         f"buffered {now.send_buffered} B out, {now.receive_buffered} B in"
     )

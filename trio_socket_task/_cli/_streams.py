@@ -11,7 +11,7 @@ from ._output import discard
 
 
 def prepare_streams() -> None:
-    """Let closed streams lead nowhere, and let no character that a stream cannot encode or decode be an error.
+    """Open closed streams on the null device, and escape what a stream cannot encode or decode.
 
     The numbers of closed ones are taken, so that no connection gets them.
     """

@@ -31,27 +31,27 @@ class ClientConnection:
         """Take the next bytes and return what is complete with them; nothing after a Close frame or a violation."""
         return self._decoder.receive_data(data)
 
-    def wants_more(self, *, read_was_full: bool) -> bool:
-        """Whether it is worth to read again at once; see `Decoder.wants_more`."""
-        return self._decoder.wants_more(read_was_full=read_was_full)
+    def expects_more(self, *, read_was_full: bool) -> bool:
+        """Whether it is worth to read again at once, after a read that was as large as it could be, or was not.
+
+        It is in the middle of a large message, unless the latest bytes completed something: then the program is to
+        have that first, and to let go of it before the next message needs memory. And it is when nothing but the end
+        can come.
+        """
+        return self._decoder.done or (read_was_full and self._decoder.in_large_frame)
 
     @property
     def is_inside_message(self) -> bool:
         """Whether a part of a message has come, and its rest has not."""
         return self._decoder.inside_message
 
-    @property
-    def violation(self) -> Violation | None:
-        """How the peer broke the protocol, once it did."""
-        return self._decoder.violation
-
     def send_message(self, data: object, payload: bytes) -> Frame:
         """Return the frame of a message: text if `data` is a str, else binary (section 5.6)."""
-        return encode_message(_opcode(data), payload)
+        return encode_message(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload)
 
     def send_small_message(self, data: object, payload: bytes) -> bytes:
         """Return the frame of a message of less than 64 KiB, which may go before those that wait."""
-        return encode(_opcode(data), payload)
+        return encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload)
 
     def send_ping(self, payload: bytes) -> bytes:
         """Return a Ping frame (section 5.5.2)."""
@@ -79,7 +79,3 @@ class ClientConnection:
     def fail(self, violation: Violation) -> bytes:
         """Return the Close frame that tells the peer how it broke the protocol (section 7.1.7)."""
         return encode_close(violation.code)
-
-
-def _opcode(data: object) -> Opcode:
-    return Opcode.TEXT if isinstance(data, str) else Opcode.BINARY

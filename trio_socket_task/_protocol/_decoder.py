@@ -37,7 +37,7 @@ class Decoder:
     After a Close frame or a violation the rest is ignored.
     """
 
-    __slots__ = ("_controls", "_fin", "_in_large_frame", "_left", "_max_size", "_message", "_rest", "done", "violation")
+    __slots__ = ("_controls", "_fin", "_left", "_max_size", "_message", "_rest", "done", "in_large_frame")
 
     def __init__(self, max_message_size: int) -> None:
         self._max_size = max_message_size
@@ -45,29 +45,19 @@ class Decoder:
         self._message = Assembler()
         self._left = 0  # bytes of the present data frame that have not come yet
         self._fin = False  # whether the present data frame ends its message
-        self._in_large_frame = False  # whether the latest bytes completed nothing, in the middle of a data frame
         self._controls: list[Control] = []
         self.done: bool = False
         """Whether the rest is ignored."""
-        self.violation: Violation | None = None
-        """How the peer broke the protocol, once it did."""
+        self.in_large_frame: bool = False
+        """Whether the latest bytes completed nothing, in the middle of a data frame."""
 
     @property
     def inside_message(self) -> bool:
         """Whether a part of a message has come, and its rest has not."""
         return self._message.opcode != 0
 
-    def wants_more(self, *, read_was_full: bool) -> bool:
-        """Whether it is worth to read again at once, after a read that was as large as it could be, or was not.
-
-        It is in the middle of a large message, unless the latest bytes completed something: then the program is to
-        have that first, and to let go of it before the next message needs memory. And it is when nothing but the end
-        can come.
-        """
-        return self.done or (read_was_full and self._in_large_frame)
-
     def receive_data(self, data: bytes) -> tuple[list[Message], Sequence[Control]]:
-        """Take the next bytes and return the messages, and the control frames, that are complete with them."""
+        """Take the next bytes and return the messages, and whatever else, that are complete with them."""
         messages: list[Message] = []
         if self.done:
             return messages, ()
@@ -77,9 +67,9 @@ class Decoder:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
         controls = self._controls
         if not controls:
-            self._in_large_frame = self._left > 0 and not messages
+            self.in_large_frame = self._left > 0 and not messages
             return messages, ()
-        self._in_large_frame = False
+        self.in_large_frame = False
         self._controls = []
         return messages, controls
 
@@ -244,7 +234,7 @@ class Decoder:
             self.done = True
 
     def _violate(self, code: CloseCode, why: str) -> None:
-        self.violation = Violation(code, f"the peer sent {why}")
+        self._controls.append(Violation(code, f"the peer sent {why}"))
         self.done = True
         self._message.discard()
         self._rest = b""

@@ -37,9 +37,6 @@ class Close:
     reason: str
 
 
-Control = Ping | Pong | Close
-
-
 @final
 @attrs.frozen
 class Violation:
@@ -49,3 +46,7 @@ class Violation:
     """What to close the connection with (section 7.4.1)."""
     why: str
     """What it did."""
+
+
+Control = Ping | Pong | Close | Violation
+"""What is not a message. After a Close frame or a violation nothing comes."""

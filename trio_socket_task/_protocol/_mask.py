@@ -58,7 +58,8 @@ class KeySource:
         for (key,) in self._keys:
             return key
         self._keys = iter_unpack("4s", os.urandom(self._BLOCK))
-        return self()
+        (key,) = next(self._keys)
+        return key
 
     def drop(self) -> None:
         """Draw a new block for the next key: a forked process must not use the keys that its parent is to use."""

@@ -55,7 +55,7 @@ class Ending:
     def expect_end(self) -> None:
         """Give the peer `close_timeout` to end the connection, and have somebody read until then."""
         self.deadline.limit(self._close_timeout)
-        self.wake()
+        self._wakeup.set()
 
     def wake(self) -> None:
         """Wake the task that reads in the background: it is to look at how things stand."""

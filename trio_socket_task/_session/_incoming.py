@@ -11,7 +11,6 @@ import trio
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._events import Close, Control, Message, Ping, Pong, Violation
-from trio_socket_task._protocol._state import Phase
 
 from ._ending import Ending, lost
 from ._pings import Pings
@@ -32,11 +31,12 @@ class Incoming:
     _pings: Pings
     _traffic: Traffic
     _ending: Ending
+    violation: Violation | None = attrs.field(default=None, init=False)
+    """How the peer broke the protocol, until the connection is ended because of it."""
     _discards: bool = False  # whether messages that find no room are dropped: when nothing can be answered any more
 
-    def receive_data(self, data: bytes) -> None:
-        """Take the next bytes."""
-        had_violation = self._protocol.violation is not None
+    def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
+        """Take the next bytes; return whether it is worth to read again at once."""
         messages, controls = self._protocol.receive_data(data)
         if messages:
             self._deliver(messages)
@@ -45,24 +45,15 @@ class Incoming:
         if self._options.receive_timeout is not None and self._protocol.is_inside_message:
             self._traffic.spoken_at = trio.current_time()
         self._writer.eager = True
-        violation = self._protocol.violation
-        if violation is not None and not had_violation:
-            if self._protocol.life.violate():
-                self._ending.wake()
-            else:
-                self.fail(violation)
-
-    def wants_more(self, *, read_was_full: bool) -> bool:
-        """Whether it is worth to read again at once; see `Decoder.wants_more`."""
-        return self._protocol.wants_more(read_was_full=read_was_full)
+        return self._protocol.expects_more(read_was_full=read_was_full)
 
     def is_full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
         return self._protocol.life.is_open and self._subscriptions.full
 
     def is_failing(self) -> bool:
-        """Whether the peer broke the protocol, and the program may still answer what came before."""
-        return self._protocol.life.phase is Phase.FAILING
+        """Whether the peer broke the protocol, which is to be told when the program has answered what came before."""
+        return self.violation is not None
 
     def write_pending_output(self) -> None:
         """Write what TLS itself has to send."""
@@ -70,6 +61,7 @@ class Incoming:
 
     def fail(self, violation: Violation) -> None:
         """End the connection because the peer broke the protocol."""
+        self.violation = None
         self._ending.fail(lost(violation.why))
         self._writer.finish(self._protocol.fail(violation))
         self._ending.expect_end()
@@ -99,5 +91,15 @@ class Incoming:
                 self._writer.finish(self._protocol.answer_close(control))
                 self._ending.end_messages()
                 self._ending.expect_end()
+            elif isinstance(control, Violation):
+                self._violate(control)
         if has_spoken:
             self._traffic.spoken_at = trio.current_time()
+
+    def _violate(self, violation: Violation) -> None:
+        """End the connection, unless the program can still answer what came before: then `is_failing`."""
+        if self._protocol.life.violate():
+            self.violation = violation
+            self._ending.wake()
+        else:
+            self.fail(violation)

@@ -26,11 +26,8 @@ _LOOK, _LOOK_SECONDS = 8 * 2**20, 0.1
 class Consumer(Protocol):
     """What takes the bytes that are read, in order."""
 
-    def receive_data(self, data: bytes) -> None:
-        """Take the next bytes."""
-
-    def wants_more(self, *, read_was_full: bool) -> bool:
-        """Whether it is worth to read again at once, after a read that was as large as it could be, or was not."""
+    def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
+        """Take the next bytes; return whether it is worth to read again at once."""
 
     def is_full(self) -> bool:
         """Whether nothing more is to be read for now."""
@@ -185,26 +182,25 @@ class Reader:
                 self._received_at = trio.current_time()
             if self._waiting:
                 self._program_was_here = True
-            self._consumer.receive_data(data)
-            self._read_on(len(data))
+            if self._consumer.receive_data(data, read_was_full=len(data) == _READ):
+                self._read_on()
         else:
             self._end(None)
 
-    def _read_on(self, size: int) -> None:
+    def _read_on(self) -> None:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
-        left = _TURN
-        while left > 0 and not self.over and self._consumer.wants_more(read_was_full=size == _READ):
+        left, expects_more = _TURN, True
+        while left > 0 and not self.over and expects_more:
             data = self._wire.receive_now(_READ)
             if data is None:
                 return
             if not data:
                 self._end(None)
                 return
-            size = len(data)
-            left -= size
+            left -= len(data)
             if self.is_timed:
                 self._received_at = trio.current_time()
-            self._consumer.receive_data(data)
+            expects_more = self._consumer.receive_data(data, read_was_full=len(data) == _READ)
 
     async def _stand_by(self) -> None:
         """Leave the reading to a program until it is away for longer than the grace."""
@@ -235,4 +231,4 @@ class Reader:
 
     def end(self) -> None:
         """Read no more: the connection is over."""
-        self._end(None)
+        self.over = True

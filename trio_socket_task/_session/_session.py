@@ -132,9 +132,9 @@ class Session:
                 try:
                     self._start(connection, nursery)
                     await self.reader.run()
-                    if self.protocol.violation is not None:
+                    if self._incoming.violation is not None:
                         await self._wait_for_answers()
-                        self._incoming.fail(self.protocol.violation)
+                        self._incoming.fail(self._incoming.violation)
                         await self.reader.run()
                     if self.writer.finished:
                         await self.writer.wait_drained()  # so that the Close frame goes out
@@ -169,7 +169,7 @@ class Session:
         self.subscriptions.open.publish(OpenEvent(connection.header))
         self._settled.set()
         if connection.rest:
-            self._incoming.receive_data(connection.rest)
+            self._incoming.receive_data(connection.rest, read_was_full=False)
 
     async def _wait_for_answers(self) -> None:
         """Wait until the program, after a violation, has taken what came before it and waits for more."""
@@ -232,7 +232,7 @@ class Session:
 
     def _read_after_write_error(self) -> None:
         """Find out what the peer said before it went away, so that it is known how the connection closes."""
-        if self.reader.read_arrived() and self.protocol.violation is None and self.life.write_error is not None:
+        if self.reader.read_arrived() and self._incoming.violation is None and self.life.write_error is not None:
             self._ending.fail(self.life.write_error)
 
     async def receive(self) -> str | bytes:
@@ -247,8 +247,6 @@ class Session:
             else:
                 self._credit = _TURN
                 await trio.lowlevel.checkpoint()
-        elif self.life.is_decided:
-            await trio.lowlevel.checkpoint()
         elif not self._settled.is_set():
             await self._settled.wait()
         while not inbox.items:
@@ -260,6 +258,7 @@ class Session:
 
     async def _wait_for_message(self) -> None:
         if self.life.is_decided:
+            await trio.lowlevel.checkpoint()
             raise trio.EndOfChannel if self.life.ended_cleanly() else self.life.ended_error()
         if self.life.phase is Phase.FAILING:
             self._wakeup.set()

@@ -105,7 +105,7 @@ class Subscriptions:
     @property
     def full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
-        is_full = self.inbox.full or self.message.full
+        is_full = self.inbox.full or (bool(self.message.mailboxes) and self.message.full)
         if is_full and not self._warned and self.message.mailboxes:
             self._warned = True
             behind = "a message listener" if self.message.full else "receive()"
@@ -130,7 +130,7 @@ class Subscriptions:
                     yield f"on_{name}", mailbox
 
     def end(self) -> None:
-        """Note that nothing will come any more."""
+        """Note that nothing will come any more, after the close event, which has ended its own channels."""
         self._ended = True
         for mailbox in self.message.mailboxes:  # one of socket after socket would keep all their wakeups
             mailbox.wakeups = tuple(other for other in mailbox.wakeups if other is not self._wakeup)
@@ -138,4 +138,3 @@ class Subscriptions:
         self.open.end()
         self.message.end()
         self.error.end()
-        self.close.end()

@@ -92,7 +92,8 @@ class Writer:
         self._granted = False
         self._accept(frame, self._own_messages(), at_once=self.eager)
         self.eager = False
-        self._grant_room()
+        if self.room:
+            self._grant_room()
 
     def _own_messages(self) -> deque[Frame]:
         if self._messages is _NO_MESSAGES:
@@ -262,7 +263,7 @@ class Writer:
 
     async def wait_drained(self) -> None:
         """Wait until everything is written, or cannot be."""
-        if self.is_writing:
+        if self.size > 0 and not self._ended:
             if self._drained is None:
                 self._drained = trio.Event()
             await self._drained.wait()

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 async def assert_closed(
     task: SocketTask, code: int = 1000, reason: str | None = None, *, within: float = 5.0
 ) -> CloseEvent:
-    """Assert that a socket closes, or has closed, with this code, and give its close event.
+    """Assert that a socket closes, or has closed, with this code, and return its close event.
 
     If this is cancelled, the socket is unharmed.
 
@@ -43,7 +43,7 @@ async def assert_closed(
 
 
 async def collect(channel: trio.abc.ReceiveChannel[_T], count: int, *, within: float = 5.0) -> list[_T]:
-    """Give the next `count` items of a listener, or messages of a socket.
+    """Wait for the next `count` items of a listener, or messages of a socket, and return them.
 
     If this is cancelled, or fails, what it has received is gone.
 

@@ -8,7 +8,7 @@ import ssl
 
 @functools.cache
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Give the server's settings and the client's, made once in a process."""
+    """Return the server's settings and the client's, made once in a process."""
     try:
         import trustme  # noqa: PLC0415 (needed with TLS only)
     except ModuleNotFoundError as error:

@@ -18,8 +18,8 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for no time: close by RST
 
 
 @final
-class Line(trio.abc.Stream):
-    """A stream between trio-websocket and the network, with the faults of a bad day."""
+class FaultyStream(trio.abc.Stream):
+    """A stream between trio-websocket and the network, with the faults that a test asks for."""
 
     def __init__(self, stream: MemoryEnd | trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
@@ -58,19 +58,19 @@ class Line(trio.abc.Stream):
         if answering and self.answers:
             self._held = []
 
-    def read_on(self) -> None:
-        """Read again."""
+    def resume_reading(self) -> None:
+        """End a stall of reading."""
         self._reads.set()
 
     async def resume(self) -> None:
         """Read and send again; what was held back goes out."""
-        self.read_on()
+        self.resume_reading()
         while self._held:
             await self._write(self._held.pop(0))  # what is sent meanwhile is held back behind it
         self._held = None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one frame, or the response of the handshake, as trio-websocket does."""
+        """Send one frame, or the response of the handshake, for trio-websocket."""
         if self.keeps_open and data[:1] == bytes((_CLOSE_FRAME,)):
             return
         if self.garbles and data:
@@ -91,7 +91,7 @@ class Line(trio.abc.Stream):
             await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait for nothing."""
+        """Return at once: whether a send blocks is seen when it is tried."""
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -120,7 +120,7 @@ class Line(trio.abc.Stream):
         """Close in every case, at once."""
         self.ended.set()
         with suppress(trio.BrokenResourceError), trio.CancelScope() as scope:
-            scope.cancel()  # no last words of TLS
+            scope.cancel()  # no close_notify of TLS
             await self._stream.aclose()
 
     async def drop(self) -> None:
@@ -133,7 +133,7 @@ class Line(trio.abc.Stream):
         await self._transport.aclose()
 
     async def half_close(self) -> None:
-        """End the direction to the client, without a word of WebSocket or TLS."""
+        """End the direction to the client, without a Close frame or TLS's close_notify."""
         if isinstance(self._transport, MemoryEnd):
             await self._transport.send_eof()
         else:  # also while something is being sent

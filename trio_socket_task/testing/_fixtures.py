@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import pytest
@@ -15,9 +15,11 @@ from pytest_trio import trio_fixture  # type: ignore[import-untyped]
 from trio_socket_task._manager import SocketManager, open_socket_manager
 from trio_socket_task.miniprogram import MiniProgram, open_mini_program
 
+from ._handlers import echo
 from ._leaks import LeakWatch
 from ._misuse import MisuseError
-from ._server import SocketServer, open_memory_server, open_test_server
+from ._server import ServerBlock, SocketServer
+from ._server_core import ServerCore
 
 _T = TypeVar("_T")
 _SURROUNDING = {"no_socket_leaks", "socket_server", "memory_socket_server"}
@@ -32,14 +34,17 @@ def no_socket_leaks() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Let the checks surround the test's own function: after all fixtures are set up, before any is torn down."""
+    """Run the checks around the test's own function: after all fixtures are set up, before any is torn down."""
     if isinstance(item, pytest.Function) and not _SURROUNDING.isdisjoint(item.fixturenames):
         item.obj = _surrounded(item)
     return (yield)
 
 
 def _surrounded(item: pytest.Function) -> Callable[..., Awaitable[None]]:
-    """Surround an async test; Hypothesis calls its own many times with fixtures that no server survives."""
+    """Return an async test with the checks around it.
+
+    Those of Hypothesis stay as they are: each is called many times with the same fixtures, which no server survives.
+    """
     function: Callable[..., Awaitable[None]] = item.obj
     if not inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
         return function
@@ -66,16 +71,6 @@ def _is_on_trio() -> bool:
     return True
 
 
-@contextmanager
-def _excused(request: pytest.FixtureRequest, server: SocketServer) -> Iterator[SocketServer]:
-    """Give a server that asks for no script to be played where the test itself has failed, or was skipped."""
-    try:
-        yield server
-    finally:
-        if request.node.stash.get(_FAILED, False):
-            server._asks_for_scripts = False
-
-
 def _fixture(function: Callable[..., AsyncIterator[object]]) -> object:
     """Make a fixture that pytest-trio alone runs: the generator that a plain function returns.
 
@@ -99,33 +94,33 @@ def socket_kit_on_trio(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
 
 @_fixture
 def socket_server(socket_kit_on_trio: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
-    """Give a WebSocket server on a free loopback port; it echoes, until its ``handler`` is changed."""
-    return _serve(socket_kit_on_trio, open_test_server())
+    """Open a WebSocket server on a free loopback port; it echoes, until its ``handler`` is changed."""
+    return _serve(socket_kit_on_trio, ServerBlock(echo, ServerCore.listen))
 
 
 @_fixture
 def memory_socket_server(socket_kit_on_trio: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
-    """Give a WebSocket server in memory; it echoes, until its ``handler`` is changed."""
-    return _serve(socket_kit_on_trio, open_memory_server())
+    """Open a WebSocket server in memory; it echoes, until its ``handler`` is changed."""
+    return _serve(socket_kit_on_trio, ServerBlock(echo))
 
 
-async def _serve(
-    request: pytest.FixtureRequest, block: AbstractAsyncContextManager[SocketServer]
-) -> AsyncIterator[SocketServer]:
+async def _serve(request: pytest.FixtureRequest, block: ServerBlock) -> AsyncIterator[SocketServer]:
     async with block as server:
-        with _excused(request, server):
+        try:
             yield server
+        finally:  # a test that has failed, or was skipped, owes no script
+            block.requires_scripts = not request.node.stash.get(_FAILED, False)
 
 
 @_fixture
 def socket_manager(memory_socket_server: SocketServer) -> AsyncIterator[SocketManager]:
-    """Give a manager whose sockets reach `memory_socket_server`, whatever their URL says."""
+    """Open a manager whose sockets reach `memory_socket_server`, whatever their URL says."""
     return _enter(open_socket_manager(dial=memory_socket_server.dial))
 
 
 @_fixture
 def mini_program(request: pytest.FixtureRequest, memory_socket_server: SocketServer) -> AsyncIterator[MiniProgram]:
-    """Give a ``wx``, or the vendor given by indirect parametrization, that reaches `memory_socket_server`."""
+    """Open a ``wx``, or the vendor given by indirect parametrization, that reaches `memory_socket_server`."""
     return _enter(open_mini_program(getattr(request, "param", "wx"), dial=memory_socket_server.dial))
 
 

@@ -62,14 +62,14 @@ class _InTurn:
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """Give a handler that lets the first connection meet the first handler, and so on; the last meets all others."""
+    """Return a handler that gives the first connection the first handler, and so on; the last gets all others."""
     if not handlers:
         raise MisuseError("in_turn() needs a handler for the first connection")
     return _InTurn([check_handler(handler) for handler in handlers])
 
 
 def check_handler(handler: Handler) -> Handler:
-    """Refuse what cannot be a handler.
+    """Check a handler.
 
     Raises:
         MisuseError: It cannot be called.
@@ -80,7 +80,7 @@ def check_handler(handler: Handler) -> Handler:
 
 
 async def call_handler(handler: Handler, connection: ServerConnection) -> None:
-    """Let a connection meet a handler.
+    """Call a handler.
 
     Raises:
         MisuseError: It is not async.

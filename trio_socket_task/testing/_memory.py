@@ -34,7 +34,7 @@ class _Flow:
         self._room.unpark_all()
 
     def end(self) -> None:
-        """Let a sender that waits know that nobody will read any more."""
+        """Wake a sender that waits: nobody will read any more."""
         self._over = True
         self._room.unpark_all()
 
@@ -48,7 +48,7 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         self._broken = False
 
     def join(self, other: MemoryEnd, outgoing: _Flow, incoming: _Flow) -> None:
-        """Make it one of two ends."""
+        """Connect it with the other end."""
         self._other = other
         self._outgoing = outgoing
         self._incoming = incoming
@@ -59,7 +59,7 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         await self._outgoing.sent(len(data))
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait for nothing: whether a send blocks is seen when it is tried."""
+        """Return at once: whether a send blocks is seen when it is tried."""
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -81,12 +81,16 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
     def break_other(self) -> None:
-        """Let the other end see a reset, and not an end, when this one is closed."""
-        self._other._broken = True
+        """Make the other end see a reset, and not an end, when this one is closed."""
+        self._other.mark_broken()
+
+    def mark_broken(self) -> None:
+        """See the end of the stream as a reset."""
+        self._broken = True
 
 
 def memory_connection() -> tuple[MemoryEnd, MemoryEnd]:
-    """Give the client's end and the server's."""
+    """Return the client's end and the server's."""
     one, other = memory_stream_pair()
     client, server = MemoryEnd(one), MemoryEnd(other)
     to_server, to_client = _Flow(), _Flow()

@@ -1,17 +1,19 @@
-"""Errors in the words of the command line."""
+"""Errors with the options of the command line."""
 
 from __future__ import annotations
+
+import errno
 
 import pytest
 
 from trio_socket_task import CloseEvent, ConnectTimeoutError, HandshakeError, InvalidOptionsError, SocketLostError
-from trio_socket_task._cli._words import fields_of, in_options, words_of
+from trio_socket_task._cli._error_text import error_fields, error_text, name_options
 
 TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (InvalidOptionsError("timeout", -1, "must be positive"), "--timeout must be positive, not -1"),
         (InvalidOptionsError("url", "a", "must not have userinfo; put credentials into header"),
@@ -22,25 +24,25 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
          "the connection was lost: a message of more than 9 bytes; raise --max-size to receive it"),
         (HandshakeError("ws://a/", "the server answered 400: raise max_message_size, timeout= "),
          "cannot connect to ws://a/: the server answered 400: raise max_message_size, timeout= "),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(errno.ENOSPC, "no space"), "no space"),
         (OSError("odd"), "odd"),
         (ValueError(), "ValueError"),
     ],
 )  # fmt: skip
-def test_words(error: Exception, words: str) -> None:
+def test_error_text(error: Exception, text: str) -> None:
     """Options instead of arguments; what a server says stays."""
-    assert words_of(error) == words
+    assert error_text(error) == text
 
 
 def test_a_time_out() -> None:
     """Speaks of the option."""
-    words = words_of(ConnectTimeoutError("ws://a/", 2))
-    assert "--timeout" in words
-    assert "timeout=" not in words
-    assert in_options("pass timeout= or header=, not timeout=5") == "pass --timeout or --header, not timeout=5"
+    text = error_text(ConnectTimeoutError("ws://a/", 2))
+    assert "--timeout" in text
+    assert "timeout=" not in text
+    assert name_options("pass timeout= or header=, not timeout=5") == "pass --timeout or --header, not timeout=5"
 
 
 def test_fields() -> None:
     """A refusal has its status and its body."""
     error = HandshakeError("ws://a/", "the server answered 403", 403, {}, b"no \xff")
-    assert fields_of(error) == {"kind": "HandshakeError", "status": 403, "body": "no \ufffd"}
+    assert error_fields(error) == {"kind": "HandshakeError", "status": 403, "body": "no \ufffd"}

@@ -1,4 +1,4 @@
-"""What the command line says of an error: in its own words, where the error names an argument of a Python program."""
+"""What the command line says of an error: with its options in place of the arguments of a Python program."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ _OPTIONS: Final = {
 _MENTION: Final = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?=[\s,;.)]|$)|\b(max_message_size)\b|(?<=into )(header)\b")
 
 
-def words_of(error: BaseException) -> str:
+class ServeError(Exception):
+    """The server cannot begin."""
+
+
+def error_text(error: BaseException) -> str:
     """Return what an error says, with the options of the command line in place of arguments."""
     if isinstance(error, HandshakeError):
-        return str(error)  # the server's words
+        return str(error)  # what the server says
     if isinstance(error, OSError):
         return error.strerror or str(error)
     text = str(error) or type(error).__name__
     if isinstance(error, InvalidOptionsError):
         name = error.argument
         text = _OPTIONS.get(name, name) + re.sub(r"\ba str\b", "a text", text.removeprefix(name))
-    return in_options(text)
+    return name_options(text)
 
 
-def in_options(text: str) -> str:
+def name_options(text: str) -> str:
     """Return a sentence with the options of the command line in place of arguments that it mentions."""
     return _MENTION.sub(lambda found: _OPTIONS[found[1] or found[2] or found[3]], text)
 
 
-def fields_of(error: BaseException) -> dict[str, object]:
-    """Return what a program reads of an error, beside its words."""
+def error_fields(error: BaseException) -> dict[str, object]:
+    """Return what a program reads of an error, beside its text."""
     fields: dict[str, object] = {"kind": type(error).__name__}
     refusal = error.__cause__ if isinstance(error, GaveUpError) else error
     if isinstance(refusal, HandshakeError):
