@@ -96,11 +96,9 @@ def check_settings(settings: Settings) -> Settings:
             raise InvalidOptionsError(argument, value, f"must be of the type {getattr(kind, '__name__', kind)}")
     if settings.on_connected is not None and not callable(settings.on_connected):
         raise InvalidOptionsError("on_connected", settings.on_connected, "must be an async function of a SocketTask")
-    given = (
-        settings.options
-        if settings.manager is None
-        else members_of(settings.manager).complete(address, settings.options)
-    )
-    options = settings.options if "heartbeat" in given else ConnectOptions(heartbeat=Heartbeat(), **settings.options)
+    manager, options = settings.manager, settings.options
+    given = options if manager is None else members_of(manager).complete(address, options)
+    if "heartbeat" not in given:
+        options = ConnectOptions(heartbeat=Heartbeat(), **options)
     checked = check_options(address, given)
     return attrs.evolve(settings, options=options, receive_buffer=checked.receive_buffer, timeout=checked.timeout)
