@@ -677,15 +677,16 @@ async def test_l5_what_nobody_listens_to_is_one_line_a_second(
 
 
 async def test_l5_a_burst_that_cannot_wait_is_reported(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """A thousand calls of `send_nowait` into an outbox of one message leave the reader no time, and room."""
+    """Calls of `send_nowait` into an outbox of one message leave the reader no time, and room for 1024 reports."""
     outbox = Outbox(when_full="drop_oldest", max_messages=1, max_bytes=600)
     async with open_resilient_socket(URL, dial=never, outbox=outbox) as socket:
         events = reported(socket, nursery)
-        for number in range(1000):
-            socket.send_nowait(str(number))
+        sent = [f"{number:0600}" for number in range(1024)]
+        for data in sent:
+            socket.send_nowait(data)
     await wait_all_tasks_blocked()
     assert socket.statistics().reports_dropped == 0
-    assert [event.data for event in events] == [str(number) for number in range(1000)]
+    assert [event.data for event in events] == sent
 
 
 async def test_l5_a_listener_that_goes_away_is_not_waited_for(autojump_clock: MockClock) -> None:

@@ -108,6 +108,16 @@ async def test_a_useful_connection_counts_though_it_was_ended_by_reconnect(
             await socket.wait_connected()
 
 
+async def test_a_useful_connection_ends_the_story_that_giving_up_tells(autojump_clock: trio.testing.MockClock) -> None:
+    """The attempts before it are forgiven, so they are not blamed."""
+    scripts = in_turn(Script().drop(), Script().sleep(31).drop(), Script().reject(403))
+    async with open_memory_server(scripts) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            with pytest.raises(GaveUpError, match="403") as caught:
+                await socket.receive()
+    assert [type(attempt.error) for attempt in caught.value.attempts] == [SocketLostError, HandshakeError]
+
+
 async def test_a_black_hole_is_not_useful(autojump_clock: trio.testing.MockClock) -> None:
     """However long it takes to find out: what counts is the last sign of life."""
     async with open_memory_server(Script().accept().stall()) as server:

@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 import trio.testing
+from resilient.helpers import until
 
 from trio_socket_task import (
     Backoff,
     CloseEvent,
     Coexist,
+    ConnectionState,
+    GaveUpError,
     InvalidOptionsError,
     ResilientSocket,
     SocketClosedError,
@@ -94,6 +97,24 @@ async def test_a_close_with_bad_arguments_harms_nothing(autojump_clock: trio.tes
             socket.close()
             with pytest.raises(SocketClosedError):
                 await socket.send("late")
+
+
+async def test_the_first_close_stands(autojump_clock: trio.testing.MockClock) -> None:
+    """Whether it is a second one that comes too late, or the first after the socket has given up."""
+    async with open_memory_server() as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            socket.close(4000, "first")
+            socket.close(4001, "second")
+            assert socket.close_event == CloseEvent(code=4000, reason="first")
+            await socket.aclose(4002, "third")
+            assert socket.close_event == CloseEvent(code=4000, reason="first")
+    async with open_memory_server(Script().close(4003, "gone")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await until(socket, ConnectionState.STOPPED)
+            socket.close(4000, "late")
+            with pytest.raises(GaveUpError):
+                await socket.send("x")
 
 
 @pytest.mark.parametrize("where", ["target", "on_connected", "a task of on_connected"])

@@ -84,6 +84,7 @@ def test_limits() -> None:
     """Attempts in a row, and seconds."""
     attempt = closed(1001)
     assert Retry().refusal(attempt, 10**6, 10**9) is None
+    assert "1 attempts in a row have failed" in (Retry(max_attempts=1).refusal(attempt, 1, 0) or "")
     assert Retry(max_attempts=3).refusal(attempt, 2, 0) is None
     assert Retry(max_attempts=3).refusal(attempt, 3, 0) == (
         "3 attempts in a row have failed, the last because the server closed with 1001"

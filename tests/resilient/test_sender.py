@@ -10,6 +10,7 @@ import trio.testing
 from resilient.helpers import until
 
 from trio_socket_task import (
+    Acknowledgement,
     ConnectionState,
     GaveUpError,
     Heartbeat,
@@ -19,7 +20,7 @@ from trio_socket_task import (
     Retry,
     open_resilient_socket,
 )
-from trio_socket_task.testing import Script, collect, hold, in_turn, open_memory_server
+from trio_socket_task.testing import Script, collect, echo, hold, in_turn, open_memory_server
 
 pytestmark = pytest.mark.usefixtures("no_socket_leaks")
 
@@ -61,6 +62,23 @@ async def test_or_sent_again_when_that_was_asked_for(autojump_clock: trio.testin
             assert socket.statistics().undelivered == 0
 
 
+async def test_a_message_that_is_sent_again_is_asked_for_its_id_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Whatever the program's function does, it does once."""
+    asked = []
+
+    def sent(data: str | bytes) -> str | bytes:
+        asked.append(data)
+        return data
+
+    outbox = Outbox(resend=True, proof=Acknowledgement(sent=sent, received=lambda data: data))
+    async with open_memory_server(in_turn(Script().expect("a").drop(), echo)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=outbox) as socket:
+            await socket.send("a")
+            await socket.wait_delivered()
+            assert len(server.connections) == 2
+    assert asked == ["a"]
+
+
 async def test_losses_that_nobody_listens_to_are_logged(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,6 +89,11 @@ async def test_losses_that_nobody_listens_to_are_logged(
             await server.wait_connection()
             await full_outbox(socket)
             socket.close()
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=Outbox(max_age=1)) as other:
+            await server.wait_connection()
+            await full_outbox(other)
+            await trio.sleep(2)
+            assert caplog.records.pop().getMessage().endswith("on_undelivered(): 2 (expired)")
     assert [record.getMessage() for record in caplog.records] == [
         f"{socket._states.label}: given up and not listened to by on_undelivered(): 2 (stopped)"
     ]
@@ -167,6 +190,13 @@ async def test_waiting_until_it_is_delivered_tells_of_what_was_not(autojump_cloc
             await socket.wait_delivered()
             with pytest.raises(trio.EndOfChannel):
                 await socket.receive()
+            await socket.wait_delivered()
+    async with open_memory_server(Script().sleep(1).expect("a")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await socket.send("a")
+            socket.close()
+            assert socket.statistics().unconfirmed == 1
             await socket.wait_delivered()
     async with open_memory_server(Script().stall()) as server:
         once = Retry(max_attempts=1)
