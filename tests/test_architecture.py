@@ -57,13 +57,18 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_session"},
     ],
     "_resilient": [
-        {"_backoff", "_proof", "_reports", "_retry"},
-        {"_outbox", "_states"},
-        {"_undelivered", "_delivery", "_settings"},
-        {"_mail"},
+        {"_backlog", "_label", "_reports", "_validators"},
+        {"_backoff", "_proof", "_retry", "_states"},
+        {"_outbox"},
+        {"_queue", "_settings"},
+        {"_proof_timer", "_undelivered"},
+        {"_delivery"},
+        {"_sender"},
         {"_connection"},
+        {"_attempts"},
         {"_supervisor"},
         {"_socket"},
+        {"_open"},
     ],
     "miniprogram": [
         {"_arguments", "_native", "_values"},
@@ -102,7 +107,9 @@ ROOMS: dict[str, list[set[str]]] = {
 """The floors inside of each folder; "" is what the folder gives out, where it gives anything."""
 PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_checks", "_protocol"}
 """What knows nothing of Trio: modules, and a folder with all that is in it."""
-PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry", "_resilient._proof"}
+PURE |= {
+    f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")
+}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {

@@ -25,18 +25,18 @@ URL = "wss://a.test/"
 
 
 def closed(code: int, reason: str = "") -> Attempt:
-    """Give an attempt that a Close frame of the server ended."""
+    """Return an attempt that a Close frame of the server ended."""
     return Attempt(url=URL, close_event=CloseEvent(code=code, reason=reason))
 
 
 def failed(error: Exception, cause: Exception | None = None) -> Attempt:
-    """Give an attempt that an error ended."""
+    """Return an attempt that an error ended."""
     error.__cause__ = cause
     return Attempt(url=URL, error=error)
 
 
 def refused(status: int | None, **header: str) -> HandshakeError:
-    """Give a refusal."""
+    """Return a refusal."""
     return HandshakeError(URL, "no", status, header)
 
 
