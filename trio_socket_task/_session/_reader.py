@@ -218,7 +218,7 @@ class Reader:
             self._program_was_here = False
 
     def read_in_background(self) -> None:
-        """Have the background task read at once: the program waits for something else than a message."""
+        """Make the background task read at once: the program waits for something else than a message."""
         self._program_was_here = False
         self._wakeup.set()
 

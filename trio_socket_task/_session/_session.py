@@ -158,7 +158,7 @@ class Session:
                 await self._wakeup.wait()
 
     def _conclude(self) -> None:
-        """Say why the connection is over, where that is a failure, and let nobody wait any more."""
+        """Note why the connection is over, where that is a failure, and wake whoever waits for anything of it."""
         error = self.reader.error
         self.reader.end()
         self.writer.end()

@@ -192,7 +192,7 @@ def _protocols(protocols: object) -> object:
 
 
 def _truth(value: object) -> bool:
-    """Judge as JavaScript does."""
+    """Return whether JavaScript takes a value for true."""
     return bool(value) and value == value if isinstance(value, int | float | str) else True  # noqa: PLR0124 (NaN)
 
 
@@ -246,7 +246,7 @@ def _close_refusal(error: InvalidOptionsError, reason: object) -> str:
 
 
 def connect_refusal(error: InvalidOptionsError | SocketLimitError, options: ConnectOptions) -> str:
-    """Say in the vendors' words why ``connectSocket`` was refused."""
+    """Return why ``connectSocket`` was refused, as the vendors say it."""
     if isinstance(error, SocketLimitError):
         return f"fail reach max websocket connect count {error.limit}"  # the second "fail" is the vendors' own
     if error.argument == "url":

@@ -8,6 +8,7 @@ from typing import final
 import trio
 
 from trio_socket_task._events import CloseEvent, MessageEvent
+from trio_socket_task._members import Member
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._socket_task import SocketTask as NativeTask
 
@@ -25,13 +26,13 @@ class Socket:
     """A socket that was accepted. `SocketTask` is the program's handle of it, and `Sockets` runs its task."""
 
     def __init__(
-        self, native: NativeTask, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
+        self, member: Member, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
     ) -> None:
-        self.native = native
+        native = member.task
+        self.member: Member = member
+        self.native: NativeTask = native
         self.sending: Sending = Sending(native, nursery)
         self.queue: CallbackQueue = CallbackQueue(receive_buffer(native))
-        self.closed_globally: bool = False
-        """Whether ``closeSocket`` has closed it, so that the global functions act on the next."""
         self._listeners = SocketListeners(tells_close=tells_close)
         self._nursery = nursery
         self._callbacks = callbacks
@@ -71,12 +72,12 @@ class Socket:
                 self.listen_globally(kind, listeners[kind])
 
     def listen_globally(self, kind: Kind, listener: Callback) -> None:
-        """Give a new global listener what has been delivered and no global listener was given.
+        """Deliver to a new global listener what was delivered to no global listener yet.
 
-        Of a socket that ``closeSocket`` has closed it is given what comes: what has been belongs to the past, as the
+        Of a socket that ``closeSocket`` has closed it gets what comes: what has been belongs to the past, as the
         socket does.
         """
-        if self.closed_globally:
+        if self.member.let_go:
             return
         missed = self._listeners.missed_globally(kind, listener)
         if missed is not None:

@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from trio_socket_task._manager import SocketManager
+from trio_socket_task._manager import SocketManager, members_of
 from trio_socket_task._options import ConnectOptions
 
 from ._arguments import Callback
@@ -25,6 +25,7 @@ class Sockets:
         self, manager: SocketManager, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
     ) -> None:
         self.manager = manager
+        self._joined = members_of(manager)
         self.members: list[Socket] = []
         self._listeners: dict[Kind, Callback] = {}
         self._nursery = nursery
@@ -33,8 +34,10 @@ class Sockets:
 
     def connect(self, url: str, options: ConnectOptions) -> Socket:
         """Add a socket; what it raises is what `SocketManager.connect_socket` does."""
-        native = self.manager.connect_socket(url, **options)
-        socket = Socket(native, self._nursery, self._callbacks, tells_close=self._tells_close)
+        member = self._joined.admit(url, options)
+        assert self._joined.nursery is not None  # noqa: S101 (only its block gives a manager out)
+        self._joined.start(member, self._joined.nursery)
+        socket = Socket(member, self._nursery, self._callbacks, tells_close=self._tells_close)
         self._nursery.start_soon(partial(self._run, socket))
         self.members.append(socket)
         self._attach()
@@ -54,18 +57,17 @@ class Sockets:
 
         So the callbacks of what fails because of that close are called before it is delivered.
         """
-        native = self.manager.current
+        member = self._joined.current
         for socket in self.members:
-            if socket.native is native:
+            if socket.member is member:
                 return socket
         return self.members[0] if self.members else None
 
     def close_current(self, socket: Socket, code: int, reason: str) -> None:
         """Close the current socket, which is open; the next one takes its place."""
-        self.manager.close_socket(code, reason)
         if not socket.has_global_listeners:
             socket.attach(self._listeners)
-        socket.closed_globally = True
+        self.manager.close_socket(code, reason)
         self._attach()
 
     def listen(self, kind: Kind, listener: Callback | None) -> None:
@@ -83,7 +85,7 @@ class Sockets:
         They stay attached to each until its close has been delivered.
         """
         for socket in self.members:
-            if not socket.closed_globally:
+            if not socket.member.let_go:
                 if not socket.has_global_listeners:
                     socket.attach(self._listeners)
                 return
