@@ -71,6 +71,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_open"},
     ],
     "miniprogram": [
+        {"_err_msg"},
         {"_arguments", "_native", "_values"},
         {"_outcome"},
         {"_callbacks"},
