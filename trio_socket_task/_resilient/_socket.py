@@ -26,8 +26,8 @@ from ._supervisor import Supervisor
 class ResilientSocket(trio.abc.Channel[str | bytes]):
     """A WebSocket that connects again when it is lost. Made by `open_resilient_socket`.
 
-    Every ``async`` method is a cancel point on every call; `send` and `receive` let other tasks run at least once per 32
-    messages or 1 MiB. Any number of tasks may use one socket.
+    Every ``async`` method is a cancel point on every call; `send` and `receive` let other tasks run at least once per
+    32 messages or 1 MiB. Any number of tasks may use one socket.
     """
 
     def __init__(self, supervisor: Supervisor, sender: Sender, outbox: Outbox | None) -> None:
