@@ -54,14 +54,15 @@ def _alive() -> Iterator[tuple[object, str]]:
     def stays(nursery: trio.Nursery | None) -> bool:
         return nursery is not None and nursery.parent_task not in own and nursery in nursery.parent_task.child_nurseries
 
-    # No registry of sockets burdens the programs that are not tested. Types are compared, because isinstance would ask a
-    # proxy of somebody's what it is.
+    # No registry of sockets burdens the programs that are not tested. Types are compared, because isinstance would ask
+    # a proxy of somebody's what it is.
     for thing in gc.get_objects():
         if type(thing) is Members:
             yield from _of_members(thing, stays)
-        elif type(thing) is SocketBlock or type(thing) is ResilientBlock or type(thing) is ProgramBlock:
-            if stays(thing.nursery):
-                yield from _of_block(thing)
+            continue
+        is_block = type(thing) is SocketBlock or type(thing) is ResilientBlock or type(thing) is ProgramBlock
+        if is_block and stays(thing.nursery):
+            yield from _of_block(thing)
 
 
 def _of_block(block: SocketBlock | ResilientBlock | ProgramBlock) -> Iterator[tuple[object, str]]:
