@@ -65,6 +65,9 @@ class Setup:
         self.waiting.unpark()
         return read_was_full and self.wanted > 0
 
+    def is_behind(self) -> bool:
+        return False
+
     def is_full(self) -> bool:
         return self._full()
 

@@ -29,6 +29,9 @@ class Consumer(Protocol):
     def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
         """Take the next bytes; return whether it is worth to read again at once."""
 
+    def is_behind(self) -> bool:
+        """Whether `receive_data` is to be called again, without bytes, when other tasks have run."""
+
     def is_full(self) -> bool:
         """Whether nothing more is to be read for now."""
 
@@ -57,7 +60,17 @@ class Reader:
     """
 
     __slots__ = (
-        *("_consumer", "_patience", "_program_was_here", "_reads", "_received_at", "_waiting", "_wakeup", "_wire"),
+        *(
+            "_consumer",
+            "_is_behind",
+            "_patience",
+            "_program_was_here",
+            "_reads",
+            "_received_at",
+            "_waiting",
+            "_wakeup",
+            "_wire",
+        ),
         *("error", "is_timed", "over", "paused_until"),
     )
 
@@ -66,6 +79,7 @@ class Reader:
         self._consumer = consumer
         self._wakeup = wakeup  # of the background task: there is room again, or nobody else is to be waited for
         self._waiting = waiting  # programs that wait for a message while somebody else reads
+        self._is_behind = False  # whether the consumer has bytes left that it is to take before others
         self._reads = _Reads.NOBODY
         self._program_was_here = False  # whether a program has read since the background task last looked
         self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
@@ -141,6 +155,9 @@ class Reader:
         try:
             left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
             while left > 0 and trio.current_time() < end and not self.over and not self._consumer.is_full():
+                if self._is_behind:
+                    self._catch_up()
+                    continue
                 data = await receive_arrived(self._wire, _READ)
                 if data is None:
                     break
@@ -156,6 +173,9 @@ class Reader:
         """Read what has come already, where that needs no waiting; return whether that was all, of a dead stream."""
         left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
         while left > 0 and trio.current_time() < end and not self.over:
+            if self._is_behind:
+                self._catch_up()
+                continue
             data = self._wire.receive_now(_READ)
             if data is None:
                 return self._wire.reads_now
@@ -163,7 +183,16 @@ class Reader:
             self._accept(data)
         return self.over
 
+    def _catch_up(self) -> None:
+        """Have the consumer take more of the bytes that it has left."""
+        self._consumer.receive_data(b"", read_was_full=False)
+        self._is_behind = self._consumer.is_behind()
+
     async def _read(self) -> None:
+        if self._is_behind:
+            await trio.lowlevel.checkpoint()
+            self._catch_up()
+            return
         try:
             data = await self._wire.receive(_READ)
         except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
@@ -191,6 +220,9 @@ class Reader:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
         left, expects_more = _TURN, True
         while left > 0 and not self.over and expects_more:
+            if self._consumer.is_behind():
+                self._is_behind = True
+                return
             data = self._wire.receive_now(_READ)
             if data is None:
                 return

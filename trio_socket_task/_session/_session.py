@@ -85,8 +85,7 @@ class Session:
     async def run(self) -> None:
         """Open, serve and close the connection.
 
-        Each is shielded, because a block that is cancelled lets its body end before its sockets, and none raises what
-        the network did.
+        Each is shielded: a cancelled block lets its body end before its sockets. None raises what the network did.
         """
         try:
             await self._open()
@@ -118,6 +117,7 @@ class Session:
                 return
             if self.life.open():
                 self.connection = connection
+                self.protocol.compress(connection.per_message_deflate)
             else:
                 await close_forcefully(connection.wire)
         if scope.cancelled_caught:  # by the deadline; or by a close, after which nothing is a failure
@@ -190,6 +190,7 @@ class Session:
         elif self.life.ready_state is ReadyState.OPEN:
             self._ending.fail(lost("the peer ended the connection without a Close frame"))
         self.pings.end()
+        self.traffic.wire_bytes_sent = self.writer.bytes_taken
 
     async def send(self, data: Data) -> None:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
@@ -287,6 +288,7 @@ class Session:
         connection = self.connection
         return attrs.evolve(
             self.traffic.settled(),
+            wire_bytes_sent=0 if connection is None else self.writer.bytes_taken,
             send_buffered=0 if connection is None else self.writer.size,
             receive_buffered=self.subscriptions.kept,
             rtt=self.pings.rtt,
