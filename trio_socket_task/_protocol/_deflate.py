@@ -118,6 +118,9 @@ class Inflater:
     def _remember(self, inflated: bytes) -> None:
         window = 1 << self._bits
         history = self._history
+        if len(inflated) >= window:
+            history[:] = inflated[-window:]
+            return
         history += inflated
         if len(history) > window + window // 2:
             del history[:-window]
