@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from random import Random
 
-from peer import BINARY, CONTINUATION, TEXT, frame
+from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame
 
 RSV1 = 0x40
 TAIL = b"\x00\x00\xff\xff"
@@ -72,3 +72,80 @@ class Inflator:
     def inflate(self, payload: bytes) -> bytes:
         """Inflate a whole message."""
         return self._stream.decompress(payload + TAIL)
+
+
+class CompressingPeer:
+    """A server's end with compression, whose contexts are as the client's must be for ever."""
+
+    def __init__(self, peer: Peer, parameters: str = "") -> None:
+        self._peer = peer
+        self._parameters = parameters
+        self._compressor = Compressor()
+        self._inflator = Inflator(12)
+        self.received: list[bytes] = []
+        """Payloads of the messages, inflated."""
+        self.firsts: list[int] = []
+        """First bytes of all frames."""
+
+    async def accept(self, *messages: str | bytes) -> None:
+        """Accept the handshake, and agree to what was offered; messages follow in the same segment."""
+        then = b"".join(map(self._compressor.message, messages))
+        await self._peer.accept("Sec-WebSocket-Extensions: permessage-deflate" + self._parameters, then=then)
+        assert self._peer.field("Sec-WebSocket-Extensions").startswith("permessage-deflate")
+
+    async def read(self) -> tuple[int, bytes]:
+        """Read a message, or a control frame, and give its opcode."""
+        opcode, parts, compressed = 0, b"", False
+        while True:
+            first, payload = await self._peer.read_any_frame()
+            self.firsts.append(first)
+            if first & 0x08:
+                assert not parts, "no test of this helper sends so much"
+                return first & 0x0F, payload
+            if first & 0x0F:
+                opcode, compressed = first & 0x0F, bool(first & RSV1)
+            parts += payload
+            if first & 0x80:
+                self.received.append(self._inflator.inflate(parts) if compressed else parts)
+                return opcode, self.received[-1]
+
+    async def send(self, *messages: str | bytes) -> None:
+        """Send compressed messages in one write."""
+        await self._peer.send(*map(self._compressor.message, messages))
+
+    async def echo(self) -> None:
+        """Send messages back and answer pings until the client closes, or the connection ends between two frames."""
+        try:
+            while True:
+                opcode, payload = await self.read()
+                if opcode == CLOSE:
+                    await self._peer.send(frame(CLOSE, payload))
+                    await self._peer.stream.aclose()
+                    return
+                if opcode == PING:
+                    await self._peer.send(frame(PONG, payload))
+                elif opcode != PONG:
+                    await self.send(payload.decode() if opcode == TEXT else payload)
+        except EOFError:
+            assert not self._peer.leftover, "the client left half a frame"
+
+    async def serve(self) -> None:
+        """Accept, and echo."""
+        await self.accept()
+        await self.echo()
+
+
+def client_frames(data: bytes) -> list[tuple[int, bytes]]:
+    """Take a client's frames apart: first bytes and payloads."""
+    found = []
+    while data:
+        size, start = data[1] & 0x7F, 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        key, payload = data[start : start + 4], data[start + 4 : start + 4 + size]
+        repeated = (key * (size // 4 + 1))[:size]
+        plain = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+        found.append((data[0], plain))
+        data = data[start + 4 + size :]
+    return found

@@ -108,6 +108,18 @@ def test_what_inflates_to_nothing_does_not_hold_the_loop(data: bytes) -> None:
     assert longest < 0.2
 
 
+def test_what_comes_while_it_is_behind_is_ignored_after_a_violation() -> None:
+    """There is one violation, not another one because the rest is not what it continues."""
+    decoding = Decoder(TURN, Inflater(PerMessageDeflate()))
+    data = frame(BINARY, bomb()[: 2**15], reserved=RSV1)
+    controls: list[Control] = []
+    for start in range(0, len(data), 2**14):
+        messages, found = decoding.receive_data(data[start : start + 2**14])
+        assert not messages
+        controls += found
+    assert [control.code for control in controls if isinstance(control, Violation)] == [1009]
+
+
 def test_what_comes_while_it_is_behind_is_kept() -> None:
     """In order, should anybody bring it."""
     decoding = Decoder(2 * TURN, Inflater(PerMessageDeflate()))

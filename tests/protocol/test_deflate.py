@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from deflated import RSV1, TAIL, Compressor, Inflator, fragments, noise
+from deflated import RSV1, TAIL, Compressor, Inflator, client_frames, fragments, noise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peer import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
@@ -263,22 +263,6 @@ def sent_by(connection: ClientConnection, messages: list[str | bytes]) -> Iterat
                 yield message.next_frame()
         else:
             yield from [message] if isinstance(message, bytes) else [b"".join(message)]
-
-
-def client_frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Take a client's frames apart: first bytes and payloads."""
-    found = []
-    while data:
-        size, start = data[1] & 0x7F, 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        key, payload = data[start : start + 4], data[start + 4 : start + 4 + size]
-        repeated = (key * (size // 4 + 1))[:size]
-        plain = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
-        found.append((data[0], plain))
-        data = data[start + 4 + size :]
-    return found
 
 
 agreements = st.builds(

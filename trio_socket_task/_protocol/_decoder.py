@@ -282,6 +282,7 @@ class Decoder:
         self.done = True
         self._message.discard()
         self._rest = b""
+        self._left = 0
         if self._inflater is not None:
             self._inflater.discard()
             self.is_behind = False

@@ -162,7 +162,7 @@ class Reader:
                 if data is None:
                     break
                 left -= len(data)
-                self._accept(data)
+                self.accept(data)
             self._consumer.write_pending_output()
         except Exception as error:  # noqa: BLE001 - as in _read
             self._end(error)
@@ -180,7 +180,7 @@ class Reader:
             if data is None:
                 return self._wire.reads_now
             left -= len(data)
-            self._accept(data)
+            self.accept(data)
         return self.over
 
     def _catch_up(self) -> None:
@@ -201,9 +201,10 @@ class Reader:
         if data is None:
             self._consumer.write_pending_output()
         else:
-            self._accept(data)
+            self.accept(data)
 
-    def _accept(self, data: bytes) -> None:
+    def accept(self, data: bytes) -> None:
+        """Take bytes that were read; none means that there is no more."""
         if self.over:
             return  # it came while somebody else ended the connection
         if data:

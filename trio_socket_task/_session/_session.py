@@ -169,7 +169,7 @@ class Session:
         self.subscriptions.open.publish(OpenEvent(connection.header))
         self._settled.set()
         if connection.rest:
-            self._incoming.receive_data(connection.rest, read_was_full=False)
+            self.reader.accept(connection.rest)
 
     async def _wait_for_answers(self) -> None:
         """Wait until the program, after a violation, has taken what came before it and waits for more."""
