@@ -148,6 +148,16 @@ def campaign(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Change 400 places of the code, by seed, and require that tests notice; ``-- --sample 40 --seed 2`` for others.
+
+    ``--only resilient`` takes the modules whose path has this in it, ``--jobs 1`` one mutant at a time.
+    """
+    install(session, "mutants")
+    session.run("python", "tests/mutants/run.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the WebSocket clients against one another; ``-- --check`` fails where a goal is missed."""
     install(session, "bench")

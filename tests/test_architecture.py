@@ -48,30 +48,37 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_connect"},
     ],
     "_session": [
-        {"_deadline", "_statistics", "_wakeup"},
+        {"_busy_poll", "_deadline", "_statistics", "_wakeup"},
         {"_mailbox"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},
         {"_ending"},
         {"_writer"},
-        {"_incoming", "_keepalive"},
+        {"_incoming", "_keepalive", "_opening"},
         {"_session"},
     ],
     "_resilient": [
-        {"_backoff", "_proof", "_reports", "_retry"},
-        {"_outbox", "_states"},
-        {"_undelivered", "_delivery", "_settings"},
-        {"_mail"},
+        {"_backlog", "_label", "_reports", "_validators"},
+        {"_backoff", "_proof", "_retry", "_states"},
+        {"_outbox"},
+        {"_queue", "_settings"},
+        {"_proof_timer", "_undelivered"},
+        {"_delivery"},
+        {"_sender"},
         {"_connection"},
+        {"_attempts"},
         {"_supervisor"},
         {"_socket"},
+        {"_open"},
     ],
     "miniprogram": [
-        {"_arguments", "_values"},
+        {"_arguments", "_native", "_values"},
         {"_outcome"},
-        {"_callback_queue"},
-        {"_calls"},
-        {"_sending"},
+        {"_callbacks"},
+        {"_callback_queue", "_invocation", "_listeners"},
+        {"_program_callbacks", "_sending"},
+        {"_socket"},
+        {"_calls", "_sockets"},
         {"_task"},
         {"_program"},
         {""},
@@ -102,7 +109,9 @@ ROOMS: dict[str, list[set[str]]] = {
 PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_checks"}
 PURE |= {"_compression", "_protocol"}
 """What knows nothing of Trio: modules, and a folder with all that is in it."""
-PURE |= {"_resilient._backoff", "_resilient._outbox", "_resilient._reports", "_resilient._retry", "_resilient._proof"}
+PURE |= {
+    f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")
+}
 PURE |= {"miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {

@@ -7,10 +7,20 @@ import pickle
 from importlib.metadata import version
 from types import FunctionType, ModuleType
 
+import attrs
 import pytest
 
 import trio_socket_task
-from trio_socket_task import CloseEvent, ReadyState, miniprogram, testing
+from trio_socket_task import (
+    CloseEvent,
+    Coexist,
+    ErrorEvent,
+    MessageEvent,
+    OpenEvent,
+    ReadyState,
+    miniprogram,
+    testing,
+)
 
 MODULES = (trio_socket_task, miniprogram, testing)
 PUBLIC = [
@@ -55,6 +65,17 @@ def test_callables_are_documented(function: FunctionType) -> None:
 def test_the_version_is_the_installed_one() -> None:
     """One place to change it."""
     assert trio_socket_task.__version__ == version("trio-socket-task")
+
+
+@pytest.mark.parametrize(
+    "value", [value for name in trio_socket_task.__all__ if attrs.has(value := getattr(trio_socket_task, name))]
+)
+def test_values_stay_as_they_are_and_their_fields_have_names(value: type[attrs.AttrsInstance]) -> None:
+    """So that another field may stand anywhere; but what is one thing, and an error with its words, needs no name."""
+    named = value not in {Coexist, ErrorEvent, MessageEvent, OpenEvent}
+    assert [field.kw_only for field in attrs.fields(value)] == [named] * len(attrs.fields(value))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        object.__new__(value).anything = 1  # type: ignore[attr-defined]
 
 
 def test_values_are_pickled_by_their_public_names() -> None:

@@ -14,7 +14,15 @@ from peer import CLOSE, TEXT, URL, Peer, frame
 from trio.testing import memory_stream_pair
 
 import trio_socket_task
-from trio_socket_task import ReadyState, SocketTask, connect_socket, open_socket_manager
+from trio_socket_task import (
+    ConnectionState,
+    ReadyState,
+    ResilientSocket,
+    SocketTask,
+    connect_socket,
+    open_resilient_socket,
+    open_socket_manager,
+)
 
 FOLDER = str(Path(trio_socket_task.__file__).parent)
 STRIDE = 14  # every line would take minutes; what both kinds of block run is met at every seventh line
@@ -57,8 +65,8 @@ async def play(peer: Peer) -> None:
     await peer.stream.aclose()
 
 
-async def conversation(*, manager: bool, tasks: list[SocketTask]) -> None:
-    """Open, talk and close, by either kind of block."""
+async def conversation(block: str, tasks: list[SocketTask | ResilientSocket]) -> None:
+    """Open, talk and close, by each kind of block."""
     async with trio.open_nursery() as nursery:
 
         async def dial(_host: str, _port: int) -> trio.abc.Stream:
@@ -77,12 +85,23 @@ async def conversation(*, manager: bool, tasks: list[SocketTask]) -> None:
             await task.ping()
             listener.close()
 
-        if manager:
+        if block == "resilient":
+            async with open_resilient_socket(URL, dial=dial, outbox=None) as socket:
+                tasks.append(socket)
+                await socket.wait_connected()
+                for number in range(3):
+                    await socket.send(f"{number}")
+                assert await socket.receive() == "greeting"
+                states = socket.on_state()
+                await states.receive()
+                states.close()
+        elif block == "manager":
             async with open_socket_manager() as sockets:
                 await talk(sockets.connect_socket(URL, dial=dial))
         else:
             async with connect_socket(URL, dial=dial) as task:
                 await talk(task)
+                await task.aclose(4000)
 
 
 def leaves(error: BaseException) -> list[BaseException]:
@@ -93,15 +112,15 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer is at work already")
-@pytest.mark.parametrize(("manager", "first"), [(False, 1), (True, 8)])
-def test_an_interrupt_at_any_line(*, manager: bool, first: int) -> None:
+@pytest.mark.parametrize(("block", "first"), [("socket", 1), ("manager", 8), ("resilient", 4)])
+def test_an_interrupt_at_any_line(block: str, first: int) -> None:
     """Whichever task runs the line, the interrupt comes out once, and every socket is CLOSED."""
     number, ended_by_itself = first, 0
     while ended_by_itself < 2:
-        tasks: list[SocketTask] = []
+        tasks: list[SocketTask | ResilientSocket] = []
         try:
             with InterruptAtLine(number) as interrupt:
-                trio.run(lambda tasks=tasks: conversation(manager=manager, tasks=tasks))  # type: ignore[misc]
+                trio.run(lambda tasks=tasks: conversation(block, tasks))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001 (its kind is what is looked at)
             kinds = {type(leaf) for leaf in leaves(error)}
         else:
@@ -110,6 +129,9 @@ def test_an_interrupt_at_any_line(*, manager: bool, first: int) -> None:
         if interrupt.left > 0:
             ended_by_itself += 1
         for task in tasks:
-            assert task.ready_state is ReadyState.CLOSED, number
+            if isinstance(task, SocketTask):
+                assert task.ready_state is ReadyState.CLOSED, number
+            else:
+                assert task.state.state is ConnectionState.STOPPED, number
         number += STRIDE
     assert number > 500

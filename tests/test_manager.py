@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 import trio
-from conftest import Serve
-from peer import TEXT, URL, Peer, close_frame, frame, silent
+from conftest import Serve, ServeTcp
+from peer import TEXT, URL, Peer, close_frame, echo, frame, silent
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
@@ -346,6 +348,43 @@ async def test_statistics_add_up(memory_socket_server: SocketServer) -> None:
                 total = manager.statistics()
     assert (total.messages_sent, total.bytes_received, total.rtt) == (2, 6, None)
     assert manager.statistics().messages_received == 2
+
+
+async def test_every_figure_adds_up(serve: Serve, autojump_clock: MockClock) -> None:
+    """Of two sockets that have closed and two that have not, each with its own."""
+    async with open_socket_manager() as manager:
+        figures = []
+        for number in range(1, 5):
+            task = manager.connect_socket(URL, dial=serve(echo))
+            await task.wait_open()
+            for _ in range(number):
+                await task.send(b"x" * 10)
+            for _ in range(number):
+                await task.receive()
+            await task.send(b"yy")
+            await trio.sleep(1)  # its echo stays in the buffer
+            figures.append(task.statistics())
+            if number < 3:
+                await task.aclose()
+        total = manager.statistics()
+        for name in ("messages_sent", "messages_received", "bytes_sent", "bytes_received"):
+            assert getattr(total, name) == sum(getattr(one, name) for one in figures)
+        assert (total.messages_sent, total.bytes_sent) == (14, 108)
+        assert (total.send_buffered, total.receive_buffered) == (0, 2 * 130)
+        assert (total.rtt, total.dial_seconds, total.tls_seconds, total.handshake_seconds) == (None,) * 4
+
+
+async def test_an_ssl_context_of_the_manager_is_for_its_wss_urls(
+    serve: Serve, serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """A ws URL among them is not refused for it."""
+    url = await serve_tcp(echo, server_context)
+    with trio.fail_after(60):
+        async with open_socket_manager(ssl_context=client_context) as manager:
+            for task in (manager.connect_socket(url), manager.connect_socket(URL, dial=serve(echo))):
+                await task.wait_open()
+            with pytest.raises(InvalidOptionsError, match="ssl_context"):
+                manager.connect_socket(URL, ssl_context=client_context)
 
 
 async def test_a_block_is_entered_once() -> None:

@@ -42,11 +42,12 @@ from ._options import ConnectOptions, Heartbeat
 from ._policy import Coexist, CoexistencePolicy, ReplacePrevious, policy_for_base_library
 from ._protocol._state import ReadyState
 from ._resilient._backoff import Backoff
+from ._resilient._open import open_resilient_socket
 from ._resilient._outbox import Outbox
 from ._resilient._proof import Acknowledgement
 from ._resilient._reports import ConnectionState, ResilientStatistics, StateEvent, UndeliveredEvent
 from ._resilient._retry import Retry, retry_by_evidence
-from ._resilient._socket import ResilientSocket, open_resilient_socket
+from ._resilient._socket import ResilientSocket
 from ._session._listener import Listener
 from ._socket_task import SocketTask
 from ._version import __version__

@@ -60,8 +60,6 @@ class Members:
         """Where sockets live that have no block of their own; None before the manager's block is entered."""
         self.ended: bool = False
         """Whether the manager's block is being left, or was."""
-        self.on_closing: Callable[[], None] | None = None
-        """Called before sockets are closed that no call of their own closes."""
         self.thread: HomeThread = HomeThread()
         self.listeners: list[GlobalListener] = []
         self._defaults = defaults
@@ -104,8 +102,6 @@ class Members:
         admit(self.policy, self._members)
         checked = check_options(address, self.complete(address, options))
         replaced = admit(self.policy, self._members)  # again: a mapping of the program's may connect when it is read
-        if replaced and self.on_closing is not None:
-            self.on_closing()
         for old in replaced:
             old.session.close(1000, _REPLACED)
         session = Session(checked, [old.session for old in replaced])
@@ -171,8 +167,6 @@ class Members:
 
     async def aclose(self) -> None:
         """Admit no more sockets, close those there are, and wait until they have closed."""
-        if self.on_closing is not None:
-            self.on_closing()
         self._end()
         members = tuple(self)
         for member in members:

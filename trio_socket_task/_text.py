@@ -64,7 +64,7 @@ def _mask_found(found: re.Match[str]) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Say what a value is without saying what is in it."""
+    """Return what kind of value it is, and nothing of what is in it."""
     name = type(value).__name__
     if isinstance(value, str):
         return f"a {name} of {len(value)} characters"

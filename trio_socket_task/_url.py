@@ -100,7 +100,7 @@ def _take_apart(url: str) -> Address:
 
 
 def _host(parts: SplitResult) -> tuple[str, str]:
-    """Give the host as a resolver takes it, and as it is written in a Host field."""
+    """Return the host as a resolver takes it, and as it is written in a Host field."""
     host = parts.hostname
     if not host:
         raise _RefusedError("must have a host")

@@ -21,7 +21,7 @@ from campaign.seeded import run_seeded
 from campaign.wires import End
 
 from trio_socket_task import ResilientSocket, SocketTask
-from trio_socket_task._resilient._mail import Mail
+from trio_socket_task._resilient._sender import Sender
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
 
@@ -86,7 +86,7 @@ def test_a_peer_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Proof, "on_written", "counts as delivered, and being written does not prove it"),
         (Proof, "on_acknowledged", "counts as delivered, and an acknowledgement does not prove it"),
-        (Mail, "on_messages", "was reported as stopped, after an acknowledgement"),
+        (Sender, "on_messages", "was reported as stopped, after an acknowledgement"),
     ],
 )
 def test_a_proof_that_is_missed_or_made_up_is_found(

@@ -41,7 +41,7 @@ ROUNDS = 30  # Trio takes the tasks that are ready in an order of chance: so oft
 
 @pytest.fixture
 def heard() -> Heard:
-    """Give a record of what is called."""
+    """Return a record of what is called."""
     return Heard()
 
 
@@ -60,7 +60,7 @@ async def open_socket(wx: MiniProgram, path: str = "") -> SocketTask:
 
 
 async def open_to_a_stalled_server(wx: MiniProgram, server: SocketServer) -> tuple[SocketTask, ServerConnection]:
-    """Give both ends of a connection whose server does not read."""
+    """Return both ends of a connection whose server does not read."""
     server.handler = hold
     server.connections.clear()
     task = await open_socket(wx)
@@ -83,10 +83,10 @@ async def test_q1_a_send_that_waits_when_the_socket_closes(
             task, _connection = await open_to_a_stalled_server(wx, memory_socket_server)
             for _ in range(3):
                 task.send(data=bytes(100_000))
-            assert task._native is not None
+            assert task._socket is not None
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
-            task._native.close()  # not by a call of the program's, before which what waits goes out
+            task._socket.native.close()  # not by a call of the program's, before which what waits goes out
             task.send(data="x", complete=heard("after"))
             await wx.wait_closed()
         assert heard.results == [{"errMsg": NOT_OPEN}]
@@ -118,7 +118,7 @@ class Restless:
     accepted: set[int] = attrs.field(factory=set)
 
     def function(self, note: Callable[[], None]) -> Callable[[object], object]:
-        """Give a function for the program to be called: it notes that it was, and makes the request."""
+        """Return a function for the program to be called: it notes that it was, and makes the request."""
 
         def call(_res: object) -> None:
             note()
@@ -132,9 +132,9 @@ class Restless:
         return call_later if self.is_async else call
 
     def callbacks(self) -> dict[str, object]:
-        """Give the callbacks of one call, which note how it was told."""
+        """Return the callbacks of one call, which note how it was told."""
         told: list[str] = []
-        (self.after if self.wx._refusals.ended else self.before).append(told)
+        (self.after if self.wx._callbacks.ended else self.before).append(told)
         return {name: self.function(partial(told.append, name)) for name in ("success", "fail", "complete")}
 
     def connect(self) -> None:
@@ -153,7 +153,7 @@ class Restless:
 
     def act(self) -> None:
         """Make the request."""
-        if not self.wx._refusals.ended:
+        if not self.wx._callbacks.ended:
             self.budget -= 1
             if self.budget < 0:
                 self.leave.set()
@@ -233,7 +233,7 @@ async def test_q2_every_request_in_every_callback_and_listener(  # noqa: C901, P
         assert set(map(tuple, program.before)) <= {("success", "complete"), ("fail", "complete")}
         assert set(map(tuple, program.after)) <= {("fail", "complete"), ()}
         assert [program.closes[number] for number in program.accepted] == [1] * len(program.accepted)
-        assert (wx._sockets, wx._manager.sockets) == ([], ())
+        assert (wx._sockets.members, wx._sockets.manager.sockets) == ([], ())
 
 
 class Getter(Mapping[str, object]):
@@ -272,7 +272,7 @@ async def test_q2_options_that_connect_when_they_are_read(
         wx.connectSocket(
             Getter({"url": URL, "complete": note, "timeout": 1000, "header": Getter({}, connect)}, connect)
         )
-        assert len(wx._manager.sockets) <= 5
+        assert len(wx._sockets.manager.sockets) <= 5
         await wait_all_tasks_blocked()
         assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
@@ -328,11 +328,12 @@ async def test_q3_a_connection_that_is_refused_changes_nothing(
         for number in range(6):
             task.send(data=f"{number}" * 100_000, success=heard(f"{number}"), fail=heard("failed"))
         await trio.sleep(1)
-        waiting = len(task._sending._waiting)
+        assert task._socket is not None
+        waiting = len(task._socket.sending._waiting)
         refused = wx.connectSocket(bad, fail=heard("refused"))
         await trio.sleep(1)
         assert (refused.readyState, task.readyState) == (task.CLOSED, task.OPEN)
-        assert len(task._sending._waiting) == waiting > 0
+        assert len(task._socket.sending._waiting) == waiting > 0
         await connection.resume()
         await trio.sleep(1)
         assert sorted(heard.names) == [*"012345", "refused"]
@@ -394,7 +395,7 @@ async def test_q4_a_program_that_connects_again_ends_with_its_block(
 
             def note(of: list[str], name: str, res: object) -> object:
                 of.append(name)
-                return again(res) if name == place and (name == "fail" or wx._refusals.ended) else None
+                return again(res) if name == place and (name == "fail" or wx._callbacks.ended) else None
 
             connect()
             await trio.sleep(0.5)
@@ -405,7 +406,7 @@ async def test_q4_a_program_that_connects_again_ends_with_its_block(
                 await trio.lowlevel.checkpoint()
     assert told[0] == ["success", "complete"]
     assert 1 < len(told) < LIMIT
-    assert wx._manager.sockets == ()
+    assert wx._sockets.manager.sockets == ()
 
 
 @pytest.mark.parametrize("ending", ["normal", "raised"])
@@ -527,11 +528,11 @@ async def test_q7_sends_that_wait_are_told_before_the_close(
             elif how == "drop":
                 await connection.drop()
             else:
-                assert task._native is not None
+                assert task._socket is not None
                 if how == "give up":
-                    session_of(task._native)._ending.time_out("the peer is gone")
+                    session_of(task._socket.native)._ending.time_out("the peer is gone")
                 else:
-                    task._native.close()
+                    task._socket.native.close()
             await wx.wait_closed()
         told = [name for name in heard.names if not name.startswith("on")]
         assert [name.split()[1] for name in told] == list("0123")
@@ -573,8 +574,8 @@ async def test_q7_what_fails_is_told_before_a_close_that_was_not_told_yet(
 
 async def ask(task: SocketTask, steps: int, told: trio.Event, call: Callable[[], None]) -> None:
     """Call some steps after a socket has closed, unless the program has been told."""
-    assert task._native is not None
-    await task._native.wait_closed()
+    assert task._socket is not None
+    await task._socket.native.wait_closed()
     for _ in range(steps):
         await trio.lowlevel.checkpoint()
     if not told.is_set():

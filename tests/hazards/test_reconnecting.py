@@ -1,6 +1,6 @@
 """The resilient socket when it is asked for something at a bad moment, or by functions of the wrong kind.
 
-`docs/explanation/reliability.md` tells what each id is about.
+An id in the name of a test, such as L3, is a row of the tables in `docs/explanation/reliability.md`.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class World:
                 return
 
     async def target(self) -> str:
-        """Give the URL."""
+        """Return the URL."""
         self.targets += 1
         self.come("target")
         await trio.sleep(1)
@@ -305,7 +305,7 @@ async def test_q1_the_instant_in_which_a_full_manager_gets_room(
                 assert len(closes._mailbox.items) == 1, "that of the other: nothing else has even joined"
                 if how == "close":
                     return
-                assert (world.dials, socket._connection.hurried) == ([1.0], False)
+                assert (world.dials, socket._attempts.reconnect_requested) == ([1.0], False)
 
 
 async def test_q1_a_reconnect_does_not_stay_in_force(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -346,7 +346,7 @@ async def test_q1_a_wait_for_the_program_to_receive_is_looked_after(
         await trio.sleep(1000)
         assert "go on receiving" in socket.state.why
         targets = world.targets
-        while socket._connection._was_read:
+        while socket._attempts.backlog.room:
             await socket.receive()
         socket.close()
     assert world.targets == targets, "the program's own function is not called either"
@@ -398,6 +398,29 @@ async def test_q2_a_header_that_closes_the_socket(autojump_clock: MockClock, nur
                 await socket.receive()
         assert (await closes.receive()).code == 4000
     assert (world.dials, socket.close_event) == ([], CloseEvent(code=4000))
+
+
+async def test_q2_a_header_that_reconnects(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The attempt that it belongs to is over before anything is dialled; the next is made at once."""
+    world = World(nursery, "never")
+    asked: list[float] = []
+
+    def reconnect_once() -> None:
+        asked.append(trio.current_time())
+        if len(asked) == 1:
+            socket.reconnect()
+
+    async def target() -> tuple[str, dict[str, object]]:
+        await trio.lowlevel.checkpoint()
+        return URL, {"header": Closing(reconnect_once)}
+
+    async with open_socket_manager(dial=world.dial) as manager:
+        closes = manager.on_socket_close()
+        async with open_resilient_socket(target, manager=manager) as socket:  # type: ignore[arg-type]
+            await socket.wait_connected()
+            assert (await closes.receive()).code == CloseCode.GOING_AWAY
+            assert socket.statistics().attempts == 2
+    assert world.dials == asked[:1], "without a delay"
 
 
 @pytest.mark.parametrize("where", ["target", "dial", "on_connected"])
@@ -633,7 +656,7 @@ async def test_e6_cancelled_without_a_connection(autojump_clock: MockClock) -> N
         async with open_resilient_socket(URL, dial=dial, backoff=LONG) as socket:
             await trio.sleep_forever()
     assert socket.close_event == CloseEvent(code=CloseCode.GOING_AWAY)
-    socket._keeper.abort()
+    socket._supervisor.abort()
     assert socket.close_event == CloseEvent(code=CloseCode.GOING_AWAY)
 
 
@@ -660,7 +683,7 @@ async def test_e7_a_socket_that_never_connects_is_seen(
             async with open_resilient_socket(url, dial=world.dial, outbox=None) as other:
                 await other.send("x")
         assert "secret" not in str(refused.value)
-    name = f"resilient socket {socket._states.number} (ws://server.test/chat?"
+    name = f"resilient socket {socket._states.label.number} (ws://server.test/chat?"
     lines = [record for record in caplog.records if record.getMessage().startswith(name)]
     failures = [record for record in lines if "302" in record.getMessage()]
     assert len(failures) >= 24
@@ -674,9 +697,9 @@ async def test_e7_a_socket_that_never_connects_is_seen(
 async def test_e7_two_sockets_have_two_names(autojump_clock: MockClock) -> None:
     """A number that is unique in the process."""
     async with open_resilient_socket(URL) as one, open_resilient_socket(URL) as two:
-        assert one._states.label() != two._states.label()
+        assert str(one._states.label) != str(two._states.label)
         assert repr(one) != repr(two)
-        assert f"<ResilientSocket {one._states.number} CONNECTING {URL}, connection 0>" == repr(one)
+        assert f"<ResilientSocket {one._states.label.number} CONNECTING {URL}, connection 0>" == repr(one)
 
 
 async def test_e7_giving_up_is_a_warning(

@@ -8,5 +8,5 @@ from heard import Heard
 
 @pytest.fixture
 def heard() -> Heard:
-    """Give a record of what is called."""
+    """Return a record of what is called."""
     return Heard()

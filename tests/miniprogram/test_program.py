@@ -648,6 +648,31 @@ async def test_a_refusal_holds_up_no_other(
     assert heard.names == ["second", "third", "went on", "complete"]
 
 
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_callback_that_asks_again_at_once_lets_others_run(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard, *, refused: bool
+) -> None:
+    """What it asks may be refused at once, or be queued on a socket."""
+    task = mini_program.connectSocket(url=URL)
+    await trio.testing.wait_all_tasks_blocked()
+    enough = False
+
+    def ask(_res: object) -> None:
+        if enough or len(heard) == 1000:
+            return
+        if refused:
+            mini_program.connectSocket(fail=heard("refused", ask))
+        else:
+            task.send(data="x", success=heard("sent", ask))
+
+    ask({})
+    for _ in range(10):
+        await trio.lowlevel.checkpoint()
+    enough = True
+    assert 0 < len(heard) < 100
+    await trio.testing.wait_all_tasks_blocked()
+
+
 async def test_clean_up_in_a_cancelled_scope(
     autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
 ) -> None:
@@ -883,8 +908,8 @@ async def test_tcp_no_delay_is_judged_as_javascript_does(
             opened = trio.Event()
             task.onOpen(lambda _res: opened.set())
             await opened.wait()
-            assert task._native is not None
-            assert session_of(task._native).options.tcp_no_delay is meant
+            assert task._socket is not None
+            assert session_of(task._socket.native).options.tcp_no_delay is meant
 
 
 async def test_words_of_sockets_that_cannot_be_opened(

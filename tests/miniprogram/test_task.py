@@ -26,7 +26,7 @@ Opened = Callable[[], Awaitable[SocketTask]]
 
 @pytest.fixture
 def opened(mini_program: MiniProgram) -> Opened:
-    """Give a function that opens a socket."""
+    """Return a function that opens a socket."""
 
     async def open_socket() -> SocketTask:
         task = mini_program.connectSocket(url=URL)
@@ -257,8 +257,8 @@ async def test_a_slow_listener_stops_the_reading(
 
         async def slow(_res: object) -> None:
             await trio.sleep(1)
-            assert task._turns is not None
-            sizes.append(task._turns.mailbox.size)
+            assert task._socket is not None
+            sizes.append(task._socket.queue.mailbox.size)
 
         task.onMessage(slow)
         await wx.wait_closed()
@@ -270,7 +270,7 @@ async def test_a_slow_listener_stops_the_reading(
 
 
 async def open_to_a_deaf_server(wx: MiniProgram, server: SocketServer) -> tuple[SocketTask, ServerConnection]:
-    """Give both ends of a connection whose server does not read."""
+    """Return both ends of a connection whose server does not read."""
     server.handler = hold
     task = wx.connectSocket(url=URL)
     connection = await server.wait_connection()
@@ -398,8 +398,8 @@ async def test_a_send_on_a_connection_that_broke_unnoticed(
 ) -> None:
     """A write has failed, and reading has not yet found out why."""
     task = await opened()
-    assert task._native is not None
-    session_of(task._native)._ending.fail_to_write(BrokenPipeError("gone"))
+    assert task._socket is not None
+    session_of(task._socket.native)._ending.fail_to_write(BrokenPipeError("gone"))
     assert task.readyState == task.OPEN
     assert await task.send(data="x") == NOT_OPEN
 
@@ -412,8 +412,8 @@ async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
         task, _connection = await open_to_a_deaf_server(wx, memory_socket_server)
         for _ in range(3):
             task.send(data=bytes(100_000), fail=heard("fail"))
-        assert task._native is not None
-        session_of(task._native)._ending.fail_to_write(BrokenPipeError("gone"))
+        assert task._socket is not None
+        session_of(task._socket.native)._ending.fail_to_write(BrokenPipeError("gone"))
         assert await task.close() == {"errMsg": "closeSocket:ok"}
         await wx.wait_closed()
     assert heard[0] == ("fail", NOT_OPEN)
@@ -442,9 +442,9 @@ async def test_many_rounds_leak_nothing(
             assert qq.connectSocket(url=URL).readyState == SocketTask.CLOSED
             await qq.wait_closed()
         assert closed == 5 * ROUNDS
-        assert qq._sockets == []
-        assert qq._manager.sockets == ()
-        assert qq._workers._nursery.child_tasks == frozenset()
+        assert qq._sockets.members == []
+        assert qq._sockets.manager.sockets == ()
+        assert qq._nursery._nursery.child_tasks == frozenset()
 
 
 def close(task: SocketTask, _res: object) -> None:

@@ -201,3 +201,10 @@ def test_of_pongs_in_a_row_each_counts() -> None:
     """A ping that went behind messages is answered by no other pong than its own."""
     burst = b"".join(frame(PONG, b"%d" % number) for number in range(1000))
     assert receive(Decoder(LIMIT), burst) == [Pong(b"%d" % number) for number in range(1000)]
+
+
+def test_the_first_violation_stands() -> None:
+    """A masked frame is none of an odd length, whatever follows."""
+    (violation,) = receive(Decoder(100), b"\x81\x85" + bytes(20))
+    assert isinstance(violation, Violation)
+    assert "a masked frame" in violation.why

@@ -99,9 +99,11 @@ def test_a_close_frame_without_code_is_1005() -> None:
 def test_the_first_failure_stands() -> None:
     """A second one is ignored."""
     life = Life()
-    assert life.fail(LOST)
-    assert not life.fail(SocketLostError(CloseEvent(code=1006), "again"))
+    assert life.fail(LOST) is True
+    assert life.fail(SocketLostError(CloseEvent(code=1006), "again")) is False
     assert life.error is LOST
+    assert life.request_close(1000, "") is False
+    assert life.open() is False
 
 
 def test_errors_keep_their_cause() -> None:

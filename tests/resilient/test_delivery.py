@@ -13,6 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import Backoff, ConnectionState, Heartbeat, Outbox, UndeliveredEvent, open_resilient_socket
 from trio_socket_task._resilient import _delivery
+from trio_socket_task._resilient._label import SocketLabel
+from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
 from trio_socket_task.testing import collect
 
 SOON = Backoff(random=lambda: 0.01)
@@ -74,7 +76,7 @@ async def test_a_slow_link_is_waited_for(
     autojump_clock: MockClock, serve: Serve, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """A round trip may take longer than the time after which another ping is sent, of which there is a most."""
-    monkeypatch.setattr(_delivery, "_MOST_PINGS", most)
+    monkeypatch.setattr(_delivery, "_MAX_PINGS", most)
 
     async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
         pong = frame(PONG if opcode == PING else opcode, payload)
@@ -182,7 +184,7 @@ async def test_every_report_reaches_a_reader(autojump_clock: MockClock, serve: S
         undelivered = socket.on_undelivered()
         for _ in range(10_000):
             socket.send_nowait("x")
-        socket._keeper.abort()
+        socket._supervisor.abort()
         assert len([event async for event in undelivered]) == socket.statistics().undelivered > 9000
 
 
@@ -199,3 +201,18 @@ async def test_old_messages_expire_in_time(autojump_clock: MockClock) -> None:
         assert (await undelivered.receive()).why == "expired"
         assert trio.current_time() == 13
         assert socket.state.state in {ConnectionState.WAITING, ConnectionState.CONNECTING}
+
+
+def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:
+    """The third connection in a row is no chance any more, unless there ever was a proof, or the application proves."""
+    label = SocketLabel(URL)
+    monitor = ProofMonitor(ProofKind.PONG, 10, label)
+    for expected in (0, 0, 1, 1):
+        monitor.note_lost_connection()
+        assert len(caplog.records) == expected
+    proven, by_application = (ProofMonitor(kind, 10, label) for kind in (ProofKind.PONG, ProofKind.ACKNOWLEDGEMENT))
+    proven.note_proof()
+    for _ in range(4):
+        proven.note_lost_connection()
+        by_application.note_lost_connection()
+    assert len(caplog.records) == 1

@@ -7,32 +7,32 @@ from collections.abc import Iterable
 import pytest
 
 from trio_socket_task import Acknowledgement, InvalidOptionsError, Outbox
-from trio_socket_task._resilient._outbox import Letter, Letters
+from trio_socket_task._resilient._queue import MessageQueue, QueuedMessage
 
 
-def letters(count: int, limits: Outbox | None = None) -> Letters:
-    """Give an outbox with so many messages of ten bytes, put in second after second."""
-    kept = Letters(limits or Outbox())
+def queue_of(count: int, limits: Outbox | None = None) -> MessageQueue:
+    """Return a queue of so many messages of ten bytes, put in second after second."""
+    kept = MessageQueue(limits or Outbox())
     for number in range(count):
-        kept.put(Letter(str(number), 10, float(number)))
+        kept.put(QueuedMessage(str(number), 10, float(number)))
     return kept
 
 
 def names(some: object) -> str:
-    """Give which letters these are."""
+    """Return which messages these are."""
     some = some.values() if isinstance(some, dict) else some
     assert isinstance(some, Iterable)
-    return "".join(str(letter.data) for letter in some)
+    return "".join(str(message.data) for message in some)
 
 
 def test_room_is_bounded_by_count_and_bytes() -> None:
-    """Whichever comes first; what was handed over counts until it is confirmed."""
-    kept = letters(2, Outbox(max_messages=3, max_bytes=100))
+    """Whichever comes first; what a connection was given counts until it is confirmed."""
+    kept = queue_of(2, Outbox(max_messages=3, max_bytes=100))
     assert kept.has_room(80)
     assert not kept.has_room(81)
-    kept.put(Letter("2", 1, 0))
+    kept.put(QueuedMessage("2", 1, 0))
     assert not kept.has_room(1)
-    kept.hand()
+    kept.take()
     assert not kept.has_room(1)
     assert kept.confirm(1)
     assert not kept.confirm(1)
@@ -41,31 +41,31 @@ def test_room_is_bounded_by_count_and_bytes() -> None:
 
 def test_what_is_confirmed_is_gone() -> None:
     """The first so many of what the connection was given."""
-    kept = letters(5)
+    kept = queue_of(5)
     for _ in range(4):
-        kept.hand()
+        kept.take()
     assert kept.confirm_through(2)
     assert not kept.confirm_through(2)
-    assert (names(kept.handed), names(kept.waiting), kept.size, kept.delivered) == ("23", "4", 30, 2)
+    assert (names(kept.unconfirmed), names(kept.waiting), kept.size, kept.delivered) == ("23", "4", 30, 2)
     kept.confirm_through(4)
     assert (len(kept), kept.delivered) == (1, 4)
 
 
 def test_a_dead_connection_s_messages_are_given_up() -> None:
     """Those that were not confirmed; what waited still waits."""
-    kept = letters(4)
+    kept = queue_of(4)
     for _ in range(3):
-        kept.hand()
+        kept.take()
     kept.confirm(1)
     assert names(kept.end_connection()) == "12"
-    assert (names(kept.waiting), kept.size, kept.handed_size) == ("3", 10, 0)
+    assert (names(kept.waiting), kept.size, kept.unconfirmed_size) == ("3", 10, 0)
 
 
 def test_or_sent_again_in_their_order() -> None:
     """Before the others."""
-    kept = letters(4, Outbox(resend=True))
+    kept = queue_of(4, Outbox(resend=True))
     for _ in range(3):
-        kept.hand()
+        kept.take()
     kept.confirm(1)
     assert names(kept.end_connection()) == ""
     assert (names(kept.waiting), kept.size) == ("123", 30)
@@ -73,34 +73,34 @@ def test_or_sent_again_in_their_order() -> None:
 
 def test_old_messages_expire() -> None:
     """While they wait; without a limit, never."""
-    kept = letters(3, Outbox(max_age=10))
+    kept = queue_of(3, Outbox(max_age=10))
     assert kept.expiry == 10
     assert names(kept.expire(9.9)) == ""
     assert names(kept.expire(11)) == "01"
     assert (kept.size, kept.expiry) == (10, 12)
-    kept.hand()
+    kept.take()
     assert kept.expiry == float("inf")
-    assert letters(3).expiry == float("inf")
+    assert queue_of(3).expiry == float("inf")
 
 
 def test_the_oldest_that_waits_makes_room() -> None:
     """What the connection was given cannot be taken back."""
-    kept = letters(4, Outbox(max_messages=4, max_bytes=45))
-    kept.hand()
+    kept = queue_of(4, Outbox(max_messages=4, max_bytes=45))
+    kept.take()
     assert names(kept.drop_oldest(20)) == "12"
-    assert (names(kept.handed), names(kept.waiting), kept.size) == ("0", "3", 20)
+    assert (names(kept.unconfirmed), names(kept.waiting), kept.size) == ("0", "3", 20)
     assert names(kept.drop_oldest(1)) == ""
     assert names(kept.drop_oldest(36)) == "", "not even all of them would be enough"
-    kept.hand()
-    full = letters(1, Outbox(max_messages=1))
-    full.hand()
+    kept.take()
+    full = queue_of(1, Outbox(max_messages=1))
+    full.take()
     assert names(full.drop_oldest(1)) == ""
 
 
 def test_everything_is_given_up_in_the_end() -> None:
     """In order."""
-    kept = letters(3)
-    kept.hand()
+    kept = queue_of(3)
+    kept.take()
     assert names(kept.clear()) == "012"
     assert (len(kept), kept.size) == (0, 0)
 
@@ -133,17 +133,17 @@ def test_cumulative_is_a_bool() -> None:
 
 def test_an_id_goes_with_its_message() -> None:
     """Whether it was confirmed, given up or sent again; one that is not here any more gets no id."""
-    kept = letters(4, Outbox(resend=True))
-    handed = [kept.hand() for _ in range(3)]
-    for letter in handed:
-        kept.identify(letter, "id " + str(letter.data))
+    kept = queue_of(4, Outbox(resend=True))
+    taken = [kept.take() for _ in range(3)]
+    for message in taken:
+        kept.set_id(message, "id " + str(message.data))
     assert kept.acknowledge("id 1", cumulative=False)
     assert not kept.acknowledge("id 1", cumulative=False)
     kept.end_connection()
     assert names(kept.waiting) == "023"
     assert kept.acknowledge("id 2", cumulative=True)
     assert (names(kept.waiting), kept.delivered) == ("3", 3)
-    late = kept.hand()
+    late = kept.take()
     kept.confirm(late.number)
-    kept.identify(late, "id 3")
+    kept.set_id(late, "id 3")
     assert not kept.acknowledge("id 3", cumulative=False)

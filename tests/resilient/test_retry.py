@@ -25,18 +25,18 @@ URL = "wss://a.test/"
 
 
 def closed(code: int, reason: str = "") -> Attempt:
-    """Give an attempt that a Close frame of the server ended."""
+    """Return an attempt that a Close frame of the server ended."""
     return Attempt(url=URL, close_event=CloseEvent(code=code, reason=reason))
 
 
 def failed(error: Exception, cause: Exception | None = None) -> Attempt:
-    """Give an attempt that an error ended."""
+    """Return an attempt that an error ended."""
     error.__cause__ = cause
     return Attempt(url=URL, error=error)
 
 
 def refused(status: int | None, **header: str) -> HandshakeError:
-    """Give a refusal."""
+    """Return a refusal."""
     return HandshakeError(URL, "no", status, header)
 
 
@@ -84,6 +84,7 @@ def test_limits() -> None:
     """Attempts in a row, and seconds."""
     attempt = closed(1001)
     assert Retry().refusal(attempt, 10**6, 10**9) is None
+    assert "1 attempts in a row have failed" in (Retry(max_attempts=1).refusal(attempt, 1, 0) or "")
     assert Retry(max_attempts=3).refusal(attempt, 2, 0) is None
     assert Retry(max_attempts=3).refusal(attempt, 3, 0) == (
         "3 attempts in a row have failed, the last because the server closed with 1001"

@@ -64,15 +64,20 @@ async def test_a_pong_nobody_asked_for_means_nothing() -> None:
     ping = pings.start()
     pings.forget(ping)
     pings.forget(ping)
-    pings.answer(ping.payload)
-    pings.answer(b"what")
+    assert not pings.answer(ping.payload)
+    assert not pings.answer(b"what")
+    in_order = pings.start(in_order=True)
+    pings.forget(in_order)
+    assert not pings.answer(in_order.payload)
     assert pings.rtt is None
 
 
 async def test_the_end_settles_all() -> None:
-    """Without a round trip."""
+    """Without a round trip, and what comes after it answers nothing."""
     pings = Pings(ClientConnection("ws://x/", 100))
-    ping = pings.start()
+    both = [pings.start(), pings.start(in_order=True)]
     pings.end()
-    assert ping.settled.is_set()
-    assert ping.rtt is None
+    for ping in both:
+        assert ping.settled.is_set()
+        assert not pings.answer(ping.payload)
+        assert ping.rtt is None

@@ -18,7 +18,7 @@ class ScriptedWire(_PlainWire):
     """A wire whose bytes a test gives, and that tells who reads."""
 
     def __init__(self) -> None:
-        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](100)
+        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](1000)
         self.readers: list[str] = []
         self.there: deque[bytes] = deque()
         self.at_once = 0
@@ -47,6 +47,16 @@ class ScriptedWire(_PlainWire):
         await trio.lowlevel.checkpoint()
 
 
+class Steps(trio.abc.Instrument):
+    """How often a task was woken."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.count = name, 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == self.name
+
+
 class Setup:
     """A reading with an inbox."""
 
@@ -58,11 +68,13 @@ class Setup:
         self.wakeup = Wakeup()
         self._full = full
         self.written = 0
+        self.took: Callable[[], object] = lambda: None
         self.reading = Reader(self.wire, self, self.wakeup, self.waiting)
 
     def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
         self.inbox.append(data)
         self.waiting.unpark()
+        self.took()
         return read_was_full and self.wanted > 0
 
     def is_behind(self) -> bool:
@@ -85,7 +97,7 @@ class Setup:
 
 
 async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """After one message that the background task read for it, it leads."""
+    """After two messages within the grace that the background task read for it, it reads itself."""
     setup = Setup()
     nursery.start_soon(setup.reading.run, name="background")
 
@@ -99,7 +111,22 @@ async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery,
         await wait_all_tasks_blocked()
         setup.wire.give.send_nowait(b"x")
     await wait_all_tasks_blocked(0.001)
-    assert setup.wire.readers == ["background", "program", "program", "program"]
+    assert setup.wire.readers == ["background", "background", "program", "program"]
+
+
+async def test_the_background_task_reads_on_where_messages_come_now_and_then(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """To stand by for the program after each would cost more than to hand each over."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    for _ in range(4):
+        nursery.start_soon(setup.program, name="program")
+        await wait_all_tasks_blocked()
+        setup.wire.give.send_nowait(b"x")
+        await trio.sleep(2 * GRACE)
+    assert setup.wire.readers == ["background"] * 5
 
 
 async def test_the_background_task_takes_over_after_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -136,7 +163,12 @@ async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, a
     await setup.program()
     nursery.start_soon(setup.reading.run, name="background")
     nursery.start_soon(setup.program, name="program")
+    await trio.sleep(2 * GRACE)
+    steps = Steps("background")
+    trio.lowlevel.add_instrument(steps)
     await trio.sleep(10 * GRACE)
+    trio.lowlevel.remove_instrument(steps)
+    assert steps.count == 0
     setup.wire.give.send_nowait(b"y")
     await trio.sleep(10 * GRACE)
     assert setup.wire.readers[1:] == ["program", "background"]
@@ -278,6 +310,24 @@ async def test_a_look_while_somebody_reads_lets_him_read(nursery: trio.Nursery) 
     assert set(setup.wire.readers) == {"background"}
     setup.reading.end()
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("seconds", "pieces"), [(0.0, 128), (0.04, 3)])
+async def test_a_look_at_a_flood_ends(autojump_clock: MockClock, seconds: float, pieces: int) -> None:
+    """After 8 MiB, or a tenth of a second."""
+    setup = Setup()
+    setup.wire.max_bytes = 64 * 1024
+    piece = bytes(setup.wire.max_bytes)
+
+    setup.took = lambda: autojump_clock.jump(seconds)
+    setup.wire.there.extend([piece] * 200)
+    assert not setup.reading.read_arrived()
+    assert len(setup.inbox) == pieces
+    setup.inbox.clear()
+    for _ in range(200):
+        setup.wire.give.send_nowait(piece)
+    await setup.reading.look()
+    assert len(setup.inbox) == pieces
 
 
 async def test_what_is_there_at_once(autojump_clock: MockClock) -> None:

@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import (
     CloseEvent,
+    ConnectOptions,
     ConnectTimeoutError,
     Heartbeat,
     ReadyState,
@@ -24,7 +25,7 @@ from trio_socket_task import (
     open_socket_manager,
 )
 from trio_socket_task._options import Options
-from trio_socket_task._session import _session
+from trio_socket_task._session import _opening
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
@@ -525,6 +526,51 @@ async def test_a_heartbeat_waits_while_the_buffer_is_full(serve: Serve, autojump
                 pass
 
 
+async def test_a_ping_is_answered_while_the_program_is_away(serve: Serve, autojump_clock: MockClock) -> None:
+    """In a few milliseconds, for which it is expected back to read for itself."""
+    waited = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(2):
+            await peer.send(frame(TEXT, b"x"))
+            await trio.sleep(0.001)
+        started = trio.current_time()
+        await peer.send(frame(PING))
+        await peer.read_frame()
+        waited.append(trio.current_time() - started)
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script)) as task:
+        await task.receive()
+        await task.receive()
+        await trio.sleep(10)
+    assert 0 < waited[0] < 0.01
+
+
+@pytest.mark.parametrize("options", [{"receive_timeout": 5}, {"heartbeat": Heartbeat(interval=4, timeout=5)}])
+async def test_what_came_while_the_loop_was_blocked_is_looked_at_before_a_deadline_counts(
+    serve: Serve, autojump_clock: MockClock, options: ConnectOptions
+) -> None:
+    """Whichever of the tasks that wake up then runs first."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(4.5)
+        if "heartbeat" in options:
+            await peer.send(frame(PONG, (await peer.read_frame())[1]))
+        else:
+            await peer.send(frame(TEXT, b"y"))
+        autojump_clock.jump(10)
+        await peer.finish()
+
+    options["dial"] = serve(script)
+    for _ in range(20):
+        async with connect_socket(URL, **options) as task:
+            await trio.sleep(15)
+            assert task.ready_state is ReadyState.OPEN
+
+
 async def test_a_heartbeat_does_not_disturb_a_close(serve: Serve, autojump_clock: MockClock) -> None:
     """The close has a deadline of its own, and ends as it was asked to."""
     dial = serve(then(finish=False))
@@ -563,7 +609,7 @@ async def test_a_close_that_the_opening_notices_too_late(serve: Serve, monkeypat
         task.close(4000)
         return connection
 
-    monkeypatch.setattr(_session, "connect", open_late)
+    monkeypatch.setattr(_opening, "connect", open_late)
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(script))
         assert (await task.wait_closed()).code == 4000

@@ -280,16 +280,20 @@ async def test_a_fact_is_dropped_only_for_want_of_room() -> None:
     assert mailbox.items[0][0] == 1
 
 
-def test_an_endless_mailbox_goes_from_topic_to_topic() -> None:
-    """The end of one socket is not its end."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
-    for number in (1, 2):
-        topic: Topic[int] = Topic(once=True)
-        topic.publish(number)
-        topic.attach(mailbox)
-        topic.end()
-    assert not mailbox.ended
-    assert [item for item, _ in mailbox.items] == [1, 2]
-    topic.detach(mailbox)
-    topic.detach(mailbox)
-    assert not topic.mailboxes
+def test_a_full_mailbox_has_room_when_it_was_read_to_half() -> None:
+    """Once, and not before; or when everything was taken from it."""
+    hub = Hub()
+    mailbox = Mailbox[str](4 * (MESSAGE_OVERHEAD + 1), wakeups=(hub.wakeup,))
+    for expected in (False, False, False, True):
+        mailbox.put("x", 1)
+        assert mailbox.full is expected
+    for expected in (True, False, False):
+        assert mailbox.pop() == ("x", 1)
+        assert mailbox.full is expected
+        assert hub.made_room() is (mailbox.size == 2 * (MESSAGE_OVERHEAD + 1))
+    mailbox.put_first([("y", 1), ("z", 4 * (MESSAGE_OVERHEAD + 1))])
+    assert mailbox.full
+    assert mailbox.clear() == [("y", 1), ("z", 4 * (MESSAGE_OVERHEAD + 1)), ("x", 1)]
+    assert (hub.made_room(), mailbox.size, mailbox.full) == (True, 0, False)
+    assert mailbox.clear() == []
+    assert not hub.made_room()

@@ -11,6 +11,7 @@ from trio_socket_task import PerMessageDeflate
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._constants import LARGE, Opcode
 from trio_socket_task._protocol._encoder import LargeFrame, encode
+from trio_socket_task._protocol._events import Message
 from trio_socket_task._protocol._state import Life
 from trio_socket_task._session._ending import Ending
 from trio_socket_task._session._subscriptions import Subscriptions
@@ -103,6 +104,48 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first(nursery: trio
     setup.out.put_ping(b"PONG")
     await wait_all_tasks_blocked()
     assert b"".join(setup.wire.writes) == b"abcdPONGefgh"
+
+
+class Counts:
+    """An observer that notes what was written."""
+
+    writer: Writer
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def on_messages(self, messages: list[Message]) -> None:
+        raise NotImplementedError
+
+    def on_written(self) -> None:
+        self.seen.append(self.writer.written)
+
+
+async def test_what_was_taken_and_what_was_written_whole_is_counted(nursery: trio.Nursery) -> None:
+    """Of what goes in order; what a write that failed took along never counts."""
+    setup, counts = Setup(nursery, ScriptedWire(at_once=2), limit=1000), Counts()
+    setup.out._observer = counts
+    counts.writer = setup.out
+    setup.out.put(b"xy")
+    assert (setup.out.taken, setup.out.written, counts.seen) == (1, 1, [1])
+    setup.wire.at_once = 1
+    setup.out.put_ping(b"a ping goes ahead")
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts.seen) == (1, 1, [1])
+    setup.out.eager = True
+    setup.out.put(b"in part")
+    assert (setup.out.taken, setup.out.written, counts.seen) == (2, 1, [1])
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts.seen) == (2, 2, [1, 2])
+    setup.out.put(b"one")
+    setup.out.put(b"two")
+    setup.out.put_in_order(b"a ping in order")
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts.seen) == (5, 5, [1, 2, 5])
+    setup.out.put(b"lost")
+    setup.wire.error = trio.BrokenResourceError("gone")
+    await wait_all_tasks_blocked()
+    assert (setup.out.taken, setup.out.written, counts.seen) == (6, 5, [1, 2, 5])
 
 
 async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery: trio.Nursery) -> None:

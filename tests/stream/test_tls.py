@@ -75,6 +75,17 @@ async def test_records_that_came_together_are_given_together(
     assert received == 50_000
 
 
+async def test_no_record_more_is_opened_than_was_asked_for(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """What has come stays encrypted until it is wanted."""
+    wire, server = await joined(server_context, client_context)
+    for _ in range(10):
+        await server.tls.send_all(b"x" * 100)
+    wire._take(await wire._lower.receive(100_000) or b"")
+    assert [len(wire.receive_now(size) or b"") for size in (201, 200, 1)] == [300, 200, 100]
+
+
 async def test_a_cancelled_receive_loses_nothing(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:

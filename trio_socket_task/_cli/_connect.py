@@ -13,8 +13,9 @@ from trio_socket_task._connect import connect_socket
 from trio_socket_task._errors import GaveUpError, SocketLostError
 from trio_socket_task._events import CloseCode
 from trio_socket_task._options import ConnectOptions
+from trio_socket_task._resilient._open import open_resilient_socket
 from trio_socket_task._resilient._reports import ConnectionState
-from trio_socket_task._resilient._socket import ResilientSocket, open_resilient_socket
+from trio_socket_task._resilient._socket import ResilientSocket
 from trio_socket_task._text import mask_url
 
 from ._error_text import name_options

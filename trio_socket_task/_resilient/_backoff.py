@@ -12,6 +12,8 @@ from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import InvalidOptionsError
 from trio_socket_task._functions import call_plain, check_plain
 
+from ._validators import is_seconds
+
 
 @final
 @attrs.frozen(kw_only=True)
@@ -24,27 +26,20 @@ class Backoff:
         InvalidOptionsError: A time is not positive and finite, or the factor is below 1.
     """
 
-    initial: float = attrs.field(default=1.0)
+    initial: float = attrs.field(default=1.0, validator=is_seconds)
     """Seconds that the first delay takes at most. Default: 1, so that a fleet that is dropped at once comes back over a
     second."""
     factor: float = attrs.field(default=2.0)
     """What each failure multiplies that by. Default: 2."""
-    maximum: float = attrs.field(default=60.0)
+    maximum: float = attrs.field(default=60.0, validator=is_seconds)
     """Seconds that no delay exceeds, unless the server asks for more. Default: 60."""
-    useful_after: float = attrs.field(default=30.0)
+    useful_after: float = attrs.field(default=30.0, validator=is_seconds)
     """Seconds that a connection must have lasted for the delays to start over. Default: 30; with less, a server that
     accepts and closes is stormed."""
-    longest_retry_after: float = attrs.field(default=3600.0)
+    longest_retry_after: float = attrs.field(default=3600.0, validator=is_seconds)
     """Seconds of a server's Retry-After that are honoured. Default: an hour."""
     random: Callable[[], float] = attrs.field(default=random.random, eq=False, repr=False)
     """Where the jitter comes from: numbers from 0 to 1. Default: ``random.random``."""
-
-    @initial.validator
-    @maximum.validator
-    @useful_after.validator
-    @longest_retry_after.validator
-    def _check_time(self, attribute: attrs.Attribute[float], value: float) -> None:
-        check_positive(attribute.name, value, "seconds")
 
     @factor.validator
     def _check_factor(self, _attribute: attrs.Attribute[float], value: float) -> None:
@@ -56,14 +51,14 @@ class Backoff:
         check_plain("random", value, "a function that gives numbers from 0 to 1")
 
     def ceiling(self, failures: int) -> float:
-        """Give the seconds that the delay takes at most after so many failures in a row before the latest."""
+        """Return the seconds that the delay takes at most after so many failures in a row before the latest."""
         try:
             return min(self.maximum, self.initial * float(self.factor) ** failures)
         except OverflowError:
             return self.maximum
 
     def delay(self, failures: int, retry_after: float | None = None) -> float:
-        """Give the seconds to wait: from nothing to `ceiling`, and on top of what the server asked for.
+        """Return the seconds to wait: from nothing to `ceiling`, and on top of what the server asked for.
 
         Args:
             failures: How many attempts in a row had failed before the latest.

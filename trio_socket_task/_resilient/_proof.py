@@ -1,15 +1,18 @@
-"""What shows that a message was delivered: the answers of the application, and what to say when no proof comes."""
+"""What proves that a message was delivered, and what the log says when no proof comes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import final
+from enum import Enum
+from typing import Literal, final
 
 import attrs
 
-from trio_socket_task._errors import InvalidOptionsError
 from trio_socket_task._functions import call_plain, check_plain
+
+from ._label import SocketLabel
+from ._validators import is_bool
 
 _logger = logging.getLogger("trio_socket_task")
 
@@ -36,7 +39,7 @@ class Acknowledgement:
     when it is written."""
     received: Callable[[str | bytes], Hashable] = attrs.field()
     """Returns the id that a message which came acknowledges; None for all others. The program receives it as well."""
-    cumulative: bool = attrs.field(default=False)
+    cumulative: bool = attrs.field(default=False, validator=is_bool)
     """Whether an id acknowledges its message and all that were sent before it. Default: no, its message alone."""
 
     @sent.validator
@@ -44,20 +47,29 @@ class Acknowledgement:
     def _check_function(self, attribute: attrs.Attribute[object], value: object) -> None:
         check_plain(attribute.name, value, "a function of a message that returns an id or None")
 
-    @cumulative.validator
-    def _check_cumulative(self, _attribute: object, value: object) -> None:
-        if not isinstance(value, bool):
-            raise InvalidOptionsError("cumulative", value, "must be True or False")
+
+@final
+class ProofKind(Enum):
+    """What proves that messages were delivered."""
+
+    PONG = "pong"
+    WRITTEN = "written"
+    ACKNOWLEDGEMENT = "acknowledgement"
+
+
+def kind_of_proof(proof: Literal["pong", "written"] | Acknowledgement) -> ProofKind:
+    """Return what kind of proof an `Outbox` asks for."""
+    return ProofKind.ACKNOWLEDGEMENT if isinstance(proof, Acknowledgement) else ProofKind(proof)
 
 
 @final
 @attrs.define(eq=False)
-class Ids:
+class MessageIds:
     """The ids of one socket's messages, as its `Acknowledgement` says; none without one."""
 
     _acknowledgement: Acknowledgement | None
-    _label: Callable[[], str]
-    _told: set[str] = attrs.field(factory=set)  # the functions whose failure was logged
+    _label: SocketLabel
+    _logged: set[str] = attrs.field(factory=set)  # the functions whose failure was logged
 
     @property
     def cumulative(self) -> bool:
@@ -66,73 +78,73 @@ class Ids:
 
     def of_sent(self, data: str | bytes) -> Hashable:
         """Return the id of a message that is sent."""
-        return None if self._acknowledgement is None else self._ask("sent", self._acknowledgement.sent, data)
+        return None if self._acknowledgement is None else self._call("sent", self._acknowledgement.sent, data)
 
     def of_received(self, data: str | bytes) -> Hashable:
         """Return the id that a message acknowledges."""
-        return None if self._acknowledgement is None else self._ask("received", self._acknowledgement.received, data)
+        return None if self._acknowledgement is None else self._call("received", self._acknowledgement.received, data)
 
-    def _ask(self, name: str, function: Callable[[str | bytes], Hashable], data: str | bytes) -> Hashable:
+    def _call(self, name: str, function: Callable[[str | bytes], Hashable], data: str | bytes) -> Hashable:
         try:
-            found = call_plain(name, function, data)
-            hash(found)
+            id_ = call_plain(name, function, data)
+            hash(id_)
         except Exception:
-            if name not in self._told:
-                self._told.add(name)
+            if name not in self._logged:
+                self._logged.add(name)
                 _logger.exception(
                     "%s: the function `%s` of its Acknowledgement raised, so this message has no id, which is not said "
                     "again; let it return None for messages that it does not know",
-                    self._label(),
+                    str(self._label),
                     name,
                 )
             return None
-        return found
+        return id_
 
 
 @final
 @attrs.define(eq=False)
-class Evidence:
-    """Whether the proofs of one socket come at all, told in the log once where they do not."""
+class ProofMonitor:
+    """Whether the proofs of one socket come at all; where they do not, the log says so once."""
 
+    kind: ProofKind
     timeout: float
     """Seconds that the next proof may take."""
-    _acknowledged: bool  # whether the application proves, and not a pong
-    _label: Callable[[], str]
-    ever: bool = False
+    _label: SocketLabel
+    any_came: bool = False
     """Whether a proof ever came."""
-    _told: bool = False
+    _logged: bool = False
     _lost: int = 0  # connections in a row that ended while their first proof was awaited
 
-    def come(self) -> None:
-        """Note a proof."""
-        self.ever, self._lost = True, 0
+    def note_proof(self) -> None:
+        """Note that a proof came."""
+        self.any_came, self._lost = True, 0
 
-    def fail(self) -> None:
-        """Note that none has come in time."""
-        if self._acknowledged:
-            self._tell(
+    def note_none_in_time(self) -> None:
+        """Note that no proof has come in time."""
+        if self.kind is ProofKind.ACKNOWLEDGEMENT:
+            self._warn_once(
                 f"no message was acknowledged within {self.timeout:g} seconds, so none counts as delivered; see that "
                 "`received` of its Acknowledgement returns the ids that `sent` returned"
             )
         else:
-            self._tell(
+            self._warn_once(
                 f"no pong came within {self.timeout:g} seconds to the Ping that asks whether messages were read, so "
                 "none counts as delivered; they are sent without waiting for it now. " + _CURE
             )
 
-    def lose(self) -> None:
+    def note_lost_connection(self) -> None:
         """Note that a connection was lost while its first proof was awaited."""
         self._lost += 1
-        if self._lost >= _LOST_IN_A_ROW and not self.ever and not self._acknowledged:
-            self._tell(
+        if self._lost >= _LOST_IN_A_ROW and not self.any_came and self.kind is ProofKind.PONG:
+            self._warn_once(
                 f"{self._lost} connections in a row were lost while the first pong was awaited; some servers drop a "
                 "connection on a Ping. " + _CURE
             )
 
-    def _tell(self, what: str) -> None:
-        if not self._told:
-            self._told = True
-            _logger.warning("%s: %s", self._label(), what)
+    def _warn_once(self, message: str) -> None:
+        if not self._logged:
+            self._logged = True
+            _logger.warning("%s: %s", str(self._label), message)
 
 
 _CURE = (

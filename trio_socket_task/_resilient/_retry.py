@@ -10,11 +10,13 @@ from typing import final
 
 import attrs
 
-from trio_socket_task._checks import check_positive
+from trio_socket_task._checks import check_positive_int
 from trio_socket_task._errors import ConnectError, HandshakeError, InvalidOptionsError
 from trio_socket_task._events import Attempt, CloseCode
 from trio_socket_task._functions import call_plain, check_plain
 from trio_socket_task._text import quoted
+
+from ._validators import is_seconds
 
 _BUSY = frozenset({429, 503})
 
@@ -40,7 +42,7 @@ errors of the client's but for those that pass with time."""
 
 
 def retry_by_evidence(attempt: Attempt, failures: int) -> bool:  # noqa: ARG001 (the evidence is in the attempt alone)
-    """Say whether another attempt makes sense: the default of `Retry`.
+    """Return whether another attempt makes sense: the default of `Retry`.
 
     It does after a drop, a time-out, an error of the network or the server, a temporary refusal, and whatever
     ``on_connected`` or the target raised. It does not after Close 1000 or a code from 3000 up, after a refusal such as
@@ -70,7 +72,7 @@ class Retry:
     """Told the latest attempt, and how many have failed in a row with it, it says whether to go on."""
     max_attempts: int | None = attrs.field(default=None)
     """Attempts in a row without a useful connection. Default: no limit, because the delays bound what they cost."""
-    max_seconds: float | None = attrs.field(default=None)
+    max_seconds: float | None = attrs.field(default=None, validator=attrs.validators.optional(is_seconds))
     """Seconds without a useful connection. Default: no limit."""
 
     @decide.validator
@@ -79,16 +81,11 @@ class Retry:
 
     @max_attempts.validator
     def _check_attempts(self, _attribute: object, value: object) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InvalidOptionsError("max_attempts", value, "must be a positive whole number, or None for no limit")
-
-    @max_seconds.validator
-    def _check_seconds(self, _attribute: object, value: object) -> None:
         if value is not None:
-            check_positive("max_seconds", value, "seconds")
+            check_positive_int("max_attempts", value, "must be a positive whole number, or None for no limit")
 
     def refusal(self, attempt: Attempt, failures: int, seconds: float) -> str | None:
-        """Say why there is to be no other attempt; None where there is.
+        """Return why there is to be no other attempt; None where there is.
 
         Args:
             attempt: The latest.
@@ -107,7 +104,7 @@ class Retry:
 
 
 def describe(attempt: Attempt) -> str:
-    """Say how an attempt ended."""
+    """Return how an attempt ended, in words."""
     event = attempt.close_event
     if attempt.error is not None or event is None:
         return quoted(str(attempt.error)) or type(attempt.error).__name__
@@ -115,7 +112,7 @@ def describe(attempt: Attempt) -> str:
 
 
 def read_retry_after(error: Exception | None) -> float | None:
-    """Give the seconds that a busy server asks to wait: a number or a date (RFC 7231 section 7.1.3)."""
+    """Return the seconds that a busy server asks to wait: a number or a date (RFC 7231 section 7.1.3)."""
     if not isinstance(error, HandshakeError) or error.status_code not in _BUSY:
         return None
     value = error.header.get("Retry-After", "").strip()

@@ -29,7 +29,7 @@ OnConnected = Callable[[SocketTask], Awaitable[object]]
 
 @final
 @attrs.frozen(kw_only=True)
-class Plan:
+class Settings:
     """What was asked for."""
 
     target: Target
@@ -47,8 +47,8 @@ class Plan:
         """Where it goes, as far as that is known before the target is asked."""
         return self.target if isinstance(self.target, str) else "what its target gives"
 
-    async def aim(self, previous_url: str) -> tuple[str, ConnectOptions]:
-        """Give the URL and the options of the next attempt.
+    async def resolve_target(self, previous_url: str) -> tuple[str, ConnectOptions]:
+        """Return the URL and the options of the next attempt.
 
         Raises:
             InvalidOptionsError: The target is no async function, or gives neither a URL nor a URL and options.
@@ -63,7 +63,7 @@ class Plan:
 
 
 def _check_answer(answer: str | tuple[str, ConnectOptions]) -> tuple[str, ConnectOptions]:
-    """Check what a target gives."""
+    """Return what a target gives, once it is checked."""
     match answer:
         case str():
             return answer, ConnectOptions()
@@ -76,27 +76,29 @@ def _check_answer(answer: str | tuple[str, ConnectOptions]) -> tuple[str, Connec
     raise InvalidOptionsError("target", answer, "must give a URL, or a tuple of a URL and ConnectOptions")
 
 
-def check_plan(plan: Plan) -> Plan:
-    """Check what `open_resilient_socket` was given, and let there be a heartbeat where the options do not say.
+def check_settings(settings: Settings) -> Settings:
+    """Check what `open_resilient_socket` was given, and return it with a heartbeat where the options do not say.
 
     Raises:
         InvalidOptionsError: An argument breaks its rule.
         TypeError: A keyword is unknown.
     """
-    address = check_url(plan.target) if isinstance(plan.target, str) else ANY_ADDRESS
-    if not isinstance(plan.target, str) and not callable(plan.target):
-        raise InvalidOptionsError("target", plan.target, "must be a URL or an async function that gives one")
+    address = check_url(settings.target) if isinstance(settings.target, str) else ANY_ADDRESS
+    if not isinstance(settings.target, str) and not callable(settings.target):
+        raise InvalidOptionsError("target", settings.target, "must be a URL or an async function that gives one")
     for argument, value, kind in (
-        ("backoff", plan.backoff, Backoff),
-        ("retry", plan.retry, Retry),
-        ("outbox", plan.outbox, Outbox | None),
-        ("manager", plan.manager, SocketManager | None),
+        ("backoff", settings.backoff, Backoff),
+        ("retry", settings.retry, Retry),
+        ("outbox", settings.outbox, Outbox | None),
+        ("manager", settings.manager, SocketManager | None),
     ):
         if not isinstance(value, kind):
             raise InvalidOptionsError(argument, value, f"must be of the type {getattr(kind, '__name__', kind)}")
-    if plan.on_connected is not None and not callable(plan.on_connected):
-        raise InvalidOptionsError("on_connected", plan.on_connected, "must be an async function of a SocketTask")
-    given = plan.options if plan.manager is None else members_of(plan.manager).complete(address, plan.options)
-    options = plan.options if "heartbeat" in given else ConnectOptions(heartbeat=Heartbeat(), **plan.options)
+    if settings.on_connected is not None and not callable(settings.on_connected):
+        raise InvalidOptionsError("on_connected", settings.on_connected, "must be an async function of a SocketTask")
+    manager, options = settings.manager, settings.options
+    given = options if manager is None else members_of(manager).complete(address, options)
+    if "heartbeat" not in given:
+        options = ConnectOptions(heartbeat=Heartbeat(), **options)
     checked = check_options(address, given)
-    return attrs.evolve(plan, options=options, receive_buffer=checked.receive_buffer, timeout=checked.timeout)
+    return attrs.evolve(settings, options=options, receive_buffer=checked.receive_buffer, timeout=checked.timeout)

@@ -1,56 +1,48 @@
-"""ResilientSocket: the handle that a program holds across connections, and its block."""
+"""ResilientSocket: the handle that a program holds across connections."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from typing import Unpack, final
+from typing import final
 
 import trio
 
 from trio_socket_task._checks import encode_payload
-from trio_socket_task._connect import current_default_manager
 from trio_socket_task._errors import InvalidOptionsError, SocketLostError, SocketNotOpenError
 from trio_socket_task._events import CloseEvent
-from trio_socket_task._manager import SocketManager
-from trio_socket_task._options import ConnectOptions
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._service_nursery import ServiceBlock
 from trio_socket_task._session._listener import Listener
-from trio_socket_task._session._statistics import add
+from trio_socket_task._session._mailbox import TURN, TURN_SHIFT
 from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
 
-from ._backoff import Backoff
-from ._mail import Mail
 from ._outbox import Outbox
 from ._reports import ResilientStatistics, StateEvent, UndeliveredEvent
-from ._retry import Retry
-from ._settings import OnConnected, Plan, Target, check_plan
-from ._states import States
-from ._supervisor import Keeper
-
-_DIRECT = Outbox()  # stays empty where messages go to the connection or nowhere
+from ._sender import Sender
+from ._supervisor import Supervisor
 
 
 @final
 class ResilientSocket(trio.abc.Channel[str | bytes]):
     """A WebSocket that connects again when it is lost. Made by `open_resilient_socket`.
 
-    Every ``async`` method is a cancel point on every call. Any number of tasks may use one socket.
+    Every ``async`` method is a cancel point on every call, and `send` and `receive` let other tasks run at least once per
+    32 messages or 1 MiB. Any number of tasks may use one socket.
     """
 
-    def __init__(self, keeper: Keeper, mail: Mail, outbox: Outbox | None) -> None:
-        self._keeper = keeper
-        self._connection = keeper.connection
-        self._states = keeper.states
-        self._mail = mail
+    def __init__(self, supervisor: Supervisor, sender: Sender, outbox: Outbox | None) -> None:
+        self._supervisor = supervisor
+        self._attempts = supervisor.attempts
+        self._states = supervisor.states
+        self._sender = sender
         self._outbox = outbox
         self._thread = HomeThread()
+        self._credit = TURN
 
     def __repr__(self) -> str:
-        number, url = self._states.number, mask_url(self._states.url)
-        return f"<ResilientSocket {number} {self.state.state.name} {url}, connection {self.state.generation}>"
+        label, state = self._states.label, self.state
+        where = mask_url(label.url)
+        return f"<ResilientSocket {label.number} {state.state.name} {where}, connection {state.generation}>"
 
     @property
     def state(self) -> StateEvent:
@@ -60,12 +52,12 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
     @property
     def task(self) -> SocketTask | None:
         """The present connection; None while there is none. What is sent on it directly bypasses the outbox."""
-        return self._connection.task
+        return self._attempts.task
 
     @property
     def close_event(self) -> CloseEvent | None:
         """How this side closed it, else how its latest connection closed; None where none has."""
-        return self._keeper.close_event
+        return self._supervisor.close_event
 
     def on_state(self) -> Listener[StateEvent]:
         """Listen to its state: the present one first, then each change; the channel ends when it has stopped.
@@ -81,7 +73,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         that does not, twice as much is kept as the outbox may hold, and 1024 reports or 1 MiB in any case; then the
         oldest reports are dropped, which `statistics` counts and the log tells. `send_nowait` cannot wait.
         """
-        return self._mail.undelivered.listen()
+        return self._sender.undelivered.listen()
 
     @trio.lowlevel.enable_ki_protection
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -100,21 +92,26 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             GaveUpError: It connects no more.
         """
         data, size = self._check(data)
-        self._keeper.require_running()
+        self._supervisor.require_running()
         if self._outbox is None:
             await self._require_task().send(data)
             return
-        await trio.lowlevel.checkpoint()
-        self._keeper.require_running()
-        if self._mail.queue.locked() or not self._mail.may_post(size):
-            async with self._mail.queue:
-                self._keeper.require_running()
-                while not self._mail.may_post(size):
-                    await self._mail.wait_to_post(size)
-                    self._keeper.require_running()
-                self._mail.post(data, size)
+        self._credit -= 1 + (size >> TURN_SHIFT)
+        if self._credit > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._mail.post(data, size)
+            self._credit = TURN
+            await trio.lowlevel.checkpoint()
+            self._supervisor.require_running()
+        if self._sender.turn.locked() or not self._sender.may_put(size):
+            async with self._sender.turn:
+                self._supervisor.require_running()
+                while not self._sender.may_put(size):
+                    await self._sender.wait_for_room(size)
+                    self._supervisor.require_running()
+                self._sender.put(data, size)
+        else:
+            self._sender.put(data, size)
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -128,11 +125,11 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         """
         self._thread.check()
         data, size = self._check(data)
-        self._keeper.require_running()
+        self._supervisor.require_running()
         if self._outbox is None:
             self._require_task().send_nowait(data)
-        elif not self._mail.queue.locked() and self._mail.make_room(size):
-            self._mail.post(data, size)
+        elif not self._sender.turn.locked() and self._sender.make_room(size):
+            self._sender.put(data, size)
         else:
             raise trio.WouldBlock
 
@@ -145,11 +142,11 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
 
     def _require_task(self) -> SocketTask:
         if self.task is None:
-            raise SocketNotOpenError(self._states.url)
+            raise SocketNotOpenError(self._states.label.url)
         return self.task
 
     async def receive(self) -> str | bytes:
-        """Give the next message, of this connection or of those to come: str for text, bytes for binary.
+        """Return the next message, of this connection or of those to come: str for text, bytes for binary.
 
         ``async for data in socket`` does the same. What a connection brought before it was lost is received before
         anything of the next. If this is cancelled, nothing is lost.
@@ -158,9 +155,9 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             trio.EndOfChannel: This side closed the socket, or the server did with 1000.
             GaveUpError: It connects no more. What came before was received first.
         """
-        connection, states = self._connection, self._states
+        attempts, states = self._attempts, self._states
         while True:
-            changed, task = states.changed, connection.task
+            changed, task = states.changed, attempts.task
             if task is not None:
                 try:
                     return await task.receive()
@@ -168,12 +165,12 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
                     await changed.wait()  # that connection is over, and another state is coming
                 continue
             await trio.lowlevel.checkpoint()
-            if connection.task is None and connection.backlog:
-                return connection.take_old()
+            if attempts.task is None and attempts.backlog.messages:
+                return attempts.backlog.pop()
             if states.stopped:
-                if self._keeper.ended_quietly:
+                if self._supervisor.ended_normally:
                     raise trio.EndOfChannel
-                self._keeper.require_running()
+                self._supervisor.require_running()
             elif states.changed is changed:
                 await changed.wait()
 
@@ -185,10 +182,10 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             GaveUpError: It connects no more.
         """
         await trio.lowlevel.checkpoint()
-        self._keeper.require_running()
+        self._supervisor.require_running()
         while self.task is None or self.task.ready_state is not ReadyState.OPEN:
             await self._states.changed.wait()
-            self._keeper.require_running()
+            self._supervisor.require_running()
 
     async def wait_delivered(self) -> None:
         """Wait until the outbox is empty: everything is proven to be delivered, or was given up.
@@ -199,9 +196,9 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             SocketClosedError: This side closed the socket before.
             GaveUpError: It connects no more, and something was left.
         """
-        await self._mail.wait_empty()
-        if self._mail.abandoned:
-            self._keeper.require_running()
+        await self._sender.wait_empty()
+        if self._sender.stopped_with_messages:
+            self._supervisor.require_running()
 
     @trio.lowlevel.enable_ki_protection
     def reconnect(self) -> None:
@@ -214,7 +211,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             RuntimeError: This is another thread than that of the Trio run.
         """
         self._thread.check()
-        self._keeper.hurry()
+        self._supervisor.reconnect_now()
 
     @trio.lowlevel.enable_ki_protection
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -229,7 +226,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             RuntimeError: This is another thread than that of the Trio run.
         """
         self._thread.check()
-        self._keeper.close(code, reason)
+        self._supervisor.close(code, reason)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until it has stopped, at most twice its ``close_timeout`` in seconds.
@@ -244,99 +241,19 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         Raises:
             InvalidOptionsError: `code` or `reason` breaks its rule; the socket is unharmed.
         """
-        await self._keeper.aclose(code, reason)
+        await self._supervisor.aclose(code, reason)
 
     def statistics(self) -> ResilientStatistics:
-        """Give a snapshot of its figures."""
-        letters, sockets = self._mail.letters, self._connection.gone.settled()
-        if self.task is not None:
-            sockets = add(sockets, self.task.statistics())
+        """Return a snapshot of its figures."""
+        queue = self._sender.queue
         return ResilientStatistics(
-            attempts=self._keeper.attempts,
+            attempts=self._attempts.count,
             generation=self.state.generation,
-            waiting=len(letters.waiting),
-            unconfirmed=len(letters.handed),
-            outbox_bytes=letters.size,
-            delivered=letters.delivered,
-            undelivered=self._mail.undelivered.count,
-            reports_dropped=self._mail.undelivered.dropped,
-            sockets=sockets,
+            waiting=len(queue.waiting),
+            unconfirmed=len(queue.unconfirmed),
+            outbox_bytes=queue.size,
+            delivered=queue.delivered,
+            undelivered=self._sender.undelivered.count,
+            reports_dropped=self._sender.undelivered.dropped,
+            sockets=self._attempts.statistics(),
         )
-
-
-@final
-class ResilientBlock(ServiceBlock[ResilientSocket]):
-    """The block of `open_resilient_socket`."""
-
-    maker = "open_resilient_socket"
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._states = States(plan.url)
-        self._mail = Mail(plan.outbox or _DIRECT, self._states.label)
-
-    def prepare(self) -> None:
-        """Take the run's own manager, where none was named."""
-        self.keeper = Keeper(self._plan, self._plan.manager or current_default_manager(), self._mail, self._states)
-
-    async def start(self, nursery: trio.Nursery) -> ResilientSocket:
-        """Begin to connect."""
-        nursery.start_soon(self.keeper.run)
-        return ResilientSocket(self.keeper, self._mail, self._plan.outbox)
-
-    async def finish(self) -> None:
-        """Close the socket."""
-        await self.keeper.aclose(1000, "")
-
-    def abort(self) -> None:
-        """Drop the socket."""
-        self.keeper.abort()
-
-
-def open_resilient_socket(  # noqa: PLR0913 (each says something of its own)
-    target: Target,
-    *,
-    backoff: Backoff = Backoff(),  # noqa: B008 (it is frozen)
-    retry: Retry = Retry(),  # noqa: B008 (as above)
-    outbox: Outbox | None = Outbox(),  # noqa: B008 (as above)
-    on_connected: OnConnected | None = None,
-    manager: SocketManager | None = None,
-    **options: Unpack[ConnectOptions],
-) -> AbstractAsyncContextManager[ResilientSocket]:
-    """Open a socket that connects again when it is lost, for the length of a block.
-
-    ``async with open_resilient_socket(url) as socket:`` gives a `ResilientSocket`, which begins to connect.
-
-    Leaving gives the connection what waits in the outbox, closes it with 1000 and waits until it is CLOSED, at most
-    twice its ``close_timeout``. When the body raises or is cancelled, the body ends first; then the connection is
-    dropped. The body's exception comes out unchanged. What the network did is raised by nothing but the socket's own
-    calls, and only when it has given up.
-
-    Args:
-        target: A URL, or an async function that gives one, or a URL and options for it; it is asked before each
-            attempt, so that each can have a fresh token or another host. What it raises makes the attempt fail.
-        backoff: How long to wait between attempts.
-        retry: Whether there is another attempt.
-        outbox: Where messages wait for a connection, and for a sign that the server has read them; None for nowhere,
-            so that `ResilientSocket.send` needs a connection.
-        on_connected: An async function, given each new `SocketTask` before anything else is sent or received on it: to
-            log in, to subscribe. If it raises, the attempt has failed; it is cancelled when the connection ends.
-        manager: Whose limit counts while there is a connection; by default the run's own. A full one is waited for.
-        options: See `ConnectOptions`. The heartbeat is ``Heartbeat()`` unless they say otherwise, None for none.
-
-    Raises:
-        InvalidOptionsError: An argument breaks its rule; nothing was dialled.
-    """
-    return ResilientBlock(
-        check_plan(
-            Plan(
-                target=target,
-                backoff=backoff,
-                retry=retry,
-                outbox=outbox,
-                on_connected=on_connected,
-                manager=manager,
-                options=options,
-            )
-        )
-    )

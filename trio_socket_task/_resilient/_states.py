@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from itertools import count
+from collections.abc import Iterator
 from typing import final
 
 import trio
@@ -11,12 +11,11 @@ import trio
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import FACTS_KEPT, Mailbox
 from trio_socket_task._session._topic import Topic
-from trio_socket_task._text import mask_url
 
+from ._label import SocketLabel
 from ._reports import ConnectionState, StateEvent
 
 _logger = logging.getLogger("trio_socket_task")
-_numbers = count(1)
 _WARNED = 10
 """Of failures in a row the log warns of the first and of every so many; the others are told at INFO."""
 
@@ -25,11 +24,9 @@ _WARNED = 10
 class States:
     """The present state, the channel of those to come, and the lines of the log that tell of them."""
 
-    def __init__(self, url: str) -> None:
-        self.url: str = url
-        """Where the latest attempt goes."""
-        self.number: int = next(_numbers)
-        """Which resilient socket of this process it is."""
+    def __init__(self, label: SocketLabel) -> None:
+        self.label: SocketLabel = label
+        """Which socket it is, and where its latest attempt goes."""
         self.current: StateEvent = StateEvent(state=ConnectionState.CONNECTING, generation=0)
         self.changed: trio.Event = trio.Event()
         """Set at the next change."""
@@ -40,10 +37,6 @@ class States:
         """Whether this is the last state."""
         return self.current.state is ConnectionState.STOPPED
 
-    def label(self) -> str:
-        """Name the socket, for the log."""
-        return f"resilient socket {self.number} ({mask_url(self.url)})"
-
     def enter(
         self,
         state: ConnectionState,
@@ -53,13 +46,13 @@ class States:
         why: str = "",
         level: int = logging.INFO,
     ) -> None:
-        """Come to another state, and tell."""
+        """Enter another state: publish it, and write it to the log."""
         generation = self.current.generation + (state is ConnectionState.CONNECTED)
         event = StateEvent(state=state, generation=generation, failures=failures, delay=delay, why=why)
         if event == self.current:
             return
         self.current = event
-        _logger.log(level, "%s: %s", self.label(), _words(event))
+        _logger.log(level, "%s: %s", str(self.label), _describe(event))
         self.changed.set()
         self.changed = trio.Event()
         self._topic.publish(event)
@@ -67,7 +60,7 @@ class States:
             self._topic.end()
 
     def listen(self) -> Listener[StateEvent]:
-        """Make a listener, which hears of the present state first."""
+        """Return a new listener, which hears of the present state first."""
         mailbox: Mailbox[StateEvent] = Mailbox(FACTS_KEPT, drops=True)
 
         def attach() -> None:
@@ -78,22 +71,26 @@ class States:
 
         return Listener(mailbox, attach, lambda: self._topic.detach(mailbox))
 
+    def mailboxes(self) -> Iterator[Mailbox[StateEvent]]:
+        """Yield the mailboxes of those who listen."""
+        return iter(self._topic.mailboxes)
+
 
 def level_of(failures: int) -> int:
     """Return the level at which the log tells of the latest of so many failures in a row."""
     return logging.WARNING if failures == 1 or failures % _WARNED == 0 else logging.INFO
 
 
-def _words(event: StateEvent) -> str:
-    words = event.state.value
+def _describe(event: StateEvent) -> str:
+    text = event.state.value
     if event.state is ConnectionState.CONNECTED:
-        words += f", connection {event.generation}"
+        text += f", connection {event.generation}"
     if event.delay is not None:
-        words += f" {event.delay:.3g} seconds, failures in a row: {event.failures}"
+        text += f" {event.delay:.3g} seconds, failures in a row: {event.failures}"
     if event.why:
-        words += f": {event.why}"
+        text += f": {event.why}"
     if event.delay is not None and level_of(event.failures) == logging.WARNING:
-        words += (
+        text += (
             f" (of failures in a row the log warns of the first and every {_WARNED}th, and tells the others at INFO)"
         )
-    return words
+    return text

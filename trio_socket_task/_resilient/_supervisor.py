@@ -1,9 +1,10 @@
-"""One resilient socket's connections, one after another: who decides when there is another."""
+"""What keeps one resilient socket connected, and decides when there is another attempt."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterator
 from typing import final
 
 import trio
@@ -14,33 +15,31 @@ from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager, members_of
 from trio_socket_task._text import quoted
 
-from ._connection import Connection
-from ._mail import Mail
+from ._attempts import Attempts
 from ._reports import ConnectionState
 from ._retry import describe
-from ._settings import Plan
+from ._sender import Sender
+from ._settings import Settings
 from ._states import States, level_of
 
 _HISTORY = 100  # attempts remembered
 
 
 @final
-class Keeper:
+class Supervisor:
     """What keeps one resilient socket connected. `run` is its task; the rest may be called by any."""
 
-    def __init__(self, plan: Plan, manager: SocketManager, mail: Mail, states: States) -> None:
+    def __init__(self, settings: Settings, manager: SocketManager, sender: Sender, states: States) -> None:
         self.states: States = states
-        self.connection: Connection = Connection(plan, manager, mail, states)
-        self.attempts: int = 0
-        """How many attempts were begun."""
+        self.attempts: Attempts = Attempts(settings, manager, sender, states)
         self.error: GaveUpError | None = None
         """Why it gave up."""
-        self._plan = plan
+        self._settings = settings
         self._manager = manager
-        self._mail = mail
+        self._sender = sender
         self._requested: CloseEvent | None = None  # how this side has closed it
         self._history: deque[Attempt] = deque(maxlen=_HISTORY)
-        self._pause = trio.CancelScope()
+        self._delay_scope = trio.CancelScope()
         self._ended = trio.Event()
         self._task: trio.lowlevel.Task | None = None
 
@@ -54,34 +53,33 @@ class Keeper:
         try:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    self._mail.undelivered.start_soon = nursery.start_soon
-                    if self._mail.letters.limits.max_age is not None:
-                        nursery.start_soon(self._mail.expire_in_time)
-                    await self._keep()
+                    nursery.start_soon(self._sender.undelivered.log_losses)
+                    if self._sender.queue.limits.max_age is not None:
+                        nursery.start_soon(self._sender.expire_in_time)
+                    await self._run_attempts()
                     nursery.cancel_scope.cancel()
         finally:
             why = "this side closed it" if self.error is None else self.error.why
-            level = logging.INFO if self.ended_quietly else logging.WARNING
+            level = logging.INFO if self.ended_normally else logging.WARNING
             self.states.enter(ConnectionState.STOPPED, why=why, level=level)
-            self._mail.stop()
+            self._sender.stop()
             self._ended.set()
 
-    async def _keep(self) -> None:
+    async def _run_attempts(self) -> None:
         failures, useful_at = 0, trio.current_time()
         while self._requested is None:
-            self.attempts += 1
-            attempt = await self.connection.attempt(failures)
-            if self._requested is None and self.connection.closed_here is not None:
-                self._requested = self.connection.closed_here  # by the manager, or by who was given the SocketTask
-            if attempt.connected_for >= self._plan.backoff.useful_after:
+            attempt = await self.attempts.run(failures)
+            if self._requested is None and self.attempts.closed_by_others is not None:
+                self._requested = self.attempts.closed_by_others  # by the manager, or by who was given the SocketTask
+            if attempt.connected_for >= self._settings.backoff.useful_after:
                 failures, useful_at = 0, trio.current_time()
                 self._history.clear()
-            if self._requested is not None or self.connection.hurried:
+            if self._requested is not None or self.attempts.reconnect_requested:
                 continue
             self._history.append(attempt)
             failures += 1
-            self._pause = trio.CancelScope()  # made before the program's functions are called, which may want its end
-            delay, why = self._judge(attempt, failures, trio.current_time() - useful_at)
+            self._delay_scope = trio.CancelScope()  # made before the program's functions are called: they may end it
+            delay, why = self._decide(attempt, failures, trio.current_time() - useful_at)
             if self._requested is not None:
                 continue
             if why is not None:
@@ -90,40 +88,38 @@ class Keeper:
                 return
             why, level = describe(attempt), level_of(failures)
             self.states.enter(ConnectionState.WAITING, failures=failures, delay=delay, why=why, level=level)
-            with self._pause:
+            with self._delay_scope:
                 await trio.sleep(delay)
 
-    def _judge(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
-        """Give the delay before the next attempt, and why there is to be none."""
+    def _decide(self, attempt: Attempt, failures: int, seconds: float) -> tuple[float, str | None]:
+        """Return the delay before the next attempt, and why there is to be none."""
         if members_of(self._manager).ended:
             return 0.0, "its manager's block has ended"
         try:
-            delay = self._plan.backoff.delay(failures - 1, attempt.retry_after)
-            return delay, self._plan.retry.refusal(attempt, failures, seconds + delay)
+            delay = self._settings.backoff.delay(failures - 1, attempt.retry_after)
+            return delay, self._settings.retry.refusal(attempt, failures, seconds + delay)
         except Exception as error:  # noqa: BLE001 (of the program's own functions)
             return 0.0, f"the backoff or the retry policy raised {quoted(repr(error))} about this: {describe(attempt)}"
-
-    # What the handle needs
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection once it was given what waits, or end the wait for one."""
         check_close(code, reason)
         if self._requested is None and not self._ended.is_set():
             self._requested = CloseEvent(code=code, reason=reason)
-            self._pause.cancel()
-            self.connection.close(code, reason)
+            self._delay_scope.cancel()
+            self.attempts.close(code, reason)
 
     def abort(self) -> None:
         """End without waiting for the server, which is told 1001 where that needs no waiting either."""
         if not self._ended.is_set():
-            event = self.connection.abort() or self._requested or CloseEvent(code=CloseCode.GOING_AWAY.value)
+            event = self.attempts.abort() or self._requested or CloseEvent(code=CloseCode.GOING_AWAY.value)
             self._requested = CloseEvent(code=int(event.code), reason=event.reason)
-            self._pause.cancel()
+            self._delay_scope.cancel()
 
-    def hurry(self) -> None:
-        """End the connection, or the wait, and let the next attempt begin at once."""
-        self._pause.cancel()
-        self.connection.hurry()
+    def reconnect_now(self) -> None:
+        """End the connection, or the wait, so that the next attempt begins at once."""
+        self._delay_scope.cancel()
+        self.attempts.reconnect_now()
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
@@ -132,7 +128,7 @@ class Keeper:
         Called from the program's own target or ``on_connected``, which are waited for themselves, it does not wait.
         """
         self.close(code, reason)
-        if self._is_waited_for():
+        if self._is_called_by_own_task():
             await trio.lowlevel.checkpoint()
             return
         try:
@@ -143,8 +139,8 @@ class Keeper:
                 await self._ended.wait()
             raise
 
-    def _is_waited_for(self) -> bool:
-        """Whether this is called by what the keeper's own task is running."""
+    def _is_called_by_own_task(self) -> bool:
+        """Whether this is called by what the task of `run` waits for itself."""
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None and task is not self._task:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
@@ -153,10 +149,10 @@ class Keeper:
     @property
     def close_event(self) -> CloseEvent | None:
         """How it was asked to close, else how its latest connection closed."""
-        return self._requested or self.connection.close_event
+        return self._requested or self.attempts.close_event
 
     @property
-    def ended_quietly(self) -> bool:
+    def ended_normally(self) -> bool:
         """Whether reading ends without an error: this side closed, or the server with 1000."""
         if self.error is None:
             return True
@@ -165,10 +161,17 @@ class Keeper:
         return latest.error is None and is_normal
 
     def require_running(self) -> None:
-        """Raise what a call raises that comes too late."""
+        """Raise what a call raises that comes too late, once it closes or has stopped."""
         if self.states.stopped:
             if self.error is None:
                 raise SocketClosedError(self.close_event or CloseEvent(code=CloseCode.ABNORMAL_CLOSURE))
             raise GaveUpError(self.error.why, self.error.attempts) from self.error.__cause__
         if self._requested is not None:
             raise SocketClosedError(self._requested)
+
+    def channels(self) -> Iterator[tuple[str, object]]:
+        """Yield the mailboxes that listen to this socket, with the names of what made them."""
+        for state_mailbox in self.states.mailboxes():
+            yield "on_state", state_mailbox
+        for mailbox in self._sender.undelivered.mailboxes():
+            yield "on_undelivered", mailbox

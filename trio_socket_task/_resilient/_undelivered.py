@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, final
 
 import attrs
@@ -12,8 +12,11 @@ import trio
 
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD, Mailbox
+from trio_socket_task._session._wakeup import Wakeup
 
-from ._outbox import Letter, Letters, Outbox
+from ._label import SocketLabel
+from ._outbox import Outbox
+from ._queue import MessageQueue, QueuedMessage
 from ._reports import UndeliveredEvent
 
 _logger = logging.getLogger("trio_socket_task")
@@ -36,7 +39,7 @@ class _Reader:
     _limits: Outbox
     given: int = 0
     dropped: int = 0
-    stood_at: int = -1
+    stalled_at: int = -1
     """How many reports it had taken when it was seen to take no more; below 0 for never."""
 
     @property
@@ -52,7 +55,7 @@ class _Reader:
         return kept + count <= max(most, _LEAST_REPORTS) and kept_size + size <= max(most_bytes, _LEAST_BYTES)
 
     def put(self, event: UndeliveredEvent, size: int) -> int:
-        """Keep a report; give how many older ones had to make room for it."""
+        """Keep a report, and return how many older ones had to make room for it."""
         before = self.dropped
         while not self.has_room(1, size):
             self.mailbox.pop()
@@ -70,8 +73,8 @@ class Undelivered:
     taken yet. While it has less, and its reader goes on reading, `send` waits: so a reader that reads is told of each.
     """
 
-    def __init__(self, letters: Letters, label: Callable[[], str]) -> None:
-        self._letters = letters
+    def __init__(self, queue: MessageQueue, label: SocketLabel) -> None:
+        self._queue = queue
         self._label = label
         self._readers: list[_Reader] = []
         self._ended = False
@@ -79,74 +82,72 @@ class Undelivered:
         """How many messages were given up."""
         self.dropped: int = 0
         """How many reports were dropped in front of a listener that is not read."""
-        self._unheard: Counter[str] = Counter()  # given up and not logged yet, by reason
-        self._unlogged = 0  # of those dropped
-        self._logging = False
-        self.start_soon: Callable[[Callable[[], Awaitable[None]]], object] = _no_task
-        """Starts a task of the socket."""
+        self._unlogged: Counter[str] = Counter()  # given up with nobody listening and not logged yet, by reason
+        self._unlogged_drops = 0
+        self._wakeup = Wakeup()  # of `log_losses`
 
-    def report(self, letters: Sequence[Letter], why: Literal["lost", "expired", "dropped", "stopped"]) -> None:
-        """Tell that messages were given up."""
-        if not letters:
+    def report(self, messages: Sequence[QueuedMessage], why: Literal["lost", "expired", "dropped", "stopped"]) -> None:
+        """Report that messages were given up."""
+        if not messages:
             return
-        self.count += len(letters)
+        self.count += len(messages)
         dropped = 0
-        for letter in letters:
+        for message in messages:
             for reader in self._readers:
-                dropped += reader.put(UndeliveredEvent(data=letter.data, why=why), letter.size)
+                dropped += reader.put(UndeliveredEvent(data=message.data, why=why), message.size)
         self.dropped += dropped
-        self._unlogged += dropped
+        self._unlogged_drops += dropped
         if not self._readers:
-            self._unheard[why] += len(letters)
-        if (dropped or not self._readers) and not self._logging:
-            self._logging = True
-            self.start_soon(self._log_in_time)
+            self._unlogged[why] += len(messages)
+        if dropped or not self._readers:
+            self._wakeup.set()
 
-    async def _log_in_time(self) -> None:
-        """Write to the log what nobody was told, at most a line of each kind a second, until there is nothing."""
-        while self._log():  # noqa: ASYNC110 (it is no wait for a condition, but a pace)
-            await trio.sleep(_LOG_INTERVAL)
-        self._logging = False
+    async def log_losses(self) -> None:
+        """Write to the log what nobody was told, at most a line of each kind a second, for ever."""
+        while True:
+            await self._wakeup.wait()
+            while self._log():  # noqa: ASYNC110 (it is no wait for a condition, but a pace)
+                await trio.sleep(_LOG_INTERVAL)
 
     def _log(self) -> bool:
         """Write to the log what nobody was told; False where there is nothing."""
-        unheard, unlogged = self._unheard, self._unlogged
-        self._unheard, self._unlogged = Counter(), 0
-        if unheard:
-            reasons = ", ".join(f"{count} ({why})" for why, count in unheard.items())
-            _logger.warning("%s: given up and not listened to by on_undelivered(): %s", self._label(), reasons)
+        unlogged, drops = self._unlogged, self._unlogged_drops
+        self._unlogged, self._unlogged_drops = Counter(), 0
         if unlogged:
+            reasons = ", ".join(f"{count} ({why})" for why, count in unlogged.items())
+            _logger.warning("%s: given up and not listened to by on_undelivered(): %s", str(self._label), reasons)
+        if drops:
             _logger.warning(
                 "%s: a listener of on_undelivered() is not read, so its oldest reports were dropped: %d; go on "
                 "receiving, or close it",
-                self._label(),
-                unlogged,
+                str(self._label),
+                drops,
             )
-        return bool(unheard or unlogged)
+        return bool(unlogged or drops)
 
     def is_behind(self, size: int) -> bool:
         """Whether a reader should go on reading before one more message of such a size is taken."""
         return bool(self._behind(size))
 
     def _behind(self, size: int) -> list[_Reader]:
-        count, size = len(self._letters) + 1, self._letters.size + size
+        count, size = len(self._queue) + 1, self._queue.size + size
         return [
-            reader for reader in self._readers if not reader.has_room(count, size) and reader.stood_at != reader.taken
+            reader for reader in self._readers if not reader.has_room(count, size) and reader.stalled_at != reader.taken
         ]
 
-    async def let_them_read(self, size: int) -> None:
-        """Let readers that are behind go on reading; one that does not is waited for no more until it does."""
+    async def wait_for_readers(self, size: int) -> None:
+        """Wait until a reader that is behind goes on reading; one that does not is waited for no more until it does."""
         behind = [(reader, reader.taken) for reader in self._behind(size)]
         for _ in range(_TURNS):
             await trio.lowlevel.checkpoint()
             if any(reader.taken > taken or reader not in self._readers for reader, taken in behind):
                 return
         for reader, taken in behind:
-            reader.stood_at = taken
+            reader.stalled_at = taken
 
     def listen(self) -> Listener[UndeliveredEvent]:
-        """Make a listener."""
-        limits = self._letters.limits
+        """Return a new listener."""
+        limits = self._queue.limits
         mailbox: Mailbox[UndeliveredEvent] = Mailbox(2 * limits.max_bytes)
         reader = _Reader(mailbox, limits)
 
@@ -162,16 +163,15 @@ class Undelivered:
 
         return Listener(mailbox, attach, detach)
 
-    def end(self, left: Sequence[Letter]) -> None:
-        """Tell of what was left when the socket stopped; then nothing will be given up any more."""
-        self.start_soon = _no_task
+    def mailboxes(self) -> Iterator[Mailbox[UndeliveredEvent]]:
+        """Yield the mailboxes of those who listen."""
+        return (reader.mailbox for reader in self._readers)
+
+    def end(self, left: Sequence[QueuedMessage]) -> None:
+        """Report what was left when the socket stopped; then nothing will be given up any more."""
         self.report(left, "stopped")
         self._ended = True
         self._log()
         for reader in self._readers:
             reader.mailbox.end()
         self._readers.clear()
-
-
-def _no_task(_run: Callable[[], Awaitable[None]]) -> None:
-    """Leave it to the end, because the socket has no tasks yet, or none any more."""

@@ -25,13 +25,13 @@ class Deadline:
         self.scope = scope
 
     def limit(self, seconds: float) -> None:
-        """Let what is left take so many seconds at most."""
+        """Allow what is left so many seconds at most."""
         deadline = trio.current_time() + seconds
         if deadline < self.scope.deadline:  # noqa: PLR1730 (to set one costs five times as much as to look)
             self.scope.deadline = deadline
 
     def expire(self) -> None:
-        """Let nothing that is left take any time."""
+        """Allow what is left no time."""
         self.scope.deadline = -_NEVER  # which the scope of the next stage takes over
         self.scope.cancel()
 

@@ -53,7 +53,7 @@ class Ending:
         self.expect_end()
 
     def expect_end(self) -> None:
-        """Give the peer `close_timeout` to end the connection, and have somebody read until then."""
+        """Allow the peer `close_timeout` to end the connection, and wake the background task to read until then."""
         self.deadline.limit(self._close_timeout)
         self._wakeup.set()
 

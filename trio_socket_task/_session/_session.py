@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Self, final
 
-import attrs
 import trio
 
 from trio_socket_task._checks import check_close, encode_payload
-from trio_socket_task._errors import ConnectError, ConnectTimeoutError
 from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketStatistics
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._state import Life, Phase, ReadyState
-from trio_socket_task._stream._connect import Connected, connect
-from trio_socket_task._stream._progress import Progress
+from trio_socket_task._stream._connect import Connected
 from trio_socket_task._stream._wire import close_forcefully
 from trio_socket_task._thread import HomeThread
 
+from ._busy_poll import BusyPoll
 from ._ending import Ending, lost
 from ._incoming import Incoming
 from ._keepalive import Keepalive
+from ._mailbox import TURN, TURN_SHIFT
+from ._opening import open_connection
 from ._pings import PendingPing, Pings
 from ._reader import Reader
 from ._statistics import Traffic
@@ -34,9 +34,6 @@ _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
 _ANSWER_GRACE = 0.1
 """Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
-_TURN = 32
-"""Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
-_TURN_SHIFT = 15
 Data = str | bytes | bytearray | memoryview
 
 
@@ -65,7 +62,7 @@ class Session:
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
         self._settled = trio.Event()  # open, or ended without
         self._closed = trio.Event()  # the close event was delivered
-        self._credit = _TURN
+        self._credit = TURN
 
     def attach(self, observer: Observer) -> None:
         """Show what happens to an observer, from the opening on."""
@@ -88,7 +85,9 @@ class Session:
         Each is shielded: a cancelled block lets its body end before its sockets. None raises what the network did.
         """
         try:
-            await self._open()
+            predecessors, self._predecessors = self._predecessors, ()
+            wait_for = [predecessor.wait_closed for predecessor in predecessors]
+            self.connection = await open_connection(self.options, wait_for, self.life, self._ending)
             if self.connection is not None:
                 await self._serve(self.connection)
         finally:
@@ -100,28 +99,6 @@ class Session:
         self.subscriptions.end()
         self._settled.set()
         self._closed.set()
-
-    async def _open(self) -> None:
-        """Open the connection, unless it is called off."""
-        predecessors, self._predecessors = self._predecessors, ()
-        progress, deadline = Progress(self.options.address.peer), self._ending.deadline
-        with deadline.scope as scope:
-            for predecessor in predecessors:
-                await predecessor.wait_closed()
-            await trio.lowlevel.checkpoint_if_cancelled()
-            deadline.limit(self.options.timeout)
-            try:
-                connection = await connect(self.options, progress)
-            except ConnectError as error:
-                self._ending.fail(error.with_traceback(None))  # whose frames refer to this: a reference cycle
-                return
-            if self.life.open():
-                self.connection = connection
-                self.protocol.compress(connection.per_message_deflate)
-            else:
-                await close_forcefully(connection.wire)
-        if scope.cancelled_caught:  # by the deadline; or by a close, after which nothing is a failure
-            self._ending.fail(ConnectTimeoutError(self.options.address.url, self.options.timeout, progress.phase))
 
     async def _serve(self, connection: Connected) -> None:
         """Move messages until the connection is over, then close the stream."""
@@ -158,12 +135,15 @@ class Session:
 
     def _start(self, connection: Connected, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self.protocol.compress(connection.per_message_deflate)
         options, observer = self.options, self.subscriptions.observer
         self.writer: Writer = Writer(connection.wire, options.send_buffer, nursery, self._ending, observer)
         self._incoming = Incoming(
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
-        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, self.subscriptions.inbox.readers)
+        readers = self.subscriptions.inbox.readers
+        poll, inflates = BusyPoll(options.busy_poll), connection.per_message_deflate is not None
+        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, readers, poll, inflates=inflates)
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
         self.subscriptions.open.publish(OpenEvent(connection.header))
@@ -179,7 +159,7 @@ class Session:
                 await self._wakeup.wait()
 
     def _conclude(self) -> None:
-        """Say why the connection is over, where that is a failure, and let nobody wait any more."""
+        """Note why the connection is over, where that is a failure, and wake whoever waits for anything of it."""
         error = self.reader.error
         self.reader.end()
         self.writer.end()
@@ -195,39 +175,53 @@ class Session:
     async def send(self, data: Data) -> None:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
         payload = encode_payload(data)
-        self.life.require_open()
-        self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
+        self._require_open()
+        self._credit -= 1 + (len(payload) >> TURN_SHIFT)
         if self._credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._credit = _TURN
+            self._credit = TURN
             await trio.lowlevel.checkpoint()
-            self.life.require_open()
+            self._require_open()
         if not self.writer.has_room():
             await self.writer.room.park()
-            self.life.require_open()
+            self._require_open()
         self._put(data, payload)
 
     def send_nowait(self, data: Data) -> None:
         """Put a message into the queue, or raise `trio.WouldBlock` where that has no room."""
         self.thread.check()
         payload = encode_payload(data)
-        self.life.require_open()
+        self._require_open()
         if not self.writer.has_room():
             raise trio.WouldBlock
         self._put(data, payload)
 
-    def send_beyond_room(self, data: Data) -> None:
-        """Put a message into the queue although that may have no room."""
+    def send_beyond_room(self, data: Data) -> bool:
+        """Put a message into the queue although that may have no room; return whether it had."""
         payload = encode_payload(data)
-        self.life.require_open()
+        self._require_open()
+        had_room = self.writer.has_room()
         self._put(data, payload)
+        return had_room
+
+    async def use_room(self, use: Callable[[], None]) -> bool:
+        """Wait until the queue has room, then call `use`; return False at once when nothing is put into it any more."""
+        if self.writer.finished:
+            return False
+        await self.writer.use_room(use)
+        return True
+
+    def _require_open(self) -> None:
+        if not self.life.is_open:
+            if self.life.phase is Phase.BROKEN:
+                self._read_after_write_error()
+            self.life.require_open()
 
     def _put(self, data: Data, payload: bytes) -> None:
         self.writer.put(self.protocol.send_message(data, payload))
         if self.writer.finished:  # it was written at once, and that failed
-            self._read_after_write_error()
-            self.life.require_open()
+            self._require_open()
         self.traffic.messages_sent += 1
         self.traffic.bytes_sent += len(payload)
 
@@ -246,15 +240,18 @@ class Session:
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
-                self._credit = _TURN
+                self._credit = TURN
                 await trio.lowlevel.checkpoint()
         elif not self._settled.is_set():
             await self._settled.wait()
+        elif self._credit > 0 and self.life.is_open and not self.writer.eager:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self.reader.look_for_answer()
         while not inbox.items:
-            self._credit = _TURN
+            self._credit = TURN
             await self._wait_for_message()
         data, size = inbox.pop()
-        self._credit -= 1 + (size >> _TURN_SHIFT)
+        self._credit -= 1 + (size >> TURN_SHIFT)
         return data
 
     async def _wait_for_message(self) -> None:
@@ -269,7 +266,7 @@ class Session:
 
     async def ping(self, *, in_order: bool = False) -> float:
         """Send a ping, at once or after the messages that wait, and return the seconds until its pong."""
-        self.life.require_open()
+        self._require_open()
         ping = self.send_ping(in_order=in_order)
         try:
             await ping.settled.wait()
@@ -285,16 +282,13 @@ class Session:
 
     def statistics(self) -> SocketStatistics:
         """Return a snapshot of the figures."""
-        connection = self.connection
-        return attrs.evolve(
-            self.traffic.settled(),
-            wire_bytes_sent=0 if connection is None else self.writer.bytes_taken,
-            send_buffered=0 if connection is None else self.writer.size,
+        if self.connection is not None:
+            self.traffic.wire_bytes_sent = self.writer.bytes_taken
+        return self.traffic.snapshot(
+            self.connection,
+            send_buffered=0 if self.connection is None else self.writer.size,
             receive_buffered=self.subscriptions.kept,
             rtt=self.pings.rtt,
-            dial_seconds=None if connection is None else connection.dial_seconds,
-            tls_seconds=None if connection is None else connection.tls_seconds,
-            handshake_seconds=None if connection is None else connection.handshake_seconds,
         )
 
     def close(self, code: int, reason: str) -> None:

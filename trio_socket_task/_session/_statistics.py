@@ -10,6 +10,7 @@ import attrs
 
 from trio_socket_task._events import SocketStatistics
 from trio_socket_task._protocol._events import Message
+from trio_socket_task._stream._connect import Connected
 
 _size_of = itemgetter(1)
 
@@ -59,6 +60,20 @@ class Traffic:
             dial_seconds=None,
             tls_seconds=None,
             handshake_seconds=None,
+        )
+
+    def snapshot(
+        self, connection: Connected | None, *, send_buffered: int, receive_buffered: int, rtt: float | None
+    ) -> SocketStatistics:
+        """Return the figures of one socket, with how its connection was opened."""
+        figures = attrs.evolve(self.settled(), send_buffered=send_buffered, receive_buffered=receive_buffered, rtt=rtt)
+        if connection is None:
+            return figures
+        return attrs.evolve(
+            figures,
+            dial_seconds=connection.dial_seconds,
+            tls_seconds=connection.tls_seconds,
+            handshake_seconds=connection.handshake_seconds,
         )
 
 

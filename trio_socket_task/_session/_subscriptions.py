@@ -83,8 +83,9 @@ class Subscriptions:
         if self.keeps_inbox:
             self.inbox.put_all(messages)
         if self.message.mailboxes:
-            for data, size in messages:
-                self.message.publish(MessageEvent(data), size)
+            events = [(MessageEvent(data), size) for data, size in messages]
+            for mailbox in self.message.mailboxes:
+                mailbox.put_all(events)
 
     def listen_messages(self) -> Listener[MessageEvent]:
         """Return a new listener of messages."""

@@ -73,8 +73,8 @@ def _weigh(event: object) -> int:
     match event:
         case OpenEvent(header=header):
             return _weigh_header(header)
-        case ErrorEvent(err_msg=words, error=error):
-            size = _ERROR_OVERHEAD + 2 * len(words)
+        case ErrorEvent(err_msg=text, error=error):
+            size = _ERROR_OVERHEAD + 2 * len(text)
             return size + _weigh_header(error.header) + len(error.body) if isinstance(error, HandshakeError) else size
         case CloseEvent(reason=reason, peer_reason=peer_reason):
             return len(reason) + len(peer_reason)

@@ -1,4 +1,4 @@
-"""What exceptions of streams say: the cause behind Trio's own, in words."""
+"""What exceptions of streams say: the cause behind Trio's own, as a sentence."""
 
 from __future__ import annotations
 

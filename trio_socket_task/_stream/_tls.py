@@ -131,7 +131,7 @@ class TlsWire:
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLError as error:
-                self._broken = error.with_traceback(None)  # its frames refer to this wire, in a circle
+                self._broken = error.with_traceback(None)  # its frames refer to this wire: a reference cycle
                 break
             if not piece:
                 self._broken = ssl.SSLZeroReturnError()

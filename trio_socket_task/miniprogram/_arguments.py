@@ -37,7 +37,7 @@ class RefusedError(Exception):
 
 
 def _plain(value: object) -> object:
-    """Give a value of JavaScript's simple kinds without what a subclass may have added; never raises."""
+    """Return a value of JavaScript's simple kinds without what a subclass may have added; never raises."""
     try:
         if value is None or isinstance(value, bool):
             return value
@@ -64,31 +64,27 @@ class Arguments:
             if isinstance(options, Mapping):
                 self._sources.append(options)
 
-    def get(self, name: str) -> object:
-        """Give the value of an option, or `ABSENT`."""
+    def get(self, name: str, *, keeps_none: bool = False) -> object:
+        """Return the value of an option, or `ABSENT`, also instead of None unless that is kept."""
         for source in self._sources:
             try:
-                return _plain(source[name])
+                value = _plain(source[name])
             except KeyError:
                 continue
             except Exception:  # noqa: BLE001 (whatever somebody's mapping raises)
                 return _UNREADABLE
+            return ABSENT if value is None and not keeps_none else value
         return ABSENT
 
-    def optional(self, name: str) -> object:
-        """Give the value of an option that None leaves out as well."""
-        value = self.get(name)
-        return ABSENT if value is None else value
-
     def number(self, name: str) -> object:
-        """Give the value of an option that is left out by what is no finite number, too, unless this is strict."""
-        value = self.optional(name)
-        return value if self.strict or value is _UNREADABLE or _is_finite(value) else ABSENT
-
-    def callback(self, name: str) -> Callback | None:
-        """Give a function; what cannot be called is ignored."""
+        """Return the value of an option that is left out by what is no finite number, too, unless this is strict."""
         value = self.get(name)
-        return cast("Callback", value) if callable(value) else None
+        return value if self.strict or value is ABSENT or value is _UNREADABLE or _is_finite(value) else ABSENT
+
+    def callbacks(self, *names: str) -> list[Callback | None]:
+        """Return functions, in the order of their names; what cannot be called is ignored."""
+        values = map(self.get, names)
+        return [cast("Callback", value) if callable(value) else None for value in values]
 
 
 def _is_finite(value: object) -> bool:
@@ -117,7 +113,7 @@ def read_url(arguments: Arguments) -> str:
     Raises:
         RefusedError: It is not a string.
     """
-    url = arguments.get("url")
+    url = arguments.get("url", keeps_none=True)
     if not isinstance(url, str):
         raise RefusedError(f"parameter error: parameter.url should be String instead of {_type_name(url)};")
     return url
@@ -129,11 +125,11 @@ def read_connect_options(arguments: Arguments, *, with_timeout: bool) -> Connect
     What has the wrong type is handed on, so that it is refused after the url and the limit, in their order.
     """
     options: dict[str, object] = {}
-    header, timeout = arguments.optional("header"), arguments.number("timeout")
+    header, timeout = arguments.get("header"), arguments.number("timeout")
     if header is not ABSENT:
         options["header"] = _header(header, strict=arguments.strict)
     for name, read in (("protocols", _protocols), ("tcpNoDelay", _truth)):
-        value = arguments.optional(name)
+        value = arguments.get(name)
         if value is not ABSENT:
             options[_NATIVE_NAMES.get(name, name)] = read(value)
     if timeout is not ABSENT and with_timeout:
@@ -196,7 +192,7 @@ def _protocols(protocols: object) -> object:
 
 
 def _truth(value: object) -> bool:
-    """Judge as JavaScript does."""
+    """Return whether JavaScript takes a value for true."""
     return bool(value) and value == value if isinstance(value, int | float | str) else True  # noqa: PLR0124 (NaN)
 
 
@@ -229,7 +225,7 @@ def read_close(arguments: Arguments) -> tuple[int, str]:
     Raises:
         RefusedError: One of them breaks its rule.
     """
-    code, reason = arguments.number("code"), arguments.optional("reason")
+    code, reason = arguments.number("code"), arguments.get("reason")
     code = 1000 if code is ABSENT else code
     reason = "" if reason is ABSENT else reason
     if isinstance(code, float) and code.is_integer():
@@ -250,7 +246,7 @@ def _close_refusal(error: InvalidOptionsError, reason: object) -> str:
 
 
 def connect_refusal(error: InvalidOptionsError | SocketLimitError, options: ConnectOptions) -> str:
-    """Say in the vendors' words why ``connectSocket`` was refused."""
+    """Return why ``connectSocket`` was refused, as the vendors say it."""
     if isinstance(error, SocketLimitError):
         return f"fail reach max websocket connect count {error.limit}"  # the second "fail" is the vendors' own
     if error.argument == "url":

@@ -1,41 +1,51 @@
-"""One call of a vendor function: how it turned out, told to its callbacks and to whoever awaits it."""
+"""The calls that concern a socket, if there is one: to send and to close."""
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Callable, Sequence
 
-from ._arguments import Arguments
-from ._callback_queue import Call, Refusals, Turns
+from trio_socket_task._protocol._state import ReadyState
+
+from ._arguments import Arguments, RefusedError, read_close, read_data
+from ._invocation import Invocation
 from ._outcome import Outcome
-from ._values import Result
+from ._program_callbacks import ProgramCallbacks
+from ._socket import Socket
 
 
-@final
-class Invocation:
-    """A call that has been made and is to be settled once, by `ok` or `fail`; its callbacks are those it came with."""
+def send(socket: Socket | None, callbacks: ProgramCallbacks, arguments: Arguments, not_open: str) -> Outcome:
+    """Send a message; `not_open` is the errMsg where the socket is not open."""
+    call = _call("sendSocketMessage", socket, callbacks, arguments)
+    try:
+        data = read_data(arguments)
+    except RefusedError as refused:
+        return call.fail(f"sendSocketMessage:fail {refused}")
+    if socket is None or socket.ready_state is not ReadyState.OPEN:
+        return call.fail(not_open)
+    socket.sending.send(data, call, not_open)
+    return call.outcome
 
-    def __init__(self, name: str, arguments: Arguments, turns: Turns | Refusals) -> None:
-        self.outcome: Outcome = Outcome()
-        self._name = name
-        self._callbacks = {key: arguments.callback(key) for key in ("success", "fail", "complete")}
-        self._turns = turns
 
-    def ok(self, socket_task_id: int | None = None, turns: Turns | Refusals | None = None) -> Outcome:
-        """Let ``success`` and then ``complete`` be called, by `turns` where the call has made a socket."""
-        self._turns = turns or self._turns
-        return self._settle("success", f"{self._name}:ok", socket_task_id)
+def close(
+    socket: Socket | None,
+    callbacks: ProgramCallbacks,
+    arguments: Arguments,
+    from_states: Sequence[ReadyState],
+    close: Callable[[Socket, int, str], None] = Socket.close,
+) -> Outcome:
+    """Close a socket that is in one of some states, by `close`."""
+    call = _call("closeSocket", socket, callbacks, arguments)
+    try:
+        code, reason = read_close(arguments)
+    except RefusedError as refused:
+        return call.fail(f"closeSocket:fail {refused}")
+    if socket is None or socket.ready_state not in from_states:
+        return call.fail("closeSocket:fail WebSocket is not connected")
+    socket.sending.settle()
+    close(socket, code, reason)
+    return call.succeed()
 
-    def fail(self, message: str, socket_task_id: int | None = None) -> Outcome:
-        """Let ``fail`` and then ``complete`` be called; `message` is the whole of errMsg."""
-        return self._settle("fail", message, socket_task_id)
 
-    def _settle(self, callback: str, message: str, socket_task_id: int | None) -> Outcome:
-        result: Result = {"errMsg": message}
-        if socket_task_id is not None:
-            result["socketTaskId"] = socket_task_id
-        self.outcome._settle(result)
-        functions = (self._callbacks[callback], self._callbacks["complete"])
-        calls = tuple(Call(function, result.copy()) for function in functions if function is not None)
-        if calls:
-            self._turns.put(calls)
-        return self.outcome
+def _call(name: str, socket: Socket | None, callbacks: ProgramCallbacks, arguments: Arguments) -> Invocation:
+    """Start a call; its callbacks are called in the order of the socket's events, unless the program has ended."""
+    return Invocation(name, arguments, callbacks.put if socket is None or callbacks.ended else socket.put)

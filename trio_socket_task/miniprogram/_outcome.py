@@ -11,6 +11,25 @@ from ._values import Result
 
 
 @final
+class ResultFuture:
+    """The result of a call, which is set once."""
+
+    def __init__(self) -> None:
+        self._settled = trio.Event()
+        self._result: Result = {"errMsg": ""}
+
+    def set_result(self, result: Result) -> None:
+        """Set the result."""
+        self._result = result
+        self._settled.set()
+
+    async def wait(self) -> Result:
+        """Wait for the result; each caller has a copy of its own."""
+        await self._settled.wait()
+        return self._result.copy()
+
+
+@final
 class Outcome(Awaitable[Result]):
     """How a call turned out: ``result = await wx.sendSocketMessage(data="hello")``.
 
@@ -18,17 +37,8 @@ class Outcome(Awaitable[Result]):
     succeeded. It need not be awaited.
     """
 
-    def __init__(self) -> None:
-        self._settled = trio.Event()
-        self._result: Result = {"errMsg": ""}
-
-    def _settle(self, result: Result) -> None:
-        self._result = result
-        self._settled.set()
+    def __init__(self, future: ResultFuture) -> None:
+        self._future = future
 
     def __await__(self) -> Generator[object, object, Result]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Result:
-        await self._settled.wait()
-        return self._result.copy()
+        return self._future.wait().__await__()

@@ -10,17 +10,20 @@ from typing import Literal, Unpack, final
 import trio
 
 from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
-from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
-from trio_socket_task._manager import SocketManager, members_of, open_socket_manager
+from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
+from trio_socket_task._manager import SocketManager, open_socket_manager
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._policy import Coexist, CoexistencePolicy, policy_for_base_library
+from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._service_nursery import ServiceBlock
-from trio_socket_task._socket_task import SocketTask as NativeTask
 
-from ._arguments import Arguments, Callback, RefusedError, connect_refusal, read_connect_options, read_url
-from ._callback_queue import Refusals, Workers
-from ._calls import Invocation
+from ._arguments import Arguments, RefusedError, connect_refusal, read_connect_options, read_url
+from ._callbacks import ProgramNursery
+from ._calls import close, send
+from ._invocation import Invocation
 from ._outcome import Outcome
+from ._program_callbacks import ProgramCallbacks
+from ._sockets import Sockets
 from ._task import SocketTask
 from ._values import CloseResult, ErrorResult, MessageResult, OpenResult
 
@@ -37,27 +40,22 @@ class MiniProgram:
 
     def __init__(
         self,
-        manager: SocketManager,
-        workers: Workers,
+        sockets: Sockets,
+        nursery: ProgramNursery,
+        callbacks: ProgramCallbacks,
         *,
         has_timeout: bool,
-        close_after_connect_error: bool,
         strict: bool,
     ) -> None:
-        self._strict = strict
-        self._manager = manager
-        self._workers = workers
+        self._sockets = sockets
+        self._nursery = nursery
+        self._callbacks = callbacks
         self._has_timeout = has_timeout
-        self._close_after_connect_error = close_after_connect_error
-        self._refusals = Refusals(workers)  # of calls that no socket is concerned with
-        self._nobody = SocketTask(0, self._refusals, strict=strict)  # CLOSED: what a call acts on that finds no socket
-        self._sockets: list[SocketTask] = []  # whose close event has not been heard
-        self._listeners: dict[type[SocketEvent], Callback] = {}
+        self._strict = strict
         self._made = 0
-        members_of(manager).on_closing = self._flush
 
     def __repr__(self) -> str:
-        return f"<MiniProgram with {len(self._sockets)} sockets>"
+        return f"<MiniProgram with {len(self._sockets.members)} sockets>"
 
     def connectSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> SocketTask:
         """Start a connection; a SocketTask is returned in every case, CLOSED where the call is refused.
@@ -66,105 +64,57 @@ class MiniProgram:
         complete. ``success`` means that the call was accepted; ``onOpen`` says that the socket is open.
         """
         self._made += 1
+        number = self._made
         arguments = Arguments(options, keywords, strict=self._strict)
-        task = SocketTask(self._made, self._refusals, strict=self._strict)
         # Everything is read before anything is decided, because what is read may call back.
-        call = Invocation("connectSocket", arguments, self._refusals)
+        call = Invocation("connectSocket", arguments, self._callbacks.put)
         native_options = read_connect_options(arguments, with_timeout=self._has_timeout)
+        socket = None
         try:
-            self._refusals.check_not_ended()
-            native = self._manager.connect_socket(read_url(arguments), **native_options)
+            self._callbacks.check_not_ended()
+            socket = self._sockets.connect(read_url(arguments), native_options)
         except RefusedError as refused:
-            call.fail(f"connectSocket:fail {refused}", task._number)
+            call.fail(f"connectSocket:fail {refused}", number)
         except (InvalidOptionsError, SocketLimitError) as refused:
-            call.fail(f"connectSocket:fail {connect_refusal(refused, native_options)}", task._number)
+            call.fail(f"connectSocket:fail {connect_refusal(refused, native_options)}", number)
         else:
-            task._attach(native, self._workers, self._forget, tells_close=self._close_after_connect_error)
-            call.ok(task._number, task._calls)
-            self._sockets.append(task)
-            self._bind()
-        return task
+            call.succeed(number, socket.put)
+        return SocketTask(number, socket, self._callbacks, strict=self._strict)
 
     def sendSocketMessage(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Send a message on the earliest socket that is not closed; options: data, success, fail, complete.
 
         One that `closeSocket` closes gives way to the next at once, though its server may be slow to answer.
         """
-        task = self._current()
-        return task._send(
-            Arguments(options, keywords, strict=self._strict), "sendSocketMessage:fail WebSocket is not connected"
-        )
+        socket, arguments = self._sockets.current, Arguments(options, keywords, strict=self._strict)
+        not_open = "sendSocketMessage:fail WebSocket is not connected"
+        return send(socket, self._callbacks, arguments, not_open)
 
     def closeSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the earliest socket that is not closed; options: code, reason, success, fail, complete.
 
         Before it is open this fails, and the socket goes on to open, as the vendors' pages warn. Once it is accepted,
-        the global functions and listeners are the next socket's; the listeners hear the old one to its end as well.
+        the global functions and listeners are the next socket's; the listeners are given the old one's events to its
+        end as well.
         """
-        task = self._current()
-
-        def close(_native: NativeTask, code: int, reason: str) -> None:
-            self._manager.close_socket(code, reason)
-            self._let_go(task)
-
-        return task._close(Arguments(options, keywords, strict=self._strict), (SocketTask.OPEN,), close)
-
-    def _current(self) -> SocketTask:
-        """Give the manager's current socket; without one, the earliest of which the program has not heard the close.
-
-        So what fails because of a close that has yet to be told is told before it.
-        """
-        current = self._manager.current
-        earliest = self._sockets[0] if self._sockets else self._nobody
-        return next((task for task in self._sockets if task._native is current), earliest)
-
-    def _let_go(self, task: SocketTask) -> None:
-        """Let the global listeners listen to the next socket as well."""
-        if task._global_listeners is None:
-            task._bind(self._listeners)
-        task._let_go = True
-        self._bind()
+        socket, arguments = self._sockets.current, Arguments(options, keywords, strict=self._strict)
+        return close(socket, self._callbacks, arguments, (ReadyState.OPEN,), self._sockets.close_current)
 
     def onSocketOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening of the current socket and of those after it, in place of the former listener."""
-        self._listen(OpenEvent, listener)
+        self._sockets.listen(OpenEvent, listener)
 
     def onSocketMessage(self, listener: Callable[[MessageResult], object] | None = None) -> None:
         """Listen to the messages of the current socket and of those after it, in place of the former listener."""
-        self._listen(MessageEvent, listener)
+        self._sockets.listen(MessageEvent, listener)
 
     def onSocketError(self, listener: Callable[[ErrorResult], object] | None = None) -> None:
         """Listen to the failure of the current socket and of those after it, in place of the former listener."""
-        self._listen(ErrorEvent, listener)
+        self._sockets.listen(ErrorEvent, listener)
 
     def onSocketClose(self, listener: Callable[[CloseResult], object] | None = None) -> None:
         """Listen to the close of the current socket and of those after it, in place of the former listener."""
-        self._listen(CloseEvent, listener)
-
-    def _listen(self, kind: type[SocketEvent], listener: Callback | None) -> None:
-        if callable(listener):
-            self._listeners[kind] = listener
-            for task in self._sockets:
-                if task._global_listeners is not None:
-                    task._introduce(kind, listener)
-
-    def _bind(self) -> None:
-        """Let the global listeners listen to the earliest socket that was not let go.
-
-        They stay with it until its close was heard, or until it is let go.
-        """
-        earliest = next((task for task in self._sockets if not task._let_go), None)
-        if earliest is not None and earliest._global_listeners is None:
-            earliest._bind(self._listeners)
-
-    def _forget(self, task: SocketTask) -> None:
-        self._sockets.remove(task)
-        self._bind()
-
-    def _flush(self) -> None:
-        """Let what waits for room go out before a close that no call of the program's made."""
-        for task in self._sockets:
-            task._sending.flush()
+        self._sockets.listen(CloseEvent, listener)
 
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.
@@ -174,7 +124,7 @@ class MiniProgram:
         Raises:
             RuntimeError: A callback or a listener waits for this, and would wait for itself.
         """
-        await self._workers.wait_idle()
+        await self._nursery.wait_idle()
 
 
 @final
@@ -198,32 +148,28 @@ class ProgramBlock(ServiceBlock[MiniProgram]):
         self._finished = trio.Event()
 
     async def start(self, nursery: trio.Nursery) -> MiniProgram:
-        """Let the program begin."""
-        self._workers = Workers(nursery)
-        self._program = MiniProgram(
-            await self._sockets.__aenter__(),
-            self._workers,
-            has_timeout=self._has_timeout,
-            close_after_connect_error=self._close_after_connect_error,
-            strict=self._strict,
-        )
-        return self._program
+        """Open the manager of the program's sockets."""
+        self._program_nursery = program_nursery = ProgramNursery(nursery)
+        self._callbacks = callbacks = ProgramCallbacks(program_nursery)
+        manager, tells_close = await self._sockets.__aenter__(), self._close_after_connect_error
+        sockets = Sockets(manager, program_nursery, callbacks, tells_close=tells_close)
+        return MiniProgram(sockets, program_nursery, callbacks, has_timeout=self._has_timeout, strict=self._strict)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        refusals = self._program._refusals
-        refusals.ended = True
+        """End the sockets before the functions that are called for them."""
+        self._callbacks.end()
         try:
             await self._sockets.__aexit__(kind, error, traceback)
         except BaseException as cancelled:
-            kind, error, traceback = type(cancelled), cancelled, cancelled.__traceback__
+            error = cancelled
             raise
         finally:
             assert self.nursery is not None  # noqa: S101 (set on entry)
-            self.nursery.start_soon(refusals.finish, self._finished)
-            suppressed = await super().__aexit__(kind, error, traceback)
+            self.nursery.start_soon(self._callbacks.finish, self._finished)
+            suppressed = await super().__aexit__(None, error, None)
         return suppressed
 
     async def finish(self) -> None:
@@ -231,8 +177,8 @@ class ProgramBlock(ServiceBlock[MiniProgram]):
         await self._finished.wait()
 
     def abort(self) -> None:
-        """Cancel the async functions."""
-        self._workers.cancel()
+        """Cancel the functions that run."""
+        self._program_nursery.cancel_functions()
 
 
 def open_mini_program(

@@ -1,68 +1,63 @@
-"""Sends of one socket that must wait for room, in their order."""
+"""What the program sends on one socket: its calls never wait, so their success may have to."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import final
 
-import trio
-
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._socket_task import SocketTask as NativeTask
-from trio_socket_task._socket_task import session_of
 
-from ._callback_queue import Workers
-from ._calls import Invocation
+from ._callbacks import ProgramNursery
+from ._invocation import Invocation
+from ._native import can_send, is_closed_here, send_beyond_room, use_room
 
 
 @final
 class Sending:
-    """What mini-program code has sent, which never waits, on a socket where a send may."""
+    """Messages go into the socket's queue at once, however long it is; ``success`` is called when there is room.
 
-    def __init__(self, native: NativeTask, workers: Workers) -> None:
+    So a program that waits for ``success`` does not fill the memory, and a close finds everything in the queue.
+    """
+
+    def __init__(self, native: NativeTask, nursery: ProgramNursery) -> None:
         self._native = native
-        self._workers = workers
-        self._waiting: deque[tuple[str | bytes, Invocation, str]] = deque()
+        self._nursery = nursery
+        self._waiting: deque[tuple[Invocation, str]] = deque()
 
     def send(self, data: str | bytes, call: Invocation, not_open: str) -> None:
-        """Send as soon as there is room; `not_open` is what is said when the socket is gone by then."""
-        if not self._waiting:
-            try:
-                self._native.send_nowait(data)
-            except trio.WouldBlock:
-                self._waiting.append((data, call, not_open))
-                self._workers.start(self._drain)
-            except SocketTaskError:
-                call.fail(not_open)
-            else:
-                call.ok()
-        else:
-            self._waiting.append((data, call, not_open))
+        """Send a message; `not_open` is the errMsg where the socket is gone before there is room."""
+        try:
+            had_room = send_beyond_room(self._native, data)
+        except SocketTaskError:
+            call.fail(not_open)
+            return
+        if had_room and not self._waiting:
+            call.succeed()
+            return
+        self._waiting.append((call, not_open))
+        if len(self._waiting) == 1:
+            self._nursery.start_soon(self._succeed_in_time)
 
-    def flush(self) -> None:
-        """Send what waits without minding the room, before a close."""
+    def settle(self) -> None:
+        """Settle what waits, before a close of this side: it goes out first, if anything can."""
+        self._succeed() if can_send(self._native) else self.fail()
+
+    def _succeed(self) -> None:
         while self._waiting:
-            self._send_next()
+            self._waiting.popleft()[0].succeed()
 
     def fail(self) -> None:
-        """Fail what waits: the connection is over."""
+        """Fail everything that waits: the connection is over."""
         while self._waiting:
-            _, call, not_open = self._waiting.popleft()
+            call, not_open = self._waiting.popleft()
             call.fail(not_open)
 
-    async def _drain(self) -> None:
-        outgoing = session_of(self._native).writer
-        while self._waiting and not outgoing.finished:  # after which nobody is given room
-            await outgoing.use_room(self._send_next)
-        self.fail()
+    async def _succeed_in_time(self) -> None:
+        while self._waiting and await use_room(self._native, self._succeed_first):
+            pass
+        self._succeed() if is_closed_here(self._native) else self.fail()
 
-    def _send_next(self) -> None:
-        """Send the first of those that wait now: others may have been sent, or failed, while the task waited."""
-        if self._waiting:
-            data, call, not_open = self._waiting.popleft()
-            try:
-                session_of(self._native).send_beyond_room(data)
-            except SocketTaskError:
-                call.fail(not_open)
-            else:
-                call.ok()
+    def _succeed_first(self) -> None:
+        if self._waiting:  # they may have succeeded, or failed, while the task waited
+            self._waiting.popleft()[0].succeed()

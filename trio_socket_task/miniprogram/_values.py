@@ -53,7 +53,7 @@ AnyResult = Result | OpenResult | MessageResult | ErrorResult | CloseResult
 
 
 def describe(event: SocketEvent) -> AnyResult:
-    """Give an event as its listeners are given it."""
+    """Return an event as its listeners are given it."""
     match event:
         case OpenEvent():
             return OpenResult(header=dict(event.header))

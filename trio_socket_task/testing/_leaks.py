@@ -11,7 +11,7 @@ import trio
 from trio_socket_task._connect import SocketBlock
 from trio_socket_task._members import Members
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._resilient._socket import ResilientBlock
+from trio_socket_task._resilient._open import ResilientBlock
 from trio_socket_task._service_nursery import ServiceBlock
 from trio_socket_task._text import mask_url
 from trio_socket_task.miniprogram._program import ProgramBlock
@@ -90,13 +90,11 @@ def _of_members(members: Members, stays: Callable[[trio.Nursery | None], bool]) 
 
 
 def _of_resilient(block: ResilientBlock) -> Iterator[tuple[object, str]]:
-    keeper = block.keeper
-    name = f"the resilient socket to {mask_url(keeper.states.url)}"
-    yield block.nursery, f"{name}, {keeper.states.current.state.name}, in a block that lives on"
-    for mailbox in keeper.states._topic.mailboxes:
-        yield mailbox, f"a listener on_state() of {name}"
-    for reader in keeper._mail.undelivered._readers:
-        yield reader, f"a listener on_undelivered() of {name}"
+    states = block.supervisor.states
+    name = f"the resilient socket to {mask_url(states.label.url)}"
+    yield block.nursery, f"{name}, {states.current.state.name}, in a block that lives on"
+    for kind, mailbox in block.supervisor.channels():
+        yield mailbox, f"a listener {kind}() of {name}"
 
 
 def _with_descendants(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

@@ -1,0 +1,67 @@
+"""`_resilient._states`, and the figures: what a resilient socket tells of itself."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+from resilient.helpers import HALF, until
+
+from trio_socket_task import ConnectionState, ResilientSocket, open_resilient_socket
+from trio_socket_task.testing import Script, hold, in_turn, open_memory_server
+
+pytestmark = pytest.mark.usefixtures("no_socket_leaks")
+
+
+async def test_states_tell_the_story(autojump_clock: trio.testing.MockClock) -> None:
+    """The present one first, whenever the listener comes; and the end."""
+    async with open_memory_server(in_turn(Script().accept().drop(), hold)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket:
+            states = socket.on_state()
+            await server.wait_connection(2)
+            await socket.wait_connected()
+            late = socket.on_state()
+        story = [event async for event in states]
+        assert [(event.state.value, event.generation, event.failures, event.delay) for event in story] == [
+            ("connecting", 0, 0, None),
+            ("connected", 1, 0, None),
+            ("waiting", 1, 1, 0.5),
+            ("connecting", 1, 1, None),
+            ("connected", 2, 0, None),
+            ("stopped", 2, 0, None),
+        ]
+        assert [event.state.value async for event in late] == ["connected", "stopped"]
+        assert [event.state.value async for event in socket.on_state()] == ["stopped"]
+
+
+async def test_figures_of_connections_that_have_gone(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing is buffered in them."""
+    async with open_memory_server(in_turn(Script().accept().stall(), hold)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=None) as socket:
+            await socket.wait_connected()
+            await socket.send("x" * 100_000)
+            await socket.send("x" * 100_000)
+            socket.reconnect()
+            await server.wait_connection(2)
+            assert socket.statistics().sockets.send_buffered == 0
+
+
+async def test_figures_never_go_down(autojump_clock: trio.testing.MockClock) -> None:
+    """Not for an instant, when a connection has ended and the next has not begun."""
+    seen: list[int] = []
+
+    async def look(socket: ResilientSocket) -> None:
+        while len(seen) < 1000:
+            seen.append(socket.statistics().sockets.messages_sent)
+            await trio.lowlevel.checkpoint()
+
+    async with (
+        open_memory_server(in_turn(Script().expect("one").drop(), hold)) as server,
+        open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(look, socket)
+        await socket.send("one")
+        await until(socket, ConnectionState.WAITING)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1

@@ -1,0 +1,146 @@
+"""What the program sends: queued, given to a connection, and reported where it does not arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import trio
+
+from trio_socket_task._errors import OutboxFullError
+from trio_socket_task._protocol._events import Message
+from trio_socket_task._socket_task import SocketTask
+
+from ._delivery import Delivery
+from ._label import SocketLabel
+from ._outbox import Outbox
+from ._proof import Acknowledgement, MessageIds, ProofMonitor, kind_of_proof
+from ._queue import MessageQueue, QueuedMessage
+from ._undelivered import Undelivered
+
+
+@final
+class Sender:
+    """The queue of one resilient socket's messages, and what becomes of them."""
+
+    def __init__(self, limits: Outbox, label: SocketLabel) -> None:
+        self.queue: MessageQueue = MessageQueue(limits)
+        self.delivery: Delivery | None = None
+        """The present connection's."""
+        self.undelivered: Undelivered = Undelivered(self.queue, label)
+        """What was given up."""
+        self.turn: trio.StrictFIFOLock = trio.StrictFIFOLock()
+        """Held by the call of `send` that is the next to have room; the others wait for it in order."""
+        self.stopped_with_messages: bool = False
+        """Whether something was left when the socket stopped."""
+        self._progress = trio.lowlevel.ParkingLot()  # those who wait for the outbox to become emptier
+        self._expirer = trio.lowlevel.ParkingLot()  # who waits for a message that may become too old
+        acknowledgement = limits.proof if isinstance(limits.proof, Acknowledgement) else None
+        self._ids = MessageIds(acknowledgement, label)
+        self._monitor = ProofMonitor(kind_of_proof(limits.proof), limits.proof_timeout, label)
+
+    def put(self, data: str | bytes, size: int) -> None:
+        """Queue a message, for which there is room, and give it to the connection if there is one."""
+        self.queue.put(QueuedMessage(data, size, trio.current_time()))
+        if self.delivery is not None:
+            self.delivery.send_waiting()
+        self._wake_expirer()
+
+    def may_put(self, size: int) -> bool:
+        """Make room for a message, by the rule of the outbox; False where its sender is to wait.
+
+        Raises:
+            OutboxFullError: It is full, and does not let anybody wait.
+        """
+        return not self.undelivered.is_behind(size) and self.make_room(size)
+
+    async def wait_for_room(self, size: int) -> None:
+        """Wait until there may be room."""
+        if self.undelivered.is_behind(size):
+            await self.undelivered.wait_for_readers(size)
+        else:
+            await self._progress.park()
+
+    def make_room(self, size: int) -> bool:
+        """Make room for a message, by the rule of the outbox, however far readers of reports are behind.
+
+        Raises:
+            OutboxFullError: It is full, and does not let anybody wait.
+        """
+        self.expire()
+        if self.queue.has_room(size):
+            return True
+        rule = self.queue.limits.when_full
+        if rule == "refuse":
+            raise OutboxFullError(len(self.queue), self.queue.size)
+        if rule == "drop_oldest":
+            self.undelivered.report(self.queue.drop_oldest(size), "dropped")
+        return self.queue.has_room(size)
+
+    def expire(self) -> None:
+        """Give up what has waited for too long."""
+        expired = self.queue.expire(trio.current_time())
+        if expired:
+            self.undelivered.report(expired, "expired")
+            self._progress.unpark_all()
+
+    async def expire_in_time(self) -> None:
+        """Give up what has waited for too long, as soon as it has, for ever."""
+        while True:
+            if self.queue.waiting:
+                await trio.sleep_until(self.queue.expiry)
+                self.expire()
+            else:
+                await self._expirer.park()
+
+    def _wake_expirer(self) -> None:
+        if self.queue.waiting:
+            self._expirer.unpark_all()
+
+    async def wait_empty(self) -> None:
+        """Wait until everything was delivered or given up; a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while len(self.queue):
+            await self._progress.park()
+
+    def new_delivery(self, task: SocketTask) -> Delivery:
+        """Return a new delivery, to a connection."""
+        return Delivery(task, self.queue, self._ids, self._monitor, self._progress)
+
+    def begin_connection(self, delivery: Delivery) -> None:
+        """Start to send on a connection what waits, and what will."""
+        self.expire()
+        self.delivery = delivery
+        delivery.send_waiting()
+
+    def on_written(self) -> None:
+        """Note that the connection has written something."""
+        if self.delivery is not None:
+            self.delivery.check_written()
+
+    def on_messages(self, messages: Sequence[Message]) -> None:
+        """Note what messages that came acknowledge."""
+        for data, _ in messages:
+            id_ = self._ids.of_received(data)
+            if id_ is None or not self.queue.acknowledge(id_, cumulative=self._ids.cumulative):
+                continue
+            if self.delivery is not None:
+                self.delivery.note_proof()
+            else:  # on_connected has the connection, and this is about one before
+                self._monitor.note_proof()
+                self._progress.unpark_all()
+
+    def end_connection(self) -> None:
+        """Draw the conclusions of a connection's end."""
+        if self.delivery is not None:
+            self.delivery.finish()
+            self.delivery = None
+        self.undelivered.report(self.queue.end_connection(), "lost")
+        self._wake_expirer()
+        self._progress.unpark_all()
+
+    def stop(self) -> None:
+        """Give up what is left."""
+        self.stopped_with_messages = bool(len(self.queue))
+        self.undelivered.end(self.queue.clear())
+        self._progress.unpark_all()

@@ -1,0 +1,47 @@
+"""One call of a vendor function: its result is told to its callbacks and to whoever awaits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+from ._arguments import Arguments, Callback
+from ._callbacks import PendingCallback
+from ._outcome import Outcome, ResultFuture
+from ._values import Result
+
+Put = Callable[[Sequence[PendingCallback]], None]
+"""Queues the callbacks of one call."""
+
+
+@final
+class Invocation:
+    """A call that has been made, and succeeds or fails once; its callbacks are those that it was given at first."""
+
+    def __init__(self, name: str, arguments: Arguments, put: Put) -> None:
+        self._name = name
+        self._success, self._fail, self._complete = arguments.callbacks("success", "fail", "complete")
+        self._put = put
+        self._future = ResultFuture()
+        self.outcome: Outcome = Outcome(self._future)
+        """What the call returns."""
+
+    def succeed(self, number: int | None = None, put: Put | None = None) -> Outcome:
+        """Queue ``success`` and then ``complete``, by `put` where the call has made a socket."""
+        self._put = put or self._put
+        return self._settle(self._success, f"{self._name}:ok", number)
+
+    def fail(self, message: str, number: int | None = None) -> Outcome:
+        """Queue ``fail`` and then ``complete``; `message` is the whole of errMsg."""
+        return self._settle(self._fail, message, number)
+
+    def _settle(self, callback: Callback | None, message: str, number: int | None) -> Outcome:
+        result: Result = {"errMsg": message}
+        if number is not None:
+            result["socketTaskId"] = number
+        self._future.set_result(result)
+        functions = (callback, self._complete)
+        callbacks = [PendingCallback(function, result.copy()) for function in functions if function is not None]
+        if callbacks:
+            self._put(callbacks)
+        return self.outcome

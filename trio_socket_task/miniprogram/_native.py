@@ -1,0 +1,52 @@
+"""What the dialect needs of a socket beyond its public functions; nothing else does so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
+from trio_socket_task._session._mailbox import Mailbox
+from trio_socket_task._socket_task import SocketTask as NativeTask
+from trio_socket_task._socket_task import session_of
+
+_T = TypeVar("_T")
+
+
+def receive_buffer(native: NativeTask) -> int:
+    """Return the limit of what a reader of messages may leave, in bytes."""
+    return session_of(native).options.receive_buffer
+
+
+def attach_events(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> None:
+    """Put the opening, the failure and the close into a mailbox. One mailbox for all kinds keeps their order."""
+    topics = session_of(native).subscriptions
+    # It takes what it is given: each cast names the kind.
+    topics.open.attach(cast("Mailbox[OpenEvent]", mailbox))
+    topics.error.attach(cast("Mailbox[ErrorEvent]", mailbox))
+    topics.close.attach(cast("Mailbox[CloseEvent]", mailbox))
+
+
+def attach_messages(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> None:
+    """Put the messages into a mailbox, those first that the socket has kept."""
+    session_of(native).subscriptions.attach_messages(cast("Mailbox[MessageEvent]", mailbox))
+
+
+def send_beyond_room(native: NativeTask, data: str | bytes) -> bool:
+    """Send although ``send_buffer`` bytes may wait; return whether there was room."""
+    return session_of(native).send_beyond_room(data)
+
+
+async def use_room(native: NativeTask, function: Callable[[], None]) -> bool:
+    """Wait until less than ``send_buffer`` bytes wait, then call a function; return False where nothing is sent."""
+    return await session_of(native).use_room(function)
+
+
+def is_closed_here(native: NativeTask) -> bool:
+    """Whether this side has closed a socket: what was sent before goes out."""
+    return session_of(native).life.requested is not None
+
+
+def can_send(native: NativeTask) -> bool:
+    """Whether messages can be sent, and go out before a close."""
+    return session_of(native).life.is_open
