@@ -66,14 +66,13 @@ class Reader:
             "_busy_poll",
             "_consumer",
             "_handed_at",
-            "_inflates",
             "_is_behind",
             "_patience",
             "_program_was_here",
             "_reads",
             "_received_at",
         ),
-        *("_waiting", "_wakeup", "_wire", "error", "is_timed", "over", "paused_until"),
+        *("_waiting", "_wakeup", "_wire", "error", "inflates", "is_timed", "over", "paused_until"),
     )
 
     def __init__(
@@ -83,15 +82,12 @@ class Reader:
         wakeup: Wakeup,
         waiting: trio.lowlevel.ParkingLot,
         busy_poll: BusyPoll | None = None,
-        *,
-        inflates: bool = False,
     ) -> None:
         self._wire = wire
         self._busy_poll = busy_poll if wire.reads_now else None
         self._consumer = consumer
         self._wakeup = wakeup  # of the background task: there is room again, or nobody else is to be waited for
         self._waiting = waiting  # programs that wait for a message while somebody else reads
-        self._inflates = inflates  # whether what comes may be compressed
         self._is_behind = False  # whether the consumer has bytes left that it is to take before others
         self._reads = _Reads.NOBODY
         self._program_was_here = False  # whether a program has read since the background task last looked
@@ -100,6 +96,8 @@ class Reader:
         self._received_at = trio.current_time()
         self.is_timed: bool = False
         """Whether `received_at` is asked for."""
+        self.inflates: bool = False
+        """Whether what comes may be compressed, so that the consumer may be behind."""
         self.over: bool = False
         """Whether there is no more to read."""
         self.error: Exception | None = None
@@ -263,7 +261,7 @@ class Reader:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
         left, expects_more = _TURN, True
         while left > 0 and not self.over and expects_more:
-            if self._inflates and self._consumer.is_behind():
+            if self.inflates and self._consumer.is_behind():
                 self._is_behind = True
                 return
             data = self._wire.receive_now(_READ)

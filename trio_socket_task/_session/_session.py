@@ -142,8 +142,10 @@ class Session:
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
         readers = self.subscriptions.inbox.readers
-        poll, inflates = BusyPoll(options.busy_poll), connection.per_message_deflate is not None
-        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, readers, poll, inflates=inflates)
+        self.reader: Reader = Reader(
+            connection.wire, self._incoming, self._wakeup, readers, BusyPoll(options.busy_poll)
+        )
+        self.reader.inflates = connection.per_message_deflate is not None
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
         self.subscriptions.open.publish(OpenEvent(connection.header))
