@@ -65,10 +65,9 @@ class ClientConnection:
     def send_message(self, data: object, payload: bytes) -> Outgoing:
         """Return what is written for a message: text if `data` is a str, else binary (section 5.6)."""
         opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
-        deflater = self._deflater
-        if deflater is None or len(payload) < deflater.threshold:
+        if self._deflater is None or len(payload) < self._deflater.threshold:
             return encode_message(opcode, payload)
-        return CompressedMessage(deflater, opcode, payload)
+        return CompressedMessage(self._deflater, opcode, payload)
 
     def send_small_message(self, data: object, payload: bytes) -> bytes:
         """Return the frame of a message of less than 64 KiB, which may go before those that wait: never compressed."""

@@ -29,6 +29,8 @@ from ._deflate import STEP, TURN, InflateError, Inflater
 from ._events import Close, Control, Message, Ping, Pong, Violation
 
 _BINARY_BYTE, _TEXT_BYTE, _PING_BYTE = FIN | Opcode.BINARY, FIN | Opcode.TEXT, FIN | Opcode.PING
+_COMPRESSED_TEXT_BYTE = _TEXT_BYTE | RSV1
+_COMPRESSED = frozenset({_COMPRESSED_TEXT_BYTE, _BINARY_BYTE | RSV1})
 _CONTROL = 0x8  # the bit that the opcodes of control frames have (section 5.2)
 
 
@@ -97,7 +99,9 @@ class Decoder:
         while end - position >= MIN_HEADER and not self.done and not self.is_behind:
             read = self._read_fragments if self._message.opcode else self._read_small_messages
             stop = read(data, position, messages)
-            if stop == position:
+            if stop == position and self._inflater is not None and not self._message.opcode:
+                stop = self._read_compressed_messages(self._inflater, data, position, messages)
+            if stop == position and not self.is_behind:
                 stop = self._read_frame(data, position, messages)
                 if stop == position:
                     break
@@ -227,17 +231,48 @@ class Decoder:
     def _inflate(self, inflater: Inflater, messages: list[Message]) -> None:
         """Inflate what has come, until other tasks are to run, or the message is larger than it may be."""
         message = self._message
-        while inflater.is_behind and inflater.allowance > 0:
-            inflated = inflater.inflate(min(STEP, self._max_size - message.size + 1))
-            message.size += len(inflated)
-            if message.size > self._max_size:
-                self._refuse_size()
-                return
-            ends = inflater.ends_message and not inflater.is_behind
-            message.add(inflated, ends=ends)
-            if ends:
-                messages.append(message.finish())
-        self.is_behind = inflater.allowance <= 0
+        while inflater.pending is not None and inflater.allowance > 0:
+            self._add_inflated(inflater, inflater.inflate(min(STEP, self._max_size - message.size + 1)), messages)
+        self.is_behind = inflater.allowance <= 0 and not self.done
+
+    def _add_inflated(self, inflater: Inflater, inflated: bytes, messages: list[Message]) -> None:
+        message = self._message
+        message.size += len(inflated)
+        if message.size > self._max_size:
+            self._refuse_size()
+            return
+        ends = inflater.ends_message and inflater.pending is None
+        message.add(inflated, ends=ends)
+        if ends:
+            messages.append(message.finish())
+
+    def _read_compressed_messages(self, inflater: Inflater, data: bytes, position: int, messages: list[Message]) -> int:
+        """Read the compressed messages that have one frame of less than 64 KiB each; return where they end."""
+        end, most = len(data), min(STEP, self._max_size + 1)
+        while end - position >= MIN_HEADER and inflater.allowance > 0:
+            first, size = data[position], data[position + 1]
+            start = position + MIN_HEADER
+            if size == LENGTH_16 and end - start > 1:
+                size = data[start] << 8 | data[start + 1]
+                start += 2
+                if size < LENGTH_16:
+                    break
+            elif size >= LENGTH_16:
+                break
+            stop = start + size
+            if stop > end or first not in _COMPRESSED:
+                break
+            inflater.feed(data[start:stop], ends=True)
+            inflated = inflater.inflate(most)
+            position = stop
+            if inflater.pending is not None or len(inflated) > self._max_size:
+                self._message.begin(first & 0x0F, 0, fin=False)
+                self._add_inflated(inflater, inflated, messages)
+                self._inflate(inflater, messages)
+                break
+            messages.append((inflated.decode() if first == _COMPRESSED_TEXT_BYTE else inflated, len(inflated)))
+        self.is_behind = inflater.allowance <= 0 and not self.done
+        return position
 
     def _read_controls(self, data: bytes, position: int, stop: int) -> int:
         """Read a control frame, with the pings, or pongs, that follow upon one; return where they end.

@@ -66,27 +66,24 @@ class InflateError(Exception):
 class Inflater:
     """What the peer compresses, inflated in steps: never more at once than is asked for."""
 
-    __slots__ = ("_bits", "_history", "_input", "_keeps_context", "_stream", "allowance", "ends_message")
+    __slots__ = ("_bits", "_history", "_keeps_context", "_stream", "_window", "allowance", "ends_message", "pending")
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._bits = agreed.server_max_window_bits
+        self._window = 1 << self._bits
         self._keeps_context = not agreed.server_no_context_takeover
         self._stream: zlib._Decompress | None = None  # made late: many a peer agrees, and never compresses
         self._history = bytearray()  # the window, for the stream that follows upon one that the peer has ended
-        self._input: bytes | None = None
+        self.pending: bytes | None = None
+        """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
         self.allowance: int = TURN
         """Bytes that may be inflated before other tasks run; `inflate` counts it down."""
         self.ends_message: bool = False
-        """Whether the present input is the last of its message."""
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether there is input that is not inflated yet."""
-        return self._input is not None
+        """Whether what is pending is the last of its message."""
 
     def feed(self, data: bytes, *, ends: bool) -> None:
         """Take the next bytes of a message; `inflate` returns what is in them."""
-        self._input = data + TAIL if ends else data
+        self.pending = data + TAIL if ends else data
         self.ends_message = ends
 
     def inflate(self, most: int) -> bytes:
@@ -95,7 +92,7 @@ class Inflater:
         Raises:
             InflateError: It is no deflate stream.
         """
-        data, self._input = self._input, None
+        data, self.pending = self.pending, None
         stream = self._stream
         if stream is None:
             stream = self._stream = zlib.decompressobj(-self._bits)
@@ -104,37 +101,33 @@ class Inflater:
         except zlib.error as error:
             self.discard()
             raise InflateError(str(error)) from None
-        self._remember(inflated)
+        size, history = len(inflated), self._history
+        if size >= self._window:
+            history[:] = inflated[-self._window :]
+        else:
+            history += inflated
+            if len(history) > self._window + self._window // 2:
+                del history[: -self._window]
         if stream.eof:
             self._go_on(stream.unused_data)
-        elif len(inflated) == most:
-            self._input = stream.unconsumed_tail  # which may be empty, and the stream have more to give
-        if self._input is None and self.ends_message and not self._keeps_context:
+        elif size == most:
+            self.pending = stream.unconsumed_tail
+        if not self._keeps_context and self.pending is None and self.ends_message:
             self._stream = None
-            self._history.clear()
-        self.allowance -= len(inflated) + _CALL
+            history.clear()
+        self.allowance -= size + _CALL
         return inflated
-
-    def _remember(self, inflated: bytes) -> None:
-        window = 1 << self._bits
-        history = self._history
-        if len(inflated) >= window:
-            history[:] = inflated[-window:]
-            return
-        history += inflated
-        if len(history) > window + window // 2:
-            del history[:-window]
 
     def _go_on(self, rest: bytes) -> None:
         """Begin a new stream with the same window: the peer has ended the last one (section 7.2.3.4)."""
         self.allowance -= _STREAM
-        self._stream = zlib.decompressobj(-self._bits, bytes(self._history[-(1 << self._bits) :]))
+        self._stream = zlib.decompressobj(-self._bits, bytes(self._history[-self._window :]))
         if rest and not (rest == TAIL and self.ends_message):  # where the peer has left the byte 00 out, too
-            self._input = rest
+            self.pending = rest
 
     def discard(self) -> None:
         """Forget everything: nothing that comes matters any more."""
-        self._input = self._stream = None
+        self.pending = self._stream = None
         self._history.clear()
 
 

@@ -10,7 +10,6 @@ import trio
 
 from trio_socket_task._protocol._constants import MAX_PONGS
 from trio_socket_task._protocol._deflate import CompressedMessage, Outgoing
-from trio_socket_task._protocol._encoder import LargeFrame
 from trio_socket_task._stream._wire import Wire
 
 from ._ending import Ending
@@ -192,11 +191,14 @@ class Writer:
 
         The rest is the task's.
         """
-        if isinstance(frame, CompressedMessage):
+        left = len(frame)
+        if isinstance(frame, bytes):
+            pieces = iter((frame,))
+        elif isinstance(frame, CompressedMessage):
             self._begin_compressed(frame)
             return True
-        left = len(frame)
-        pieces = iter((frame,) if isinstance(frame, bytes) else frame)
+        else:
+            pieces = iter(frame)
         try:
             for piece in pieces:
                 encrypted = self._wire.encrypt(piece)
@@ -289,17 +291,17 @@ class Writer:
         size = sum(map(len, batch))
         while self._messages and (not batch or size + len(self._messages[0]) <= _BATCH):
             frame = self._messages.popleft()
-            if isinstance(frame, LargeFrame):
+            if not isinstance(frame, bytes):
+                if isinstance(frame, CompressedMessage):
+                    size += len(frame)
+                    batch.append(self._compress(frame))
+                    if frame:
+                        self._messages.appendleft(frame)
+                        break
+                    self._under_way += 1
+                    continue
                 self._pieces = iter(frame)
                 frame = next(self._pieces)
-            elif not isinstance(frame, bytes):
-                size += len(frame)
-                batch.append(self._compress(frame))
-                if frame:
-                    self._messages.appendleft(frame)
-                    break
-                self._under_way += 1
-                continue
             size += len(frame)
             batch.append(frame)
             self._under_way += 1
