@@ -35,7 +35,7 @@ HOUSE: list[set[str]] = [
 """The floors, the lowest first: modules, and folders."""
 ROOMS: dict[str, list[set[str]]] = {
     "_protocol": [
-        {"_constants", "_events", "_extension", "_mask", "_state"},
+        {"_compressor", "_constants", "_events", "_extension", "_mask", "_state"},
         {"_assembler", "_encoder", "_upgrade"},
         {"_deflate"},
         {"_decoder"},

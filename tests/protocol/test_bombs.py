@@ -67,7 +67,7 @@ def test_a_bomb_costs_the_limit_and_little_more(form: str, step: int, limit: int
     assert isinstance(violation, Violation)
     assert violation.code == 1009
     assert decoding.done
-    assert peak() < limit + 400 * 1024
+    assert peak() < limit + 640 * 1024
 
 
 def test_many_small_bombs_come_one_after_another(peak: Callable[[], int]) -> None:

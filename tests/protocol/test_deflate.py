@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -17,7 +19,7 @@ from wsproto.extensions import PerMessageDeflate as WsprotoDeflate
 from wsproto.frame_protocol import FrameDecoder
 
 from trio_socket_task import PerMessageDeflate
-from trio_socket_task._protocol import _deflate
+from trio_socket_task._protocol import _compressor, _deflate
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._deflate import PIECE, CompressedMessage, Inflater
@@ -27,8 +29,8 @@ from trio_socket_task._protocol._extension import offer
 P, U, B = 1002, 1007, 1009
 LIMIT = 2**22
 WIDE = PerMessageDeflate(client_max_window_bits=15, memory_level=8)
-Backend = Callable[[PerMessageDeflate], _deflate.Compressor]
-BACKENDS: list[Backend] = list(dict.fromkeys([_deflate.zlib_compressor, _deflate.new_compressor]))
+Backend = Callable[[PerMessageDeflate], _compressor.Compressor]
+BACKENDS: list[Backend] = list(dict.fromkeys([_compressor.zlib_compressor, _deflate.new_compressor]))
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__name__)
@@ -108,6 +110,7 @@ def test_without_context_takeover_nothing_refers_back() -> None:
         (frame(3, b"", reserved=RSV1), P, "reserved bit"),
         *((frame(TEXT, b"\x00", reserved=bits), P, "reserved bit") for bits in (0x10, 0x20, 0x30, 0x50, 0x60, 0x70)),
         (frame(TEXT, b"", fin=False, reserved=RSV1) + frame(TEXT, b"\x00", reserved=RSV1), P, "inside another"),
+        (b"\xc1\x7e\x00\x01\x00", P, "not in its shortest form"),
         (frame(BINARY, b"\xff" * 20, reserved=RSV1), U, "does not inflate"),
         (frame(BINARY, b"\x06\x00", reserved=RSV1), U, "does not inflate"),
         (frame(BINARY, Compressor().payload(bytes(1000))[:-3] + b"\xff\xff\xff", reserved=RSV1), U, "does not inflate"),
@@ -332,3 +335,14 @@ def by_wsproto(data: bytes, agreed: PerMessageDeflate) -> list[bytes]:
             messages.append(b"".join(parts))
             parts = []
     return messages
+
+
+def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra `speedups` brings it; without it nothing is missing."""
+    assert _compressor.new_compressor is _compressor.isal_compressor
+    monkeypatch.setitem(sys.modules, "isal", None)
+    try:
+        assert importlib.reload(_compressor).new_compressor is _compressor.zlib_compressor
+    finally:
+        monkeypatch.undo()
+        importlib.reload(_compressor)
