@@ -47,7 +47,12 @@ def free_port() -> int:
 async def echo(url: str) -> None:
     """Send every message back, as the suite's cases ask, until the server closes."""
     async with connect_socket(
-        url, max_message_size=LARGEST, receive_buffer=LARGEST, close_timeout=5, per_message_deflate=DEFLATE
+        url,
+        max_message_size=LARGEST,
+        receive_buffer=LARGEST,
+        close_timeout=5,
+        tcp_no_delay=True,
+        per_message_deflate=DEFLATE,
     ) as task:
         try:
             async for data in task:

@@ -30,7 +30,7 @@ P, U, B = 1002, 1007, 1009
 LIMIT = 2**22
 WIDE = PerMessageDeflate(client_max_window_bits=15, memory_level=8)
 Backend = Callable[[PerMessageDeflate], _compressor.Compressor]
-BACKENDS: list[Backend] = list(dict.fromkeys([_compressor.zlib_compressor, _deflate.new_compressor]))
+BACKENDS: list[Backend] = list(dict.fromkeys([_compressor.zlib_compressor, _compressor.new_compressor]))
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__name__)

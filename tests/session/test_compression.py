@@ -33,7 +33,7 @@ from trio_socket_task import (
     connect_socket,
     open_resilient_socket,
 )
-from trio_socket_task._protocol import _deflate
+from trio_socket_task._protocol import _compressor, _deflate
 
 MIB = 2**20
 DATA: list[str | bytes] = ["text " * 50, b"bytes" * 50, "", b"", "short", noise(1, 500), noise(1, 500), "x" * 300_000]
@@ -419,7 +419,7 @@ async def test_contexts_are_made_when_they_are_needed(serve: Serve, monkeypatch:
 
         return make
 
-    monkeypatch.setattr(_deflate, "new_compressor", counting("deflate", _deflate.new_compressor))
+    monkeypatch.setattr(_deflate, "new_compressor", counting("deflate", _compressor.new_compressor))
     monkeypatch.setattr(zlib, "decompressobj", counting("inflate", zlib.decompressobj))
 
     async def script(peer: Peer) -> None:

@@ -32,32 +32,9 @@ class Writer:
     """
 
     __slots__ = (
-        *(
-            "_begun",
-            "_drained",
-            "_ended",
-            "_ending",
-            "_granted",
-            "_has_compressed",
-            "_limit",
-            "_messages",
-            "_nursery",
-            "_observer",
-            "_pieces",
-        ),
-        *(
-            "_pings",
-            "_pongs",
-            "_under_way",
-            "_wakeup",
-            "_wire",
-            "bytes_taken",
-            "eager",
-            "finished",
-            "pings_taken",
-            "progress",
-        ),
-        *("room", "size", "taken", "written"),
+        *("_begun", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_messages", "_nursery"),
+        *("_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_taken", "eager"),
+        *("finished", "pings_taken", "progress", "room", "size", "taken", "written"),
     )
 
     def __init__(
