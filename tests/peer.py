@@ -94,9 +94,14 @@ class Peer:
 
     async def read_frame(self) -> tuple[int, bytes]:
         """Read one frame of the client, which must be whole and masked."""
-        first, second = await self._read(2)
+        first, payload = await self.read_any_frame()
         assert first & 0x80, "the client fragments"
         assert not first & 0x70, "the client sets reserved bits"
+        return first & 0x0F, payload
+
+    async def read_any_frame(self) -> tuple[int, bytes]:
+        """Read one frame of the client, which must be masked; give its first byte and its payload."""
+        first, second = await self._read(2)
         assert second & 0x80, "the client does not mask"
         size = second & 0x7F
         if size == 126:
@@ -106,7 +111,7 @@ class Peer:
         key = await self._read(4)
         payload = await self._read(size)
         repeated = (key * (size // 4 + 1))[:size]
-        return first & 0x0F, (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+        return first, (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
 
     async def read_close(self) -> tuple[int, str]:
         """Read frames up to the client's Close and give its code and reason."""

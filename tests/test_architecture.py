@@ -16,7 +16,7 @@ HOUSE: list[set[str]] = [
     {"_events"},
     {"_errors"},
     {"_functions", "_url", "_checks"},
-    {"_dial", "_policy"},
+    {"_compression", "_dial", "_policy"},
     {"_options"},
     {"_protocol"},
     {"_stream"},
@@ -35,8 +35,9 @@ HOUSE: list[set[str]] = [
 """The floors, the lowest first: modules, and folders."""
 ROOMS: dict[str, list[set[str]]] = {
     "_protocol": [
-        {"_constants", "_events", "_mask", "_state", "_upgrade"},
-        {"_assembler", "_encoder"},
+        {"_compressor", "_constants", "_events", "_extension", "_mask", "_state"},
+        {"_assembler", "_encoder", "_upgrade"},
+        {"_deflate"},
         {"_decoder"},
         {"_connection"},
     ],
@@ -106,7 +107,8 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
 }
 """The floors inside of each folder; "" is what the folder gives out, where it gives anything."""
-PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_checks", "_protocol"}
+PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_policy", "_checks"}
+PURE |= {"_compression", "_protocol"}
 """What knows nothing of Trio: modules, and a folder with all that is in it."""
 PURE |= {
     f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")

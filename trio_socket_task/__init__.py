@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from types import FunctionType
 
+from ._compression import PerMessageDeflate
 from ._connect import connect_socket
 from ._dial import Dial
 from ._errors import (
@@ -75,6 +76,7 @@ __all__ = [
     "OpenEvent",
     "Outbox",
     "OutboxFullError",
+    "PerMessageDeflate",
     "ReadyState",
     "ReplacePrevious",
     "ResilientSocket",

@@ -178,3 +178,13 @@ class SocketStatistics:
     """Seconds that the TLS handshake took; None before the socket is open, and without TLS."""
     handshake_seconds: float | None
     """Seconds that the opening handshake took; None before the socket is open."""
+    wire_bytes_sent: int = 0
+    """Bytes of all frames sent, after compression and before TLS, with their headers, Pings, Pongs and Close."""
+    wire_bytes_received: int = 0
+    """Bytes of all frames received, before they are inflated and after TLS."""
+
+    def __setstate__(self, state: Mapping[str, object] | tuple[None, Mapping[str, object]]) -> None:
+        fields = state[1] if isinstance(state, tuple) else state
+        # What earlier versions have pickled lacks the last two.
+        for name, value in {"wire_bytes_sent": 0, "wire_bytes_received": 0, **fields}.items():
+            object.__setattr__(self, name, value)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
-from typing import TypedDict, final
+from typing import Literal, TypedDict, final
 
 import attrs
 
 from ._checks import check_positive, check_positive_int, encode_payload, encode_text
+from ._compression import PerMessageDeflate
 from ._dial import Dial
 from ._errors import InvalidOptionsError
 from ._functions import call_plain, check_plain
@@ -114,6 +115,10 @@ class ConnectOptions(TypedDict, total=False):
     """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
     dial: Dial | None
     """How to reach the server. Default: TCP, with happy eyeballs."""
+    per_message_deflate: bool | PerMessageDeflate
+    """Whether, and how, to offer compression (RFC 7692). What was agreed on is the socket's own `per_message_deflate`.
+    Default: False, because the length of what is compressed tells of a secret in it, where an attacker chooses a part.
+    """
 
 
 @final
@@ -135,6 +140,7 @@ class Options:
     busy_poll: float
     ssl_context: SSLContext | None
     dial: Dial | None
+    per_message_deflate: PerMessageDeflate | Literal[False]
 
 
 def check_options(address: Address, options: ConnectOptions) -> Options:
@@ -175,7 +181,16 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
         busy_poll=_check_busy_poll(options.get("busy_poll", _BUSY_POLL)),
         ssl_context=_check_ssl_context(address, options.get("ssl_context")),
         dial=dial,
+        per_message_deflate=_check_per_message_deflate(options.get("per_message_deflate", False)),
     )
+
+
+def _check_per_message_deflate(wanted: bool | PerMessageDeflate) -> PerMessageDeflate | Literal[False]:  # noqa: FBT001
+    if wanted is False or isinstance(wanted, PerMessageDeflate):
+        return wanted
+    if wanted is not True:
+        raise InvalidOptionsError("per_message_deflate", wanted, "must be True, False or a PerMessageDeflate")
+    return PerMessageDeflate()
 
 
 def is_own_field(name: str) -> bool:

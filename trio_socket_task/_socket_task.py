@@ -6,6 +6,7 @@ from typing import final
 
 import trio
 
+from ._compression import PerMessageDeflate
 from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
@@ -38,6 +39,11 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     def protocol(self) -> str | None:
         """The subprotocol that the server chose; None before the socket is open, and when it chose none."""
         return None if self._session.connection is None else self._session.connection.protocol
+
+    @property
+    def per_message_deflate(self) -> PerMessageDeflate | None:
+        """What was agreed on of compression; None before the socket is open, and when nothing was."""
+        return None if self._session.connection is None else self._session.connection.per_message_deflate
 
     @property
     def header(self) -> Header:

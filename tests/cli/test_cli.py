@@ -16,6 +16,10 @@ import pytest
 import trio
 from cli.command import run
 from cli.terminal import COMMAND, ENVIRONMENT
+from conftest import ServeTcp
+from deflated import CompressingPeer
+from peer import Peer
+from peer import echo as echo_peer
 
 from trio_socket_task import CloseEvent, SocketTaskError
 from trio_socket_task._cli._output import Output, WriteError
@@ -170,6 +174,10 @@ def test_the_words_of_the_statistics() -> None:
     assert describe(Traffic().settled(), now, None) == (
         "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, round trip -, buffered 7 B out, 0 B in"
     )
+    compressed = attrs.evolve(now, wire_bytes_sent=4100, wire_bytes_received=1300)
+    assert describe(Traffic().settled(), compressed, None) == (
+        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s (1.3 on the line), round trip -, buffered 7 B out, 0 B in"
+    )
 
 
 async def test_insecure() -> None:
@@ -306,6 +314,21 @@ async def test_probe(*, tls: bool) -> None:
         r"close +\d+\.\d\d ms  answered with 1000",
     ):
         assert re.search(part, text), (part, text)
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+async def test_probe_says_whether_messages_are_compressed(serve_tcp: ServeTcp, *, agrees: bool) -> None:
+    """Where it was asked to offer that."""
+
+    async def script(peer: Peer) -> None:
+        if agrees:
+            await CompressingPeer(peer).serve()
+        else:
+            await echo_peer(peer)
+
+    done = await run("probe", "--compress", await serve_tcp(script))
+    assert done.returncode == 0
+    assert f"protocol none, {'' if agrees else 'not '}compressed" in done.stdout.decode()
 
 
 def test_the_package_is_typed() -> None:

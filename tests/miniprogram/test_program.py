@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 import trio
 import trio.testing
+from conftest import Serve
 from heard import Heard
+from peer import Peer
 
 from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious
 from trio_socket_task._socket_task import session_of
@@ -83,6 +85,30 @@ async def test_the_request(
     assert connection.header["x-id"] == "7"
     assert "referer" not in {name.lower() for name in connection.header}
     assert tuple(connection.protocols) == ("protocol1",)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "value", "offered"), [("wx", True, True), ("wx", "x", True), ("wx", 0, False), ("qq", True, False)]
+)
+async def test_per_message_deflate_is_offered(
+    autojump_clock: trio.testing.MockClock,
+    serve: Serve,
+    vendor: Literal["wx", "qq"],
+    value: object,
+    offered: bool,  # noqa: FBT001 (a parameter)
+) -> None:
+    """Where the program asks for it, judged as JavaScript does; qq does not know it."""
+    seen = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert (b"permessage-deflate" in peer.request) is offered
+        seen.set()
+        await peer.read_end()
+
+    async with open_mini_program(vendor, dial=serve(script)) as program:
+        program.connectSocket(url=URL, perMessageDeflate=value)
+        await seen.wait()
 
 
 class Hostile(Mapping[str, object]):

@@ -57,6 +57,9 @@ class Setup:
         self.taken.append(data)
         return read_was_full
 
+    def is_behind(self) -> bool:
+        return False
+
     def is_full(self) -> bool:
         return self.full
 

@@ -68,6 +68,7 @@ class Setup:
         self.wakeup = Wakeup()
         self._full = full
         self.written = 0
+        self.left = 0  # turns that the consumer will take for the next bytes
         self.took: Callable[[], object] = lambda: None
         self.reading = Reader(self.wire, self, self.wakeup, self.waiting)
 
@@ -75,7 +76,11 @@ class Setup:
         self.inbox.append(data)
         self.waiting.unpark()
         self.took()
-        return read_was_full and self.wanted > 0
+        self.left -= self.left > 0
+        return self.left > 0 or (read_was_full and self.wanted > 0)
+
+    def is_behind(self) -> bool:
+        return self.left > 0
 
     def is_full(self) -> bool:
         return self._full()
@@ -345,3 +350,24 @@ async def test_what_is_there_at_once(autojump_clock: MockClock) -> None:
     assert list(setup.inbox)[2:] == [piece, piece]
     setup.wire.there.append(b"")
     assert setup.reading.read_arrived(), "its end was"
+
+
+@pytest.mark.parametrize("how", ["by waiting", "by a look", "at once"])
+async def test_a_consumer_that_is_behind_is_asked_before_more_is_read(how: str) -> None:
+    """Until it has taken everything; only then is the wire looked at."""
+    setup = Setup()
+    setup.reading.inflates = True
+    setup.left = 4
+    setup.reading.accept(b"much")
+    assert list(setup.inbox) == [b"much"]
+    setup.wire.max_bytes = 2**16
+    if how == "by waiting":
+        for _ in range(3):
+            await setup.reading.wait_for_data()
+        assert setup.wire.readers == []
+    elif how == "by a look":
+        await setup.reading.look()
+        assert len(setup.wire.readers) == 1
+    else:
+        assert not setup.reading.read_arrived()
+    assert list(setup.inbox) == [b"much", b"", b"", b""]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import trio
+from deflated import RSV1, Inflator, client_frames, noise
 from trio.testing import wait_all_tasks_blocked
 
+from trio_socket_task import PerMessageDeflate
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._constants import LARGE, Opcode
-from trio_socket_task._protocol._encoder import LargeFrame
+from trio_socket_task._protocol._encoder import LargeFrame, encode
 from trio_socket_task._protocol._events import Message
 from trio_socket_task._protocol._state import Life
 from trio_socket_task._session._ending import Ending
@@ -365,3 +367,146 @@ async def test_a_large_frame_that_breaks_in_the_middle_ends_writing(nursery: tri
     wire.open.set()
     await wait_all_tasks_blocked()
     assert (setup.broken, setup.out.size, setup.out.finished) == (wire.error, 0, True)
+
+
+class CompressedSetup(Setup):
+    """A writer of messages that are compressed as they are written, and what the peer makes of what was written."""
+
+    def __init__(self, nursery: trio.Nursery, wire: ScriptedWire, limit: int = 10**6) -> None:
+        super().__init__(nursery, wire, limit)
+        self._protocol = ClientConnection("ws://x/", 100)
+        self._protocol.compress(PerMessageDeflate())
+
+    def put(self, data: bytes) -> None:
+        self.out.put(self._protocol.send_message(data, data))
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """Give the first byte and the payload of each frame that was written."""
+        return client_frames(b"".join(self.wire.writes))
+
+    def read(self) -> list[bytes]:
+        """Give what the peer reads: messages, inflated in the order of the wire, and the payloads of control frames."""
+        inflator = Inflator(12)
+        found, parts, compressed = [], b"", False
+        for first, payload in self.frames():
+            if first & 0x08:
+                found.append(payload)
+                continue
+            compressed = bool(first & RSV1) if first & 0x0F else compressed
+            parts += payload
+            if first & 0x80:
+                found.append(inflator.inflate(parts) if compressed else parts)
+                parts = b""
+        assert not parts
+        return found
+
+
+SEVERAL = [
+    b"first " * 30,
+    noise(1, 300),
+    b"short",
+    b"first " * 31,
+    b"x" * 300_000,
+    noise(2, 300_000),
+    b"",
+    b"last " * 30,
+]
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 100, LARGE, 2 * LARGE, 10**9])
+@pytest.mark.parametrize("alone", [True, False])
+async def test_compressed_messages_come_in_order_and_whole(
+    nursery: trio.Nursery,
+    at_once: int,
+    alone: bool,  # noqa: FBT001 (a parameter)
+) -> None:
+    """Whoever writes them, and however much is taken at once; nothing is left of the accounts."""
+    setup = CompressedSetup(nursery, ScriptedWire(at_once))
+    for data in SEVERAL:
+        setup.put(data)
+        assert setup.out.size >= 0
+        if alone:
+            await wait_all_tasks_blocked()
+            assert (setup.out.size, setup.out.written) == (0, setup.out.taken)
+            setup.out.eager = True
+    await wait_all_tasks_blocked()
+    assert setup.read() == SEVERAL
+    assert (setup.out.size, setup.out.taken, setup.out.written) == (0, len(SEVERAL), len(SEVERAL))
+    assert setup.out.bytes_taken == sum(map(len, setup.wire.writes))
+
+
+async def test_control_frames_go_between_the_fragments_of_a_large_message(nursery: trio.Nursery) -> None:
+    """Which is compressed as it is written, not before (RFC 6455 section 5.4)."""
+    setup = CompressedSetup(nursery, ScriptedWire(at_once=0))
+    setup.wire.open = trio.Event()
+    data = noise(1, 500_000)
+    setup.put(data)
+    setup.put(b"next " * 30)
+    await wait_all_tasks_blocked()
+    assert setup.out.size > 400_000
+    assert len(setup.wire.writes) == 0
+    setup.out.put_ping(encode(Opcode.PING, b"ping"))
+    setup.out.finish(encode(Opcode.CLOSE, b""))
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert setup.read() == [b"ping", data, b"next " * 30, b""]
+    firsts = [first for first, _ in setup.frames()]
+    assert (firsts[:2], set(firsts[2:-3]), firsts[-3:]) == ([0x42, 0x89], {0x00}, [0x80, 0xC2, 0x88])
+    assert max(len(payload) for _, payload in setup.frames()) < 140 * 1024
+    assert setup.out.written == 3
+
+
+async def test_a_compressed_message_counts_as_it_is_until_it_is_written(nursery: trio.Nursery) -> None:
+    """Then as it went out, so that senders get their room in time."""
+    setup = CompressedSetup(nursery, ScriptedWire(at_once=0), limit=2000)
+    setup.wire.open = trio.Event()
+    setup.put(b"x" * 1000)
+    assert setup.out.size < 50, "it was compressed at once, and the wire took nothing"
+    setup.put(b"x" * 1000)
+    assert setup.out.has_room()
+    setup.put(b"x" * 1000)
+    assert not setup.out.has_room()
+    nursery.start_soon(setup.out.room.park)
+    await wait_all_tasks_blocked()
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert (setup.out.size, len(setup.out.room)) == (0, 0)
+    assert setup.read() == [b"x" * 1000] * 3
+
+
+async def test_other_tasks_run_while_much_is_compressed(nursery: trio.Nursery) -> None:
+    """At least once for each piece of a large message, and for each write of small ones."""
+    setup = CompressedSetup(nursery, ScriptedWire(), limit=10**8)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while setup.out.size:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    for messages in ([b"x" * 3_000_000], [b"y" * 1000] * 1000):
+        setup.out.eager = True
+        turns = 0
+        for data in messages:
+            setup.put(data)
+        await count()
+        assert turns >= 3 if len(messages) == 1 else turns >= 15
+        assert setup.out.size == 0
+
+
+@pytest.mark.parametrize("where", ["at once", "in the writer"])
+async def test_a_compressed_message_that_cannot_be_written_ends_writing(nursery: trio.Nursery, where: str) -> None:
+    """What follows would not be understood."""
+    setup = CompressedSetup(nursery, ScriptedWire(at_once=0))
+    error = trio.BrokenResourceError("reset")
+    setup.wire.open = trio.Event()
+    if where == "in the writer":
+        setup.put(b"x" * 300_000)
+        await wait_all_tasks_blocked()
+    setup.wire.error = error
+    setup.wire.open.set()
+    if where == "at once":
+        setup.put(b"x" * 300_000)
+    await wait_all_tasks_blocked()
+    assert (setup.broken, setup.out.finished, setup.out.size, setup.out.written) == (error, True, 0, 0)

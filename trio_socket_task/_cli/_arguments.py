@@ -74,6 +74,7 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
         protocols=parsed.protocol,
         timeout=parsed.timeout or _OPENING,
         close_timeout=parsed.timeout or _ANSWER,
+        per_message_deflate=parsed.compress,
     )
     if parsed.insecure and parsed.url.lower().startswith("wss"):
         options["ssl_context"] = insecure_context()
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, metavar="S", help="seconds: opening (60), pong, close (5), delivery (10)"
     )
     reached.add_argument("--insecure", action="store_true", help="trust any certificate")
+    reached.add_argument("--compress", action="store_true", help="offer to compress messages (permessage-deflate)")
 
     connect = commands.add_parser(
         "connect",

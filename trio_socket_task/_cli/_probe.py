@@ -32,7 +32,10 @@ async def probe(url: str, options: ConnectOptions, output: Output, patience: flo
         _row(output, "TCP", max(0.0, (figures.dial_seconds or 0.0) - resolution.seconds))
         if figures.tls_seconds is not None:
             _row(output, "TLS", figures.tls_seconds, _describe_tls(task))
-        _row(output, "handshake", figures.handshake_seconds or 0.0, f"protocol {task.protocol or 'none'}")
+        said = f"protocol {task.protocol or 'none'}"
+        if options.get("per_message_deflate"):
+            said += f", {'not compressed' if task.per_message_deflate is None else 'compressed'}"
+        _row(output, "handshake", figures.handshake_seconds or 0.0, said)
         for name, value in task.header.items():
             output.line(f"    {name}: {value}")
         answered = await _measure_pings(task, output, patience)

@@ -32,6 +32,8 @@ async def show_statistics(channel: SocketTask | ResilientSocket, output: Output,
                 messages_received=now.messages_received,
                 bytes_sent=now.bytes_sent,
                 bytes_received=now.bytes_received,
+                wire_bytes_sent=now.wire_bytes_sent,
+                wire_bytes_received=now.wire_bytes_received,
                 send_buffered=now.send_buffered,
                 receive_buffered=now.receive_buffered,
                 rtt=round_trip.seconds,
@@ -65,12 +67,19 @@ def figures_of(channel: SocketTask | ResilientSocket) -> SocketStatistics:
     return channel.statistics().sockets if isinstance(channel, ResilientSocket) else channel.statistics()
 
 
+def _rate(size: int, wire_size: int) -> str:
+    """Say how much that is, and how much less it was on the line by compression."""
+    rate = f"{size / 1000:.1f} kB/s"
+    return f"{rate} ({wire_size / 1000:.1f} on the line)" if 0 < wire_size < size else rate
+
+
 def describe(before: SocketStatistics, now: SocketStatistics, rtt: float | None) -> str:
     """Return a line about what has happened within a second."""
     sent, received = now.messages_sent - before.messages_sent, now.messages_received - before.messages_received
-    out, came = now.bytes_sent - before.bytes_sent, now.bytes_received - before.bytes_received
+    out = _rate(now.bytes_sent - before.bytes_sent, now.wire_bytes_sent - before.wire_bytes_sent)
+    came = _rate(now.bytes_received - before.bytes_received, now.wire_bytes_received - before.wire_bytes_received)
     round_trip = "-" if rtt is None else f"{rtt * 1000:.1f} ms"
     return (
-        f"sent {sent}/s {out / 1000:.1f} kB/s, received {received}/s {came / 1000:.1f} kB/s, round trip {round_trip}, "
+        f"sent {sent}/s {out}, received {received}/s {came}, round trip {round_trip}, "
         f"buffered {now.send_buffered} B out, {now.receive_buffered} B in"
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+from trio_socket_task._compression import PerMessageDeflate
+
 from ._constants import MAX_PONGS, Opcode
 from ._decoder import Decoder
-from ._encoder import Frame, encode, encode_close, encode_message
+from ._deflate import CompressedMessage, Deflater, Inflater, Outgoing
+from ._encoder import encode, encode_close, encode_message
 from ._events import Close, Control, Message, Violation
 from ._state import Life
 
@@ -20,12 +23,20 @@ class ClientConnection:
     order; control frames may go before the messages that wait (section 5.4).
     """
 
-    __slots__ = ("_decoder", "life")
+    __slots__ = ("_decoder", "_deflater", "_max_message_size", "life")
 
     def __init__(self, url: str, max_message_size: int) -> None:
         self.life: Life = Life(url)
         """Where the connection is in its life."""
+        self._max_message_size = max_message_size
         self._decoder = Decoder(max_message_size)
+        self._deflater: Deflater | None = None
+
+    def compress(self, agreed: PerMessageDeflate | None) -> None:
+        """Compress messages from the first on, where that was agreed on (RFC 7692)."""
+        if agreed is not None:
+            self._decoder = Decoder(self._max_message_size, Inflater(agreed))
+            self._deflater = Deflater(agreed)
 
     def receive_data(self, data: bytes) -> tuple[list[Message], Sequence[Control]]:
         """Take the next bytes and return what is complete with them; nothing after a Close frame or a violation."""
@@ -36,21 +47,30 @@ class ClientConnection:
 
         It is in the middle of a large message, unless the latest bytes completed something: then the program is to
         have that first, and to let go of it before the next message needs memory. And it is when nothing but the end
-        can come.
+        can come. Where it `is_behind`, that comes first.
         """
-        return self._decoder.done or (read_was_full and self._decoder.in_large_frame)
+        decoder = self._decoder
+        return decoder.done or decoder.is_behind or (read_was_full and decoder.in_large_frame)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether bytes that came wait to be inflated, until other tasks have run: `receive_data` is called again."""
+        return self._decoder.is_behind
 
     @property
     def is_inside_message(self) -> bool:
         """Whether a part of a message has come, and its rest has not."""
         return self._decoder.inside_message
 
-    def send_message(self, data: object, payload: bytes) -> Frame:
-        """Return the frame of a message: text if `data` is a str, else binary (section 5.6)."""
-        return encode_message(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload)
+    def send_message(self, data: object, payload: bytes) -> Outgoing:
+        """Return what is written for a message: text if `data` is a str, else binary (section 5.6)."""
+        opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
+        if self._deflater is None or len(payload) < self._deflater.threshold:
+            return encode_message(opcode, payload)
+        return CompressedMessage(self._deflater, opcode, payload)
 
     def send_small_message(self, data: object, payload: bytes) -> bytes:
-        """Return the frame of a message of less than 64 KiB, which may go before those that wait."""
+        """Return the frame of a message of less than 64 KiB, which may go before those that wait: never compressed."""
         return encode(Opcode.TEXT if isinstance(data, str) else Opcode.BINARY, payload)
 
     def send_ping(self, payload: bytes) -> bytes:

@@ -21,6 +21,8 @@ class Opcode(IntEnum):
 
 FIN, RESERVED = 0x80, 0x70
 """Bits of a frame's first byte (section 5.2)."""
+RSV1 = 0x40
+"""The reserved bit that says that a message is compressed (RFC 7692 section 6)."""
 MASKED = 0x80
 """The highest bit of its second byte."""
 MIN_HEADER = 2

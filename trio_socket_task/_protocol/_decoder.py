@@ -20,13 +20,17 @@ from ._constants import (
     MAX_PONGS,
     MIN_HEADER,
     RESERVED,
+    RSV1,
     UINT16,
     UINT64,
     Opcode,
 )
+from ._deflate import STEP, TURN, InflateError, Inflater
 from ._events import Close, Control, Message, Ping, Pong, Violation
 
 _BINARY_BYTE, _TEXT_BYTE, _PING_BYTE = FIN | Opcode.BINARY, FIN | Opcode.TEXT, FIN | Opcode.PING
+_COMPRESSED_TEXT_BYTE = _TEXT_BYTE | RSV1
+_COMPRESSED = frozenset({_COMPRESSED_TEXT_BYTE, _BINARY_BYTE | RSV1})
 _CONTROL = 0x8  # the bit that the opcodes of control frames have (section 5.2)
 
 
@@ -37,11 +41,16 @@ class Decoder:
     After a Close frame or a violation the rest is ignored.
     """
 
-    __slots__ = ("_controls", "_fin", "_left", "_max_size", "_message", "_rest", "done", "in_large_frame")
+    __slots__ = (
+        *("_controls", "_fin", "_inflater", "_inflates", "_left", "_max_size", "_message", "_rest"),
+        *("done", "in_large_frame", "is_behind"),
+    )
 
-    def __init__(self, max_message_size: int) -> None:
+    def __init__(self, max_message_size: int, inflater: Inflater | None = None) -> None:
         self._max_size = max_message_size
-        self._rest = b""  # the beginning of a header, a control frame or a small frame
+        self._inflater = inflater  # where compression was agreed on
+        self._inflates = False  # whether the present message is compressed
+        self._rest = b""  # the beginning of a header, a control frame or a small frame; or what `is_behind`
         self._message = Assembler()
         self._left = 0  # bytes of the present data frame that have not come yet
         self._fin = False  # whether the present data frame ends its message
@@ -50,6 +59,8 @@ class Decoder:
         """Whether the rest is ignored."""
         self.in_large_frame: bool = False
         """Whether the latest bytes completed nothing, in the middle of a data frame."""
+        self.is_behind: bool = False
+        """Whether bytes that came wait to be inflated: other tasks are to run, and `receive_data` is called again."""
 
     @property
     def inside_message(self) -> bool:
@@ -65,6 +76,8 @@ class Decoder:
             self._receive(data, messages)
         except UnicodeDecodeError as error:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
+        except InflateError as error:
+            self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"compressed data that does not inflate ({error})")
         controls = self._controls
         if not controls:
             self.in_large_frame = self._left > 0 and not messages
@@ -74,17 +87,21 @@ class Decoder:
         return messages, controls
 
     def _receive(self, data: bytes, messages: list[Message]) -> None:
-        position = 0
-        if self._left:
-            position = self._continue_frame(data, 0, messages)
-        elif self._rest:
+        if self._rest:
             data = self._rest + data
             self._rest = b""
+        if self._inflater is not None:
+            self._inflater.allowance = TURN
+            self.is_behind = False
+            self._inflate(self._inflater, messages)
+        position = self._continue_frame(data, 0, messages) if self._left and not self.is_behind else 0
         end = len(data)
-        while end - position >= MIN_HEADER and not self.done:
+        while end - position >= MIN_HEADER and not self.done and not self.is_behind:
             read = self._read_fragments if self._message.opcode else self._read_small_messages
             stop = read(data, position, messages)
-            if stop == position:
+            if stop == position and self._inflater is not None and not self._message.opcode:
+                stop = self._read_compressed_messages(self._inflater, data, position, messages)
+            if stop == position and not self.is_behind:
                 stop = self._read_frame(data, position, messages)
                 if stop == position:
                     break
@@ -113,6 +130,8 @@ class Decoder:
     def _read_fragments(self, data: bytes, position: int, _messages: list[Message]) -> int:
         """Read the small frames in the middle of a message; return where they end."""
         end, message = len(data), self._message
+        if self._inflates:
+            return position
         while end - position >= MIN_HEADER:
             first, size = data[position], data[position + 1]
             start = position + MIN_HEADER
@@ -137,17 +156,19 @@ class Decoder:
         if opcode & _CONTROL:
             return position if stop > len(data) else self._read_controls(data, position, stop)
         message = self._message
-        if message.size + size > self._max_size:
-            why = f"a message of more than {self._max_size} bytes; raise max_message_size to receive it"
-            self._violate(CloseCode.MESSAGE_TOO_BIG, why)
+        if opcode:
+            self._inflates = first & RSV1 != 0
+        known = 0 if self._inflates else size  # only inflating tells the size of a compressed message
+        if message.size + known > self._max_size:
+            self._refuse_size()
             return position
-        if opcode and fin and stop <= len(data):
+        if opcode and fin and known and stop <= len(data):
             payload = data[start:stop]
             messages.append((payload.decode() if opcode == Opcode.TEXT else payload, size))
             return stop
         if opcode:
-            message.begin(opcode, size, fin=fin)
-        message.size += size
+            message.begin(opcode, known, fin=fin)
+        message.size += known
         self._left, self._fin = size, fin
         return self._continue_frame(data, start, messages)
 
@@ -164,7 +185,7 @@ class Decoder:
         return start + form.size, size
 
     def _header_is_valid(self, first: int, second: int, opcode: int, fin: bool) -> bool:  # noqa: FBT001 (a bit)
-        if first & RESERVED:
+        if first & RESERVED and not self._marks_compression(first, opcode):
             why = "a reserved bit without an extension that defines it (section 5.2)"
         elif second & MASKED:
             why = "a masked frame (section 5.1)"
@@ -188,16 +209,70 @@ class Decoder:
         self._violate(CloseCode.PROTOCOL_ERROR, why)
         return False
 
+    def _marks_compression(self, first: int, opcode: int) -> bool:
+        """Whether a reserved bit says that this frame begins a compressed message (RFC 7692 section 6)."""
+        return self._inflater is not None and first & RESERVED == RSV1 and opcode in {Opcode.TEXT, Opcode.BINARY}
+
     def _continue_frame(self, data: bytes, start: int, messages: list[Message]) -> int:
         """Take what there is of the present data frame's payload; return where it ends in `data`."""
         stop = min(start + self._left, len(data))
         part = data[start:stop]
         ends = self._fin and stop - start == self._left
-        self._message.add(part, ends=ends)
         self._left -= len(part)
+        if self._inflates and self._inflater is not None:
+            self._inflater.feed(part, ends=ends)
+            self._inflate(self._inflater, messages)
+            return stop
+        self._message.add(part, ends=ends)
         if ends:
             messages.append(self._message.finish())
         return stop
+
+    def _inflate(self, inflater: Inflater, messages: list[Message]) -> None:
+        """Inflate what has come, until other tasks are to run, or the message is larger than it may be."""
+        message = self._message
+        while inflater.pending is not None and inflater.allowance > 0:
+            self._add_inflated(inflater, inflater.inflate(min(STEP, self._max_size - message.size + 1)), messages)
+        self.is_behind = inflater.allowance <= 0 and not self.done
+
+    def _add_inflated(self, inflater: Inflater, inflated: bytes, messages: list[Message]) -> None:
+        message = self._message
+        message.size += len(inflated)
+        if message.size > self._max_size:
+            self._refuse_size()
+            return
+        ends = inflater.ends_message and inflater.pending is None
+        message.add(inflated, ends=ends)
+        if ends:
+            messages.append(message.finish())
+
+    def _read_compressed_messages(self, inflater: Inflater, data: bytes, position: int, messages: list[Message]) -> int:
+        """Read the compressed messages that have one frame of less than 64 KiB each; return where they end."""
+        end, most = len(data), min(STEP, self._max_size + 1)
+        while end - position >= MIN_HEADER and inflater.allowance > 0:
+            first, size = data[position], data[position + 1]
+            start = position + MIN_HEADER
+            if size == LENGTH_16 and end - start > 1:
+                size = data[start] << 8 | data[start + 1]
+                start += 2
+                if size < LENGTH_16:
+                    break
+            elif size >= LENGTH_16:
+                break
+            stop = start + size
+            if stop > end or first not in _COMPRESSED:
+                break
+            inflater.feed(data[start:stop], ends=True)
+            inflated = inflater.inflate(most)
+            position = stop
+            if inflater.pending is not None or len(inflated) > self._max_size:
+                self._message.begin(first & 0x0F, 0, fin=False)
+                self._add_inflated(inflater, inflated, messages)
+                self._inflate(inflater, messages)
+                break
+            messages.append((inflated.decode() if first == _COMPRESSED_TEXT_BYTE else inflated, len(inflated)))
+        self.is_behind = inflater.allowance <= 0 and not self.done
+        return position
 
     def _read_controls(self, data: bytes, position: int, stop: int) -> int:
         """Read a control frame, with the pings, or pongs, that follow upon one; return where they end.
@@ -233,8 +308,16 @@ class Decoder:
             self._controls.append(Close(code, payload[2:].decode()))
             self.done = True
 
+    def _refuse_size(self) -> None:
+        why = f"a message of more than {self._max_size} bytes; raise max_message_size to receive it"
+        self._violate(CloseCode.MESSAGE_TOO_BIG, why)
+
     def _violate(self, code: CloseCode, why: str) -> None:
         self._controls.append(Violation(code, f"the peer sent {why}"))
         self.done = True
         self._message.discard()
         self._rest = b""
+        self._left = 0
+        if self._inflater is not None:
+            self._inflater.discard()
+            self.is_behind = False

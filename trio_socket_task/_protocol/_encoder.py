@@ -14,13 +14,15 @@ PIECE = 120 * 1024
 """Bytes of a large message that are masked at once: as many as an allocator gives from memory that it has."""
 
 
-def encode(opcode: Opcode, payload: bytes) -> bytes:
-    """Return a whole client frame of less than 64 KiB: final, masked with a new key (sections 5.2 and 5.3)."""
+def encode(opcode: int, payload: bytes, bits: int = FIN) -> bytes:
+    """Return a whole client frame, masked with a new key (sections 5.2 and 5.3); final unless `bits` says else."""
     size = len(payload)
     key = next_key()
     if size < LENGTH_16:
-        return bytes((FIN | opcode, MASKED | size)) + key + mask(payload, key)
-    return bytes((FIN | opcode, MASKED | LENGTH_16)) + UINT16.pack(size) + key + mask(payload, key)
+        return bytes((bits | opcode, MASKED | size)) + key + mask(payload, key)
+    if size < LARGE:
+        return bytes((bits | opcode, MASKED | LENGTH_16)) + UINT16.pack(size) + key + mask(payload, key)
+    return bytes((bits | opcode, MASKED | LENGTH_64)) + UINT64.pack(size) + key + mask(payload, key)
 
 
 @final

@@ -7,9 +7,13 @@ from base64 import b64encode
 from hashlib import sha1
 from typing import final
 
+import attrs
 import h11
 
+from trio_socket_task._compression import PerMessageDeflate
 from trio_socket_task._options import Options
+
+from ._extension import InvalidExtensionError, accept, offer
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 _ONCE = (b"sec-websocket-accept", b"sec-websocket-protocol")  # section 11.3: must not appear more than once
@@ -17,6 +21,15 @@ _ONCE = (b"sec-websocket-accept", b"sec-websocket-protocol")  # section 11.3: mu
 
 class InvalidResponseError(Exception):
     """A 101 response that does not answer the request; the text says why."""
+
+
+@final
+@attrs.frozen
+class Chosen:
+    """What the server has chosen of what was offered."""
+
+    protocol: str | None
+    per_message_deflate: PerMessageDeflate | None
 
 
 @final
@@ -39,11 +52,13 @@ class Upgrade:
         ]
         if protocols:
             fields.append((b"Sec-WebSocket-Protocol", ", ".join(protocols).encode()))
+        if self._options.per_message_deflate:
+            fields.append((b"Sec-WebSocket-Extensions", offer(self._options.per_message_deflate).encode()))
         fields.extend((name.encode(), value.encode()) for name, value in self._options.header.items())
         return h11.Request(method=b"GET", target=address.target.encode(), headers=fields)
 
-    def validate_response(self, response: h11.InformationalResponse) -> str | None:
-        """Return the subprotocol that a 101 response chooses.
+    def validate_response(self, response: h11.InformationalResponse) -> Chosen:
+        """Return what a 101 response chooses.
 
         Raises:
             InvalidResponseError: It is no answer to the request.
@@ -64,9 +79,20 @@ class Upgrade:
         accept = b64encode(sha1(self._key + _GUID, usedforsecurity=False).digest())
         if fields.get(b"sec-websocket-accept") != accept:
             raise InvalidResponseError("has a wrong Sec-WebSocket-Accept, so the server does not speak WebSocket")
-        if b"sec-websocket-extensions" in fields:
+        extensions = [value for name, value in pairs if name == b"sec-websocket-extensions"]
+        deflate = self._per_message_deflate(extensions) if extensions else None
+        return Chosen(self._protocol(fields.get(b"sec-websocket-protocol")), deflate)
+
+    def _per_message_deflate(self, extensions: list[bytes]) -> PerMessageDeflate:
+        offered = self._options.per_message_deflate
+        if not offered:
             raise InvalidResponseError("chooses an extension that was not offered")
-        return self._protocol(fields.get(b"sec-websocket-protocol"))
+        if len(extensions) > 1:
+            raise InvalidResponseError("repeats sec-websocket-extensions")
+        try:
+            return accept(offered, extensions[0].decode("latin-1"))
+        except InvalidExtensionError as error:
+            raise InvalidResponseError(str(error)) from None
 
     def _protocol(self, chosen: bytes | None) -> str | None:
         if chosen is None:

@@ -37,6 +37,7 @@ class Incoming:
 
     def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
         """Take the next bytes; return whether it is worth to read again at once."""
+        self._traffic.wire_bytes_received += len(data)
         messages, controls = self._protocol.receive_data(data)
         if messages:
             self._deliver(messages)
@@ -46,6 +47,10 @@ class Incoming:
             self._traffic.spoken_at = trio.current_time()
         self._writer.eager = True
         return self._protocol.expects_more(read_was_full=read_was_full)
+
+    def is_behind(self) -> bool:
+        """Whether bytes that came wait to be inflated, until other tasks have run."""
+        return self._protocol.is_behind
 
     def is_full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""

@@ -31,6 +31,9 @@ class Consumer(Protocol):
     def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
         """Take the next bytes; return whether it is worth to read again at once."""
 
+    def is_behind(self) -> bool:
+        """Whether `receive_data` is to be called again, without bytes, when other tasks have run."""
+
     def is_full(self) -> bool:
         """Whether nothing more is to be read for now."""
 
@@ -59,8 +62,17 @@ class Reader:
     """
 
     __slots__ = (
-        *("_busy_poll", "_consumer", "_handed_at", "_patience", "_program_was_here", "_reads", "_received_at"),
-        *("_waiting", "_wakeup", "_wire", "error", "is_timed", "over", "paused_until"),
+        *(
+            "_busy_poll",
+            "_consumer",
+            "_handed_at",
+            "_is_behind",
+            "_patience",
+            "_program_was_here",
+            "_reads",
+            "_received_at",
+        ),
+        *("_waiting", "_wakeup", "_wire", "error", "inflates", "is_timed", "over", "paused_until"),
     )
 
     def __init__(
@@ -76,6 +88,7 @@ class Reader:
         self._consumer = consumer
         self._wakeup = wakeup  # of the background task: there is room again, or nobody else is to be waited for
         self._waiting = waiting  # programs that wait for a message while somebody else reads
+        self._is_behind = False  # whether the consumer has bytes left that it is to take before others
         self._reads = _Reads.NOBODY
         self._program_was_here = False  # whether a program has read since the background task last looked
         self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
@@ -83,6 +96,8 @@ class Reader:
         self._received_at = trio.current_time()
         self.is_timed: bool = False
         """Whether `received_at` is asked for."""
+        self.inflates: bool = False
+        """Whether what comes may be compressed, so that the consumer may be behind."""
         self.over: bool = False
         """Whether there is no more to read."""
         self.error: Exception | None = None
@@ -135,7 +150,7 @@ class Reader:
     def look_for_answer(self) -> bool:
         """Read the answer to what was just sent, where it comes at once; return whether anything came."""
         poll = self._busy_poll
-        if poll is None or self._reads is not _Reads.NOBODY or self.over or self._consumer.is_full():
+        if poll is None or self._reads is not _Reads.NOBODY or self.over or self._consumer.is_full() or self._is_behind:
             return False
         end = poll.begin()
         while (data := self._wire.receive_now(_READ)) is None and perf_counter() < end:
@@ -144,7 +159,7 @@ class Reader:
         if data is None:
             return False
         self._program_was_here = True
-        self._accept(data)
+        self.accept(data)
         return True
 
     def _release(self) -> None:
@@ -172,11 +187,14 @@ class Reader:
         try:
             left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
             while left > 0 and trio.current_time() < end and not self.over and not self._consumer.is_full():
+                if self._is_behind:
+                    self._catch_up()
+                    continue
                 data = await receive_arrived(self._wire, _READ)
                 if data is None:
                     break
                 left -= len(data)
-                self._accept(data)
+                self.accept(data)
             self._consumer.write_pending_output()
         except Exception as error:  # noqa: BLE001 - as in _read
             self._end(error)
@@ -187,14 +205,26 @@ class Reader:
         """Read what has come already, where that needs no waiting; return whether that was all, of a dead stream."""
         left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
         while left > 0 and trio.current_time() < end and not self.over:
+            if self._is_behind:
+                self._catch_up()
+                continue
             data = self._wire.receive_now(_READ)
             if data is None:
                 return self._wire.reads_now
             left -= len(data)
-            self._accept(data)
+            self.accept(data)
         return self.over
 
+    def _catch_up(self) -> None:
+        """Have the consumer take more of the bytes that it has left."""
+        self._consumer.receive_data(b"", read_was_full=False)
+        self._is_behind = self._consumer.is_behind()
+
     async def _read(self) -> None:
+        if self._is_behind:
+            await trio.lowlevel.checkpoint()
+            self._catch_up()
+            return
         try:
             data = await self._wire.receive(_READ)
         except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
@@ -203,9 +233,10 @@ class Reader:
         if data is None:
             self._consumer.write_pending_output()
         else:
-            self._accept(data)
+            self.accept(data)
 
-    def _accept(self, data: bytes) -> None:
+    def accept(self, data: bytes) -> None:
+        """Take bytes that were read; none means that there is no more."""
         if self.over:
             return  # it came while somebody else ended the connection
         if data:
@@ -230,6 +261,9 @@ class Reader:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
         left, expects_more = _TURN, True
         while left > 0 and not self.over and expects_more:
+            if self.inflates and self._consumer.is_behind():
+                self._is_behind = True
+                return
             data = self._wire.receive_now(_READ)
             if data is None:
                 return

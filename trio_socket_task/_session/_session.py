@@ -83,8 +83,7 @@ class Session:
     async def run(self) -> None:
         """Open, serve and close the connection.
 
-        Each is shielded, because a block that is cancelled lets its body end before its sockets, and none raises what
-        the network did.
+        Each is shielded: a cancelled block lets its body end before its sockets. None raises what the network did.
         """
         try:
             predecessors, self._predecessors = self._predecessors, ()
@@ -137,6 +136,7 @@ class Session:
 
     def _start(self, connection: Connected, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self.protocol.compress(connection.per_message_deflate)
         options, observer = self.options, self.subscriptions.observer
         self.writer: Writer = Writer(connection.wire, options.send_buffer, nursery, self._ending, observer)
         self._incoming = Incoming(
@@ -146,12 +146,13 @@ class Session:
         self.reader: Reader = Reader(
             connection.wire, self._incoming, self._wakeup, readers, BusyPoll(options.busy_poll)
         )
+        self.reader.inflates = connection.per_message_deflate is not None
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
         self.subscriptions.open.publish(OpenEvent(connection.header))
         self._settled.set()
         if connection.rest:
-            self._incoming.receive_data(connection.rest, read_was_full=False)
+            self.reader.accept(connection.rest)
 
     async def _wait_for_answers(self) -> None:
         """Wait until the program, after a violation, has taken what came before it and waits for more."""
@@ -172,6 +173,7 @@ class Session:
         elif self.life.ready_state is ReadyState.OPEN:
             self._ending.fail(lost("the peer ended the connection without a Close frame"))
         self.pings.end()
+        self.traffic.wire_bytes_sent = self.writer.bytes_taken
 
     async def send(self, data: Data) -> None:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
@@ -283,6 +285,8 @@ class Session:
 
     def statistics(self) -> SocketStatistics:
         """Return a snapshot of the figures."""
+        if self.connection is not None:
+            self.traffic.wire_bytes_sent = self.writer.bytes_taken
         return self.traffic.snapshot(
             self.connection,
             send_buffered=0 if self.connection is None else self.writer.size,

@@ -24,6 +24,9 @@ class Traffic:
     bytes_sent: int = 0
     messages_received: int = 0
     bytes_received: int = 0
+    wire_bytes_sent: int = 0
+    """Bytes of frames: of a socket when it is over."""
+    wire_bytes_received: int = 0
     spoken_at: float = -float("inf")
     """When the peer last said something unasked, or the socket opened (Trio's clock): of one socket only, which has a
     `receive_timeout`."""
@@ -39,6 +42,8 @@ class Traffic:
         self.bytes_sent += gone.bytes_sent
         self.messages_received += gone.messages_received
         self.bytes_received += gone.bytes_received
+        self.wire_bytes_sent += gone.wire_bytes_sent
+        self.wire_bytes_received += gone.wire_bytes_received
 
     def settled(self) -> SocketStatistics:
         """Return the figures of sockets that have closed: nothing is buffered, and times are of single sockets."""
@@ -47,6 +52,8 @@ class Traffic:
             messages_received=self.messages_received,
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,
+            wire_bytes_sent=self.wire_bytes_sent,
+            wire_bytes_received=self.wire_bytes_received,
             send_buffered=0,
             receive_buffered=0,
             rtt=None,
@@ -78,6 +85,8 @@ def add(one: SocketStatistics, other: SocketStatistics) -> SocketStatistics:
         messages_received=one.messages_received + other.messages_received,
         bytes_sent=one.bytes_sent + other.bytes_sent,
         bytes_received=one.bytes_received + other.bytes_received,
+        wire_bytes_sent=one.wire_bytes_sent + other.wire_bytes_sent,
+        wire_bytes_received=one.wire_bytes_received + other.wire_bytes_received,
         send_buffered=one.send_buffered + other.send_buffered,
         receive_buffered=one.receive_buffered + other.receive_buffered,
     )

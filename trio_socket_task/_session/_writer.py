@@ -9,7 +9,7 @@ from typing import TypeVar, final
 import trio
 
 from trio_socket_task._protocol._constants import MAX_PONGS
-from trio_socket_task._protocol._encoder import Frame
+from trio_socket_task._protocol._deflate import CompressedMessage, Outgoing
 from trio_socket_task._stream._wire import Wire
 
 from ._ending import Ending
@@ -18,9 +18,9 @@ from ._wakeup import Wakeup
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
 _PONGS_SIZE = MAX_PONGS * 131  # bytes of unsent pongs kept for a peer that pings and does not read
-_NO_MESSAGES: deque[Frame] = deque()
+_NO_MESSAGES: deque[Outgoing] = deque()
 """What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
-_F = TypeVar("_F", bound=Frame)
+_F = TypeVar("_F", bound=Outgoing)
 
 
 @final
@@ -32,20 +32,9 @@ class Writer:
     """
 
     __slots__ = (
-        *(
-            "_begun",
-            "_drained",
-            "_ended",
-            "_ending",
-            "_granted",
-            "_limit",
-            "_messages",
-            "_nursery",
-            "_observer",
-            "_pieces",
-        ),
-        *("_pings", "_pongs", "_under_way", "_wakeup", "_wire", "eager", "finished", "pings_taken", "progress"),
-        *("room", "size", "taken", "written"),
+        *("_begun", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_messages", "_nursery"),
+        *("_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_taken", "eager"),
+        *("finished", "pings_taken", "progress", "room", "size", "taken", "written"),
     )
 
     def __init__(
@@ -60,14 +49,17 @@ class Writer:
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: list[bytes] = []
         self._pongs: list[bytes] = []
-        self._messages: deque[Frame] = _NO_MESSAGES
+        self._messages: deque[Outgoing] = _NO_MESSAGES
         self._wakeup: Wakeup | None = None  # of the task, once there is one
         self._drained: trio.Event | None = None  # what is waited for that everything is written
         self._ended = False  # whether nothing is written any more
         self._granted = False  # whether a sender was woken that has not put its message yet
+        self._has_compressed = False  # which takes time, so that other tasks are to run
         self._under_way = 0  # how many of the frames that go in order are in what is being written
         self.size: int = 0
-        """Bytes not yet written."""
+        """Bytes not yet written; those of a message that is yet to be compressed count as they are."""
+        self.bytes_taken: int = 0
+        """Bytes of all frames that were written, or begun."""
         self.eager: bool = True
         """Whether the next message is likely to be alone, and is written at once."""
         self.finished: bool = False
@@ -87,7 +79,7 @@ class Writer:
         """Whether a message may be taken now, with nobody waiting before it."""
         return self.size < self._limit and not self.room and not self._granted
 
-    def put(self, frame: Frame) -> None:
+    def put(self, frame: Outgoing) -> None:
         """Take a message's frame."""
         self._granted = False
         self._accept(frame, self._own_messages(), at_once=self.eager)
@@ -95,7 +87,7 @@ class Writer:
         if self.room:
             self._grant_room()
 
-    def _own_messages(self) -> deque[Frame]:
+    def _own_messages(self) -> deque[Outgoing]:
         if self._messages is _NO_MESSAGES:
             self._messages = deque()
         return self._messages
@@ -157,7 +149,7 @@ class Writer:
             self._wake_task()
         elif in_order and not self.finished:
             if self.size:
-                self._under_way = 1
+                self._under_way = int(not self._messages)  # where the rest of a compressed message does not wait
             else:
                 self.written += 1
                 if self._observer is not None:
@@ -171,13 +163,19 @@ class Writer:
             if self._observer is not None:
                 self._observer.on_written()
 
-    def _write_now(self, frame: Frame) -> bool:
+    def _write_now(self, frame: Outgoing) -> bool:
         """Write what the stream takes at once, of a frame before which nothing waits; False where that is nothing.
 
         The rest is the task's.
         """
         left = len(frame)
-        pieces = iter((frame,) if isinstance(frame, bytes) else frame)
+        if isinstance(frame, bytes):
+            pieces = iter((frame,))
+        elif isinstance(frame, CompressedMessage):
+            self._begin_compressed(frame)
+            return True
+        else:
+            pieces = iter(frame)
         try:
             for piece in pieces:
                 encrypted = self._wire.encrypt(piece)
@@ -185,6 +183,7 @@ class Writer:
                 if not sent and encrypted is piece and left == len(frame):
                     return False
                 left -= len(piece)
+                self.bytes_taken += len(piece)
                 if sent < len(encrypted):
                     self._pieces = pieces
                     self._begin(encrypted, sent, left)
@@ -192,6 +191,18 @@ class Writer:
         except trio.BrokenResourceError as error:
             self._fail(error)
         return True
+
+    def _begin_compressed(self, message: CompressedMessage) -> None:
+        """Compress a message before which nothing waits, or the first piece of it, and write what the stream takes."""
+        frame = message.next_frame()
+        if message:
+            self._messages.append(message)
+        self.bytes_taken += len(frame)
+        try:
+            encrypted = self._wire.encrypt(frame)
+            self._begin(encrypted, self._wire.send_now(encrypted), len(message))
+        except trio.BrokenResourceError as error:
+            self._fail(error)
 
     def write_pending_output(self) -> None:
         """Write what TLS itself has to send, unless the task is at work, which does so when it has done."""
@@ -219,6 +230,7 @@ class Writer:
             while self.size:
                 begun, self._begun = self._begun, b""
                 piece = b"" if begun else next(self._pieces, b"") or self._take()
+                self.bytes_taken += len(piece)
                 try:
                     await self._write(memoryview(begun or self._wire.encrypt(piece)))
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
@@ -229,6 +241,9 @@ class Writer:
                     self._count_written()
                     self._begin(self._wire.pending_output(), 0)
                 self._grant_room()
+                if self._has_compressed:
+                    self._has_compressed = False
+                    await trio.lowlevel.checkpoint()
             self._note_drained()
             await wakeup.wait()
 
@@ -254,12 +269,28 @@ class Writer:
         while self._messages and (not batch or size + len(self._messages[0]) <= _BATCH):
             frame = self._messages.popleft()
             if not isinstance(frame, bytes):
+                if isinstance(frame, CompressedMessage):
+                    size += len(frame)
+                    batch.append(self._compress(frame))
+                    if frame:
+                        self._messages.appendleft(frame)
+                        break
+                    self._under_way += 1
+                    continue
                 self._pieces = iter(frame)
                 frame = next(self._pieces)
             size += len(frame)
             batch.append(frame)
             self._under_way += 1
         return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    def _compress(self, message: CompressedMessage) -> bytes:
+        """Compress the next piece of a message; from now on `size` knows how long its frame is."""
+        self._has_compressed = True
+        before = len(message)
+        frame = message.next_frame()
+        self.size += len(frame) + len(message) - before
+        return frame
 
     async def wait_drained(self) -> None:
         """Wait until everything is written, or cannot be."""

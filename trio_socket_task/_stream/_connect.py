@@ -8,6 +8,7 @@ from typing import final
 import attrs
 import trio
 
+from trio_socket_task._compression import PerMessageDeflate
 from trio_socket_task._errors import ConnectError
 from trio_socket_task._events import Header
 from trio_socket_task._options import Options
@@ -27,6 +28,8 @@ class Connected:
     wire: Wire
     header: Header
     protocol: str | None
+    per_message_deflate: PerMessageDeflate | None
+    """What was agreed on of compression."""
     rest: bytes
     """Bytes that came right after the response's head: the first frames."""
     dial_seconds: float
@@ -63,6 +66,7 @@ async def _connect(options: Options, progress: Progress) -> Connected:
         wire=dialled.wire,
         header=opened.header,
         protocol=opened.protocol,
+        per_message_deflate=opened.per_message_deflate,
         rest=opened.rest,
         dial_seconds=dialled.dial_seconds,
         tls_seconds=dialled.tls_seconds,

@@ -10,6 +10,7 @@ import attrs
 import h11
 import trio
 
+from trio_socket_task._compression import PerMessageDeflate
 from trio_socket_task._errors import ConnectError, HandshakeError
 from trio_socket_task._events import Header
 from trio_socket_task._options import Options
@@ -40,6 +41,7 @@ class Opened:
 
     header: Header
     protocol: str | None
+    per_message_deflate: PerMessageDeflate | None
     rest: bytes
     """Bytes that came after the response's head: the first frames."""
 
@@ -58,10 +60,12 @@ async def handshake(wire: Wire, options: Options, progress: Progress) -> Opened:
     response = await server.exchange(upgrade.request())
     header = _header(response)
     try:
-        protocol = upgrade.validate_response(response)
+        chosen = upgrade.validate_response(response)
     except InvalidResponseError as error:
         raise HandshakeError(url, f"the server's response {error}", _SWITCHING_PROTOCOLS, header) from None
-    return Opened(header=header, protocol=protocol, rest=server.rest)
+    return Opened(
+        header=header, protocol=chosen.protocol, per_message_deflate=chosen.per_message_deflate, rest=server.rest
+    )
 
 
 @final

@@ -29,7 +29,7 @@ _JAVASCRIPT_TYPES: Final = (
     (bytes | bytearray | memoryview, "ArrayBuffer"),
     (list | tuple, "Array"),
 )
-_NATIVE_NAMES: Final = {"tcpNoDelay": "tcp_no_delay"}
+_NATIVE_NAMES: Final = {"tcpNoDelay": "tcp_no_delay", "perMessageDeflate": "per_message_deflate"}
 _PLAIN_DIGITS = 21  # JavaScript writes larger numbers with an exponent,
 _PLAIN_ZEROS = -6  # and smaller ones
 
@@ -130,7 +130,8 @@ def read_connect_options(arguments: Arguments, *, with_timeout: bool) -> Connect
     header, timeout = arguments.get("header"), arguments.number("timeout")
     if header is not ABSENT:
         options["header"] = _header(header, strict=arguments.strict)
-    for name, read in (("protocols", _protocols), ("tcpNoDelay", _truth)):
+    deflate = (("perMessageDeflate", _truth),) if with_timeout else ()  # wx has both, qq neither
+    for name, read in (("protocols", _protocols), ("tcpNoDelay", _truth), *deflate):
         value = arguments.get(name)
         if value is not ABSENT:
             options[_NATIVE_NAMES.get(name, name)] = read(value)

@@ -61,8 +61,9 @@ class MiniProgram:
     def connectSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> SocketTask:
         """Start a connection; a SocketTask is returned in every case, CLOSED where the call is refused.
 
-        Options: url, header, protocols, tcpNoDelay, timeout (milliseconds, default 60000; wx only), success, fail,
-        complete. ``success`` means that the call was accepted; ``onOpen`` says that the socket is open.
+        Options: url, header, protocols, tcpNoDelay, success, fail, complete; wx has timeout (milliseconds, 60000 unless
+        given) and perMessageDeflate, too. ``success`` means that the call was accepted; ``onOpen`` says that the socket
+        is open.
         """
         self._made += 1
         number = self._made

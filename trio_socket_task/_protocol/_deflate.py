@@ -1,0 +1,163 @@
+"""The streams of permessage-deflate (RFC 7692 section 7.2): messages are inflated in steps, and deflated in pieces."""
+
+from __future__ import annotations
+
+import zlib
+from typing import final
+
+from trio_socket_task._compression import PerMessageDeflate
+
+from ._compressor import Compressor, new_compressor
+from ._constants import RSV1, Opcode
+from ._encoder import Frame, encode
+
+TAIL = b"\x00\x00\xff\xff"
+"""What a sync flush ends with, and a message leaves out (section 7.2.1)."""
+_EMPTY = b"\x00"
+"""A message of nothing (section 7.2.3.6)."""
+STEP = 2**16
+"""Bytes inflated at once."""
+PIECE = 120 * 1024
+"""Bytes of a large message deflated at once, for one fragment."""
+TURN = 2**20
+"""Bytes inflated, or deflated, before other tasks run."""
+_CALL, _STREAM = 512, 4096
+"""Bytes that might be inflated in the time of a call, and in that of a new stream."""
+_HEADER = 14
+"""Bytes of a frame's header at most."""
+
+
+class InflateError(Exception):
+    """What came is not a deflate stream."""
+
+
+@final
+class Inflater:
+    """What the peer compresses, inflated in steps: never more at once than is asked for."""
+
+    __slots__ = ("_bits", "_history", "_keeps_context", "_stream", "_window", "allowance", "ends_message", "pending")
+
+    def __init__(self, agreed: PerMessageDeflate) -> None:
+        self._bits = agreed.server_max_window_bits
+        self._window = 1 << self._bits
+        self._keeps_context = not agreed.server_no_context_takeover
+        self._stream: zlib._Decompress | None = None  # made late: many a peer agrees, and never compresses
+        self._history = bytearray()  # the window, for the stream that follows upon one that the peer has ended
+        self.pending: bytes | None = None
+        """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
+        self.allowance: int = TURN
+        """Bytes that may be inflated before other tasks run; `inflate` counts it down."""
+        self.ends_message: bool = False
+        """Whether what is pending is the last of its message."""
+
+    def feed(self, data: bytes, *, ends: bool) -> None:
+        """Take the next bytes of a message; `inflate` returns what is in them."""
+        self.pending = data + TAIL if ends else data
+        self.ends_message = ends
+
+    def inflate(self, most: int) -> bytes:
+        """Return the next `most` bytes, or all that are left.
+
+        Raises:
+            InflateError: It is no deflate stream.
+        """
+        data, self.pending = self.pending, None
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = zlib.decompressobj(-self._bits)
+        try:
+            inflated = stream.decompress(data or b"", most)
+        except zlib.error as error:
+            self.discard()
+            raise InflateError(str(error)) from None
+        size, history = len(inflated), self._history
+        if size >= self._window:
+            history[:] = inflated[-self._window :]
+        else:
+            history += inflated
+            if len(history) > self._window + self._window // 2:
+                del history[: -self._window]
+        if stream.eof:
+            self._go_on(stream.unused_data)
+        elif size == most:
+            self.pending = stream.unconsumed_tail
+        if not self._keeps_context and self.pending is None and self.ends_message:
+            self._stream = None
+            history.clear()
+        self.allowance -= size + _CALL
+        return inflated
+
+    def _go_on(self, rest: bytes) -> None:
+        """Begin a new stream with the same window: the peer has ended the last one (section 7.2.3.4)."""
+        self.allowance -= _STREAM
+        self._stream = zlib.decompressobj(-self._bits, bytes(self._history[-self._window :]))
+        if rest and not (rest == TAIL and self.ends_message):  # where the peer has left the byte 00 out, too
+            self.pending = rest
+
+    def discard(self) -> None:
+        """Forget everything: nothing that comes matters any more."""
+        self.pending = self._stream = None
+        self._history.clear()
+
+
+@final
+class Deflater:
+    """What this side compresses, in the order in which it is written."""
+
+    __slots__ = ("_agreed", "_stream", "threshold")
+
+    def __init__(self, agreed: PerMessageDeflate) -> None:
+        self._agreed = agreed
+        self._stream: Compressor | None = None  # made late: many a connection sends nothing that is worth it
+        self.threshold: int = agreed.threshold
+        """Bytes below which a message is not compressed."""
+
+    def deflate(self, data: bytes | memoryview, *, ends: bool) -> bytes:
+        """Return the next bytes of a message, which may be none before it ends."""
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = new_compressor(self._agreed)
+        deflated = stream.compress(data)
+        if ends:
+            deflated = (deflated + stream.flush(zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
+            if self._agreed.client_no_context_takeover:
+                self._stream = None
+        return deflated
+
+
+@final
+class CompressedMessage:
+    """A message that is compressed as it is written: what a context has seen must be what the peer gets.
+
+    A large one goes out in fragments (RFC 7692 section 7.2.1), so that it needs no memory for a second message, and
+    control frames and other tasks come in between.
+    """
+
+    __slots__ = ("_deflater", "_ended", "_opcode", "_rest")
+
+    def __init__(self, deflater: Deflater, opcode: Opcode, payload: bytes) -> None:
+        self._deflater = deflater
+        self._opcode: int = opcode | RSV1  # of the next frame
+        self._rest = memoryview(payload)
+        self._ended = False
+
+    def __len__(self) -> int:
+        """Return about how many bytes are still to be written, never less than one; 0 when there are none."""
+        return 0 if self._ended else len(self._rest) + _HEADER
+
+    def next_frame(self) -> bytes:
+        """Compress the next piece and return its frame, until no bytes are left."""
+        rest, deflated, most = self._rest, b"", TURN
+        while len(rest) > PIECE:
+            deflated = self._deflater.deflate(rest[:PIECE], ends=False)
+            rest = self._rest = rest[PIECE:]
+            most -= PIECE
+            if deflated or most < PIECE:  # of what repeats itself much comes little
+                opcode, self._opcode = self._opcode, Opcode.CONTINUATION
+                return encode(opcode, deflated, 0)
+        self._ended, self._rest = True, rest[:0]
+        return encode(self._opcode, self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
+
+
+Outgoing = Frame | CompressedMessage
+"""What is written for a message."""
