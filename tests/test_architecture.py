@@ -36,14 +36,14 @@ HOUSE: list[set[str]] = [
 ROOMS: dict[str, list[set[str]]] = {
     "_protocol": [
         {"_constants", "_events", "_mask", "_state", "_upgrade"},
-        {"_assembler", "_encoder"},
+        {"_assembler", "_encoder", "_frame_parser"},
         {"_decoder"},
         {"_connection"},
     ],
     "_stream": [
         {"_causes", "_progress", "_refusal", "_wire"},
         {"_tls"},
-        {"_dial", "_http"},
+        {"_dial", "_frame_log", "_http"},
         {"_connect"},
     ],
     "_session": [

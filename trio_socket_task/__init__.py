@@ -35,6 +35,7 @@ from ._events import (
     OpenEvent,
     SocketEvent,
     SocketStatistics,
+    TlsInfo,
 )
 from ._manager import SocketManager, open_socket_manager
 from ._options import ConnectOptions, Heartbeat
@@ -90,6 +91,7 @@ __all__ = [
     "SocketTask",
     "SocketTaskError",
     "StateEvent",
+    "TlsInfo",
     "UndeliveredEvent",
     "__version__",
     "connect_socket",

@@ -6,7 +6,7 @@ from typing import final
 
 import trio
 
-from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics
+from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics, TlsInfo
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
 from ._session._session import Session
@@ -43,6 +43,24 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     def header(self) -> Header:
         """The fields of the server's response, found by names in any case; empty before the socket is open."""
         return Header() if self._session.connection is None else self._session.connection.header
+
+    @property
+    def local_address(self) -> tuple[str, int] | str | None:
+        """This side's end of the connection: host and port, or the path of a Unix socket.
+
+        None before the socket is open, and where the stream that `dial` returned has none.
+        """
+        return None if self._session.connection is None else self._session.connection.local_address
+
+    @property
+    def remote_address(self) -> tuple[str, int] | str | None:
+        """The other end of the connection, in the same way: the server's, or that of what stands before it."""
+        return None if self._session.connection is None else self._session.connection.remote_address
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What the TLS handshake has agreed on; None before the socket is open, and where the URL is not a wss one."""
+        return None if self._session.connection is None else self._session.connection.tls
 
     @property
     def ready_state(self) -> ReadyState:

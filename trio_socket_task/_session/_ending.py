@@ -8,6 +8,7 @@ from trio_socket_task._errors import SocketLostError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent
 from trio_socket_task._protocol._state import Life
 from trio_socket_task._stream._causes import describe, root_cause
+from trio_socket_task._text import quoted
 
 from ._deadline import Deadline
 from ._subscriptions import Subscriptions
@@ -73,3 +74,14 @@ def lost(why: str, error: Exception | None = None) -> SocketLostError:
     failure = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
     failure.__cause__ = None if error is None else root_cause(error)
     return failure
+
+
+def describe_end(life: Life) -> str:
+    """Return how a connection has ended, for the log."""
+    event = life.close_event()
+    parts = [f"closed with {event.code} {quoted(event.reason)}".rstrip()]
+    if event.peer_code is not None:
+        parts.append(f"the peer with {event.peer_code} {quoted(event.peer_reason)}".rstrip())
+    if life.error is not None:
+        parts.append(str(life.error))
+    return "; ".join(parts)

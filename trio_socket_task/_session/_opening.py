@@ -17,10 +17,14 @@ from ._ending import Ending
 
 
 async def open_connection(
-    options: Options, wait_for: Sequence[Callable[[], Awaitable[object]]], life: Life, ending: Ending
+    options: Options,
+    wait_for: Sequence[Callable[[], Awaitable[object]]],
+    life: Life,
+    ending: Ending,
+    progress: Progress,
 ) -> Connected | None:
     """Return an open connection, once what it waits for has happened; None where it failed, which is noted and told."""
-    progress, deadline = Progress(options.address.peer), ending.deadline
+    deadline = ending.deadline
     with deadline.scope as scope:
         for wait in wait_for:
             await wait()

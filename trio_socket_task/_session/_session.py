@@ -14,10 +14,12 @@ from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._state import Life, Phase, ReadyState
 from trio_socket_task._stream._connect import Connected
+from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
+from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
 
-from ._ending import Ending, lost
+from ._ending import Ending, describe_end, lost
 from ._incoming import Incoming
 from ._keepalive import Keepalive
 from ._opening import open_connection
@@ -86,14 +88,19 @@ class Session:
         Each is shielded, because a block that is cancelled lets its body end before its sockets, and none raises what
         the network did.
         """
+        progress = Progress(self.options.address.peer)
+        if progress.is_logged:
+            progress.log("connecting to %s", mask_url(self.options.address.url))
         try:
             predecessors, self._predecessors = self._predecessors, ()
             wait_for = [predecessor.wait_closed for predecessor in predecessors]
-            self.connection = await open_connection(self.options, wait_for, self.life, self._ending)
+            self.connection = await open_connection(self.options, wait_for, self.life, self._ending, progress)
             if self.connection is not None:
                 await self._serve(self.connection)
         finally:
             self.life.end()
+            if progress.is_logged:
+                progress.log("%s", describe_end(self.life))
 
     def announce_close(self) -> None:
         """Tell everybody that the socket has closed."""
