@@ -10,8 +10,10 @@ from typing import final
 import h11
 
 from trio_socket_task._options import Options
+from trio_socket_task._version import __version__
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
+_USER_AGENT = f"trio-socket-task/{__version__}".encode()
 _ONCE = (b"sec-websocket-accept", b"sec-websocket-protocol")  # section 11.3: must not appear more than once
 
 
@@ -39,7 +41,14 @@ class Upgrade:
         ]
         if protocols:
             fields.append((b"Sec-WebSocket-Protocol", ", ".join(protocols).encode()))
-        fields.extend((name.encode(), value.encode()) for name, value in self._options.header.items())
+        own_agent = True
+        for name, value in self._options.header:
+            is_agent = name.lower() == "user-agent"
+            own_agent = own_agent and not is_agent
+            if value or not is_agent:
+                fields.append((name.encode(), value.encode()))
+        if own_agent:
+            fields.append((b"User-Agent", _USER_AGENT))
         return h11.Request(method=b"GET", target=address.target.encode(), headers=fields)
 
     def validate_response(self, response: h11.InformationalResponse) -> str | None:
