@@ -151,6 +151,21 @@ class Attempt:
 
 @final
 @attrs.frozen(kw_only=True)
+class ListenerStatistics:
+    """A snapshot of what a listener has not been read of, named as those of Trio's memory channels are."""
+
+    events_waiting: int
+    """Events that came and were not received."""
+    current_buffer_used: int
+    """Their bytes, with 128 for each."""
+    max_buffer_size: int
+    """Bytes from which on the listener is full: then the socket stops reading, or the oldest event is dropped."""
+    tasks_waiting_receive: int
+    """Tasks that wait for the next event."""
+
+
+@final
+@attrs.frozen(kw_only=True)
 class TlsInfo:
     """What the TLS handshake of a socket has agreed on."""
 

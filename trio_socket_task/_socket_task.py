@@ -122,6 +122,17 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """
         return await self._session.receive()
 
+    @trio.lowlevel.enable_ki_protection
+    def receive_nowait(self) -> str | bytes:
+        """Return the next message without waiting, as `receive` does.
+
+        Raises:
+            trio.WouldBlock: None is here yet, or the socket is still connecting.
+            trio.EndOfChannel: As `receive`; so is SocketLostError.
+            RuntimeError: This is another thread than that of the Trio run.
+        """
+        return self._session.receive_nowait()
+
     def on_open(self) -> Listener[OpenEvent]:
         """Listen to the socket's opening (``SocketTask.onOpen``); who comes later hears of it once all the same."""
         return self._session.subscriptions.listen(self._session.subscriptions.open)

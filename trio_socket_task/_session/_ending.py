@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
+import trio
+
 from trio_socket_task._errors import SocketLostError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent
 from trio_socket_task._protocol._state import Life
@@ -40,6 +42,11 @@ class Ending:
     def end_messages(self) -> None:
         """Wake those who wait for a message, because none will come."""
         self._subscriptions.inbox.readers.unpark_all()
+
+    def require_more(self) -> None:
+        """Raise what a reader of messages gets where none can come any more."""
+        if self._life.is_decided:
+            raise trio.EndOfChannel if self._life.ended_cleanly() else self._life.ended_error()
 
     def fail_to_read(self, error: Exception) -> None:
         """Note that nothing can be read any more."""

@@ -12,6 +12,7 @@ from trio_socket_task._protocol._state import Life
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
+from trio_socket_task._text import mask_url
 
 from ._ending import Ending
 
@@ -25,6 +26,8 @@ async def open_connection(
 ) -> Connected | None:
     """Return an open connection, once what it waits for has happened; None where it failed, which is noted and told."""
     deadline = ending.deadline
+    if progress.is_logged:
+        progress.log("connecting to %s", mask_url(options.address.url))
     with deadline.scope as scope:
         for wait in wait_for:
             await wait()

@@ -16,7 +16,6 @@ from trio_socket_task._protocol._state import Life, Phase, ReadyState
 from trio_socket_task._stream._connect import Connected
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
-from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
 
 from ._ending import Ending, describe_end, lost
@@ -89,8 +88,6 @@ class Session:
         the network did.
         """
         progress = Progress(self.options.address.peer)
-        if progress.is_logged:
-            progress.log("connecting to %s", mask_url(self.options.address.url))
         try:
             predecessors, self._predecessors = self._predecessors, ()
             wait_for = [predecessor.wait_closed for predecessor in predecessors]
@@ -237,10 +234,9 @@ class Session:
 
     async def receive(self) -> str | bytes:
         """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
-        subscriptions = self.subscriptions
-        inbox = subscriptions.inbox
-        if not subscriptions.claimed:
-            subscriptions.claim_inbox()
+        inbox = self.subscriptions.inbox
+        if not self.subscriptions.claimed:
+            self.subscriptions.claim_inbox()
         if inbox.items:
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -256,10 +252,19 @@ class Session:
         self._credit -= 1 + (size >> _TURN_SHIFT)
         return data
 
+    def receive_nowait(self) -> str | bytes:
+        """Return the next message, or raise `trio.WouldBlock` where none is here yet."""
+        self.thread.check()
+        self.subscriptions.claim_inbox()
+        if not self.subscriptions.inbox.items:
+            self._ending.require_more()
+            raise trio.WouldBlock
+        return self.subscriptions.inbox.pop()[0]
+
     async def _wait_for_message(self) -> None:
         if self.life.is_decided:
             await trio.lowlevel.checkpoint()
-            raise trio.EndOfChannel if self.life.ended_cleanly() else self.life.ended_error()
+            self._ending.require_more()
         if self.life.phase is Phase.FAILING:
             self._wakeup.set()
             await self.subscriptions.inbox.readers.park()
