@@ -47,7 +47,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_connect"},
     ],
     "_session": [
-        {"_deadline", "_statistics", "_wakeup"},
+        {"_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
         {"_mailbox"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},

@@ -18,6 +18,10 @@ PLAIN = check_url("ws://example.org/")
 SECURE = check_url("wss://example.org/")
 
 
+async def an_async_function(_data: str | bytes) -> None:
+    """Do nothing."""
+
+
 def check(**options: object) -> Options:
     """Check options against a plain URL."""
     return check_options(PLAIN, cast("ConnectOptions", options))
@@ -254,3 +258,24 @@ def test_repeated_fields_go_out_as_they_are() -> None:
     """Each in a line of its own, in their order."""
     fields = Upgrade(check(header=[("X-A", "1"), ("X-A", "2")])).request().headers
     assert [value for name, value in fields if name == b"x-a"] == [b"1", b"2"]
+
+
+def test_a_heartbeat_knows_its_answers() -> None:
+    """A function tells them; without it there are none."""
+    beat = Heartbeat(answer=lambda data: b"3" if data == "2" else None)
+    assert (beat.answer_to("2"), beat.answer_to("4"), Heartbeat().answer_to("2")) == (b"3", None, None)
+
+
+@pytest.mark.parametrize("value", ["3", b"3", 3, an_async_function])
+def test_an_answer_is_a_plain_function(value: object) -> None:
+    """Anything else is refused before any I/O."""
+    with pytest.raises(InvalidOptionsError, match="answer must be a function of a message, and no async function"):
+        Heartbeat(answer=value)  # type: ignore[arg-type]
+
+
+def test_an_answer_is_a_small_message() -> None:
+    """What else the function returns is its mistake; its text is not quoted."""
+    with pytest.raises(InvalidOptionsError, match="answer must return at most 32768 bytes, not bytes of length 32769"):
+        Heartbeat(answer=lambda _data: bytes(32769)).answer_to("2")
+    with pytest.raises(TypeError, match="data must be str or bytes, not int"):
+        Heartbeat(answer=lambda _data: 3).answer_to("2")  # type: ignore[arg-type, return-value]

@@ -49,6 +49,10 @@ class Heartbeat:
     reply: str | bytes | Callable[[str | bytes], bool] | None = attrs.field(default=None, repr=kind_of)
     """What answers that message: this very message, or one for which this function says True. It is the heartbeat's
     own, and the program does not receive it."""
+    answer: Callable[[str | bytes], str | bytes | None] | None = attrs.field(default=None, repr=kind_of)
+    """What answers messages of the peer's own keepalive: a function of a message that returns the answer, or None for a
+    message that is none. The answer, of at most 32 KiB, goes out at once, whether or not the program reads, and the
+    program does not receive what it answers. Default: none."""
 
     @interval.validator
     @timeout.validator
@@ -70,11 +74,28 @@ class Heartbeat:
         if value is not None and not isinstance(value, str | bytes):
             check_plain("reply", value, "str, bytes or a function of a message")
 
+    @answer.validator
+    def _check_answer(self, _attribute: object, value: object) -> None:
+        if value is not None:
+            check_plain("answer", value, "a function of a message")
+
     def is_reply(self, data: str | bytes) -> bool:
         """Whether a message answers the heartbeat's own."""
         if callable(self.reply):
             return call_plain("reply", self.reply, data)
         return self.reply is not None and data == self.reply
+
+    def answer_to(self, data: str | bytes) -> str | bytes | None:
+        """Return the answer to a message of the peer's own keepalive, None to any other.
+
+        Raises:
+            TypeError: The function returned neither text nor bytes nor None.
+            InvalidOptionsError: It returned what is too large.
+        """
+        answer = None if self.answer is None else call_plain("answer", self.answer, data)
+        if answer is not None and len(encode_payload(answer)) > _MAX_BEAT:
+            raise InvalidOptionsError("answer", answer, f"must return at most {_MAX_BEAT} bytes")
+        return answer
 
 
 class ConnectOptions(TypedDict, total=False):
