@@ -21,7 +21,7 @@ HOUSE: list[set[str]] = [
     {"_protocol"},
     {"_stream"},
     {"_session"},
-    {"_service_nursery"},
+    {"_byte_stream", "_service_nursery"},
     {"_socket_task"},
     {"_members"},
     {"_manager"},

@@ -6,6 +6,7 @@ from typing import final
 
 import trio
 
+from ._byte_stream import ByteStream
 from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics, TlsInfo
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
@@ -132,6 +133,21 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             RuntimeError: This is another thread than that of the Trio run.
         """
         return self._session.receive_nowait()
+
+    def as_stream(self) -> trio.abc.Stream:
+        """Return the socket as a stream of bytes, for a protocol that cares for bytes and not for messages.
+
+        Whatever is sent goes out in binary messages, and the bytes of those that come are received, in parts of any
+        size; from then on they are the stream's, so call this once. Its end is a close with 1000, 1001 or no status;
+        any other is a `trio.BrokenResourceError`, and so is a text message. To close it is to close the socket: a
+        WebSocket cannot end one direction only.
+
+        Raises:
+            SocketNotOpenError: The socket is still connecting.
+            SocketClosedError: This side closed it before it was open.
+            SocketLostError: It could not be opened.
+        """
+        return ByteStream(self._session)
 
     def on_open(self) -> Listener[OpenEvent]:
         """Listen to the socket's opening (``SocketTask.onOpen``); who comes later hears of it once all the same."""

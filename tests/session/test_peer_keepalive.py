@@ -50,7 +50,7 @@ async def test_a_ping_of_the_peers_is_answered_while_the_program_does_something_
         assert task.statistics().messages_sent == 0
 
 
-async def test_the_answer_goes_before_messages_that_wait(serve: Serve) -> None:
+async def test_the_answer_goes_before_messages_that_wait(serve: Serve, autojump_clock: MockClock) -> None:
     """A peer that is slow to read is told in time that this side lives."""
     go_on = trio.Event()
     frames: list[tuple[int, bytes]] = []
@@ -75,7 +75,7 @@ async def test_the_answer_goes_before_messages_that_wait(serve: Serve) -> None:
     assert frames[1] == (TEXT, b'{"pong": 7}')
 
 
-async def test_a_flood_is_answered_by_the_latest(serve: Serve) -> None:
+async def test_a_flood_is_answered_by_the_latest(serve: Serve, autojump_clock: MockClock) -> None:
     """As a flood of Ping frames is."""
     frames: list[tuple[int, bytes]] = []
 
@@ -147,7 +147,7 @@ async def test_a_resilient_socket_answers_while_it_logs_in() -> None:
                 await socket.receive()
 
 
-async def test_nothing_is_answered_once_this_side_has_closed(serve: Serve) -> None:
+async def test_nothing_is_answered_once_this_side_has_closed(serve: Serve, autojump_clock: MockClock) -> None:
     """The Close frame was the last."""
     frames: list[int] = []
 

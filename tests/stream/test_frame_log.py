@@ -147,7 +147,7 @@ async def test_the_close_of_the_peer_is_told(serve: Serve, log: pytest.LogCaptur
         await peer.send(close_frame(4001, "go\naway"))
         await peer.read_end()
 
-    async with connect_socket(URL, dial=serve(script)) as task:
+    async with connect_socket(URL, dial=serve(script), close_timeout=0.1) as task:
         await task.wait_closed()
     assert lines(log, STEPS)[-1] == "closed with 4001 go\\x0aaway; the peer with 4001 go\\x0aaway"
     assert "connected from no address to no address" in lines(log, STEPS)
