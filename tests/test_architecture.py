@@ -95,9 +95,9 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_plugin"},
     ],
     "_cli": [
-        {"_demo", "_error_text", "_signals", "_input", "_screen"},
+        {"_contexts", "_demo", "_error_text", "_signals", "_input", "_screen"},
         {"_output", "_prompt"},
-        {"_stats", "_serve", "_probe", "_streams"},
+        {"_stats", "_serve", "_probe", "_streams", "_trace"},
         {"_sending"},
         {"_connect"},
         {"_arguments"},
