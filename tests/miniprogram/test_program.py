@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from heard import Heard
 
-from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious
+from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious, __version__
 from trio_socket_task._socket_task import session_of
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn, open_test_server
@@ -83,6 +83,19 @@ async def test_the_request(
     assert connection.header["x-id"] == "7"
     assert "referer" not in {name.lower() for name in connection.header}
     assert tuple(connection.protocols) == ("protocol1",)
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [({}, f"trio-socket-task/{__version__}"), ({"user-agent": "mine"}, "mine"), ({"User-Agent": ""}, "none")],
+)
+async def test_the_user_agent(
+    mini_program: MiniProgram, memory_socket_server: SocketServer, header: dict[str, str], sent: str
+) -> None:
+    """A program may set its own, or none."""
+    mini_program.connectSocket({"url": URL, "header": header})
+    connection = await memory_socket_server.wait_connection()
+    assert connection.header.get("User-Agent", "none") == sent
 
 
 class Hostile(Mapping[str, object]):
