@@ -47,7 +47,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_connect"},
     ],
     "_session": [
-        {"_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
+        {"_busy_poll", "_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
         {"_mailbox"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},
@@ -71,6 +71,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_open"},
     ],
     "miniprogram": [
+        {"_err_msg"},
         {"_arguments", "_native", "_values"},
         {"_outcome"},
         {"_callbacks"},

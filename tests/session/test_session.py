@@ -532,8 +532,9 @@ async def test_a_ping_is_answered_while_the_program_is_away(serve: Serve, autoju
 
     async def script(peer: Peer) -> None:
         await peer.accept()
-        await peer.send(frame(TEXT, b"x"))
-        await trio.sleep(0.001)
+        for _ in range(2):
+            await peer.send(frame(TEXT, b"x"))
+            await trio.sleep(0.001)
         started = trio.current_time()
         await peer.send(frame(PING))
         await peer.read_frame()
@@ -541,6 +542,7 @@ async def test_a_ping_is_answered_while_the_program_is_away(serve: Serve, autoju
         await peer.finish()
 
     async with connect_socket(URL, dial=serve(script)) as task:
+        await task.receive()
         await task.receive()
         await trio.sleep(10)
     assert 0 < waited[0] < 0.01

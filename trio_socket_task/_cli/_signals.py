@@ -13,9 +13,11 @@ _OFFSET: Final = 128
 
 
 async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelScope | None = None) -> int:
-    """Run a job to its end and return its exit code; when SIGTERM or SIGHUP comes, cancel it. Ctrl-C is Trio's.
+    """Run a job to its end and return its exit code; when SIGTERM or SIGHUP comes, cancel it.
 
-    A signal that is ignored, as under nohup, stays so.
+    A signal that is ignored, as under nohup, stays so. Ctrl-C is Trio's, except where only a part is cancelled: such a
+    job serves clients, and a KeyboardInterrupt that is raised in the task of one is lost when that task is cancelled in
+    the same instant, because its client leaves.
 
     Args:
         job: What is run.
@@ -29,7 +31,7 @@ async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelS
             caught = number
             (part or nursery.cancel_scope).cancel()
 
-    with trio.open_signal_receiver(*_handled()) as arrivals:
+    with trio.open_signal_receiver(*_handled("SIGTERM", "SIGHUP", *(() if part is None else ("SIGINT",)))) as arrivals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_for_signal)
@@ -41,6 +43,6 @@ async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelS
     return _OFFSET + caught if caught else code
 
 
-def _handled() -> list[signal.Signals]:
-    present = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+def _handled(*names: str) -> list[signal.Signals]:
+    present = [getattr(signal, name) for name in names if hasattr(signal, name)]
     return [number for number in present if signal.getsignal(number) is not signal.SIG_IGN]

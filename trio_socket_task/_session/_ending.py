@@ -8,13 +8,16 @@ import trio
 
 from trio_socket_task._errors import SocketLostError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent
-from trio_socket_task._protocol._state import Life
+from trio_socket_task._protocol._state import Life, Phase
 from trio_socket_task._stream._causes import describe, root_cause
 from trio_socket_task._text import quoted
 
 from ._deadline import Deadline
 from ._subscriptions import Subscriptions
 from ._wakeup import Wakeup
+
+_ANSWER_GRACE = 0.1
+"""Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
 
 
 @final
@@ -38,6 +41,13 @@ class Ending:
         if self._life.fail(error):
             self._subscriptions.error.publish(ErrorEvent(str(error), error))
             self.end_messages()
+
+    async def wait_for_answers(self) -> None:
+        """Wait until the program, after a violation, has taken what came before it and waits for more."""
+        inbox = self._subscriptions.inbox
+        with trio.move_on_after(_ANSWER_GRACE):
+            while self._life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
+                await self._wakeup.wait()
 
     def end_messages(self) -> None:
         """Wake those who wait for a message, because none will come."""

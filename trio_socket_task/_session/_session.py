@@ -18,9 +18,11 @@ from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
 from trio_socket_task._thread import HomeThread
 
+from ._busy_poll import BusyPoll
 from ._ending import Ending, describe_end, lost
 from ._incoming import Incoming
 from ._keepalive import Keepalive
+from ._mailbox import TURN, TURN_SHIFT
 from ._opening import open_connection
 from ._pings import PendingPing, Pings
 from ._reader import Reader
@@ -31,11 +33,6 @@ from ._writer import Writer
 
 _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
-_ANSWER_GRACE = 0.1
-"""Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
-_TURN = 32
-"""Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
-_TURN_SHIFT = 15
 Data = str | bytes | bytearray | memoryview
 
 
@@ -64,7 +61,7 @@ class Session:
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
         self._settled = trio.Event()  # open, or ended without
         self._closed = trio.Event()  # the close event was delivered
-        self._credit = _TURN
+        self._credit = TURN
 
     def attach(self, observer: Observer) -> None:
         """Show what happens to an observer, from the opening on."""
@@ -116,7 +113,7 @@ class Session:
                     self._start(connection, nursery)
                     await self.reader.run()
                     if self._incoming.violation is not None:
-                        await self._wait_for_answers()
+                        await self._ending.wait_for_answers()
                         self._incoming.fail(self._incoming.violation)
                         await self.reader.run()
                     if self.writer.finished:
@@ -146,20 +143,16 @@ class Session:
         self._incoming = Incoming(
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
-        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, self.subscriptions.inbox.readers)
+        readers = self.subscriptions.inbox.readers
+        self.reader: Reader = Reader(
+            connection.wire, self._incoming, self._wakeup, readers, BusyPoll(options.busy_poll)
+        )
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
         self.subscriptions.open.publish(OpenEvent(connection.header))
         self._settled.set()
         if connection.rest:
             self._incoming.receive_data(connection.rest, read_was_full=False)
-
-    async def _wait_for_answers(self) -> None:
-        """Wait until the program, after a violation, has taken what came before it and waits for more."""
-        inbox = self.subscriptions.inbox
-        with trio.move_on_after(_ANSWER_GRACE):
-            while self.life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
-                await self._wakeup.wait()
 
     def _conclude(self) -> None:
         """Note why the connection is over, where that is a failure, and wake whoever waits for anything of it."""
@@ -178,11 +171,11 @@ class Session:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
         payload = encode_payload(data)
         self._require_open()
-        self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
+        self._credit -= 1 + (len(payload) >> TURN_SHIFT)
         if self._credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._credit = _TURN
+            self._credit = TURN
             await trio.lowlevel.checkpoint()
             self._require_open()
         if not self.writer.has_room():
@@ -241,15 +234,18 @@ class Session:
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
-                self._credit = _TURN
+                self._credit = TURN
                 await trio.lowlevel.checkpoint()
         elif not self._settled.is_set():
             await self._settled.wait()
+        elif self._credit > 0 and self.life.is_open and not self.writer.eager:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self.reader.look_for_answer()
         while not inbox.items:
-            self._credit = _TURN
+            self._credit = TURN
             await self._wait_for_message()
         data, size = inbox.pop()
-        self._credit -= 1 + (size >> _TURN_SHIFT)
+        self._credit -= 1 + (size >> TURN_SHIFT)
         return data
 
     def receive_nowait(self) -> str | bytes:
