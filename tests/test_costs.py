@@ -255,7 +255,7 @@ async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str
 
 
 async def test_a_log_that_nobody_listens_to_costs_nothing_for_a_message(socket_server: SocketServer) -> None:
-    """It is asked when the connection opens, and never again: no call of it, nor of `logging`."""
+    """It is asked when the connection opens, and never again: no message passes through a module of it."""
     called: Counted[str] = Counted()
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
@@ -268,10 +268,9 @@ async def test_a_log_that_nobody_listens_to_costs_nothing_for_a_message(socket_s
             await echoes(task, 10)
         finally:
             sys.setprofile(None)
-    assert called.total() > 0
+    assert any(path.endswith("_session.py") for path in called)
     of_the_log = ("_frame_log.py", "_frame_parser.py", "_progress.py")
     assert [path for path in called if path.endswith(of_the_log)] == []
-    assert sum(number for path, number in called.items() if "/_stream/_wire.py" in path) <= 10 * 6
 
 
 async def test_a_log_that_is_listened_to_costs_no_step_and_no_call_of_the_system(
