@@ -271,3 +271,32 @@ async def test_receive_nowait_of_a_socket_that_gave_up(autojump_clock: trio.test
             async with open_resilient_socket(server.url, dial=server.dial) as socket:
                 await until(socket, ConnectionState.STOPPED)
                 socket.receive_nowait()
+
+
+async def test_receive_nowait_of_a_connection_that_lives_and_of_one_that_ends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Between its Close frame and its end nothing comes, but the next connection may."""
+
+    async def linger(connection: ServerConnection) -> None:
+        await connection.send("a")
+        await trio.sleep(1)
+        connection.stall(answering=False)  # so that it does not see the answer
+        await connection.send_raw(b"\x88\x02\x03\xf4")  # 1012
+        await trio.sleep_forever()
+
+    async with (
+        open_memory_server(in_turn(linger, Script().send("b").expect_close(1000))) as server,
+        open_resilient_socket(server.url, dial=server.dial, backoff=HALF, close_timeout=5) as socket,
+    ):
+        await socket.wait_connected()
+        await trio.testing.wait_all_tasks_blocked()
+        assert socket.receive_nowait() == "a"
+        with pytest.raises(trio.WouldBlock):
+            socket.receive_nowait()
+        await trio.sleep(2)
+        assert socket.task is not None
+        assert socket.task.close_event is not None
+        with pytest.raises(trio.WouldBlock):
+            socket.receive_nowait()
+        assert await socket.receive() == "b"
