@@ -9,6 +9,7 @@ from typing import Self, final
 import trio
 
 from trio_socket_task._checks import check_close, encode_payload
+from trio_socket_task._errors import SocketLostError
 from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketStatistics
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
@@ -209,8 +210,8 @@ class Session:
 
     def _require_open(self) -> None:
         if not self.life.is_open:
-            if self.life.phase is Phase.BROKEN:
-                self._read_after_write_error()
+            if self.life.phase is Phase.BROKEN and self.life.write_error is not None:
+                self._read_after_write_error(self.life.write_error)
             self.life.require_open()
 
     def _put(self, data: Data, payload: bytes) -> None:
@@ -220,10 +221,10 @@ class Session:
         self.traffic.messages_sent += 1
         self.traffic.bytes_sent += len(payload)
 
-    def _read_after_write_error(self) -> None:
+    def _read_after_write_error(self, error: SocketLostError) -> None:
         """Find out what the peer said before it went away, so that it is known how the connection closes."""
-        if self.reader.read_arrived() and self._incoming.violation is None and self.life.write_error is not None:
-            self._ending.fail(self.life.write_error)
+        if self.reader.read_arrived() and self._incoming.violation is None:
+            self._ending.fail(error)
 
     async def receive(self) -> str | bytes:
         """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
