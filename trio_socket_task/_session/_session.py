@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from traceback import clear_frames
 from typing import Self, final
 
 import trio
@@ -15,11 +16,12 @@ from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._state import Life, Phase, ReadyState
 from trio_socket_task._stream._connect import Connected
+from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
 from trio_socket_task._thread import HomeThread
 
 from ._busy_poll import BusyPoll
-from ._ending import Ending, lost
+from ._ending import Ending, describe_end, lost
 from ._incoming import Incoming
 from ._keepalive import Keepalive
 from ._mailbox import TURN, TURN_SHIFT
@@ -33,8 +35,6 @@ from ._writer import Writer
 
 _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
-_ANSWER_GRACE = 0.1
-"""Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
 Data = str | bytes | bytearray | memoryview
 
 
@@ -85,14 +85,22 @@ class Session:
 
         Each is shielded: a cancelled block lets its body end before its sockets. None raises what the network did.
         """
+        progress = Progress(self.options.address.peer)
         try:
             predecessors, self._predecessors = self._predecessors, ()
             wait_for = [predecessor.wait_closed for predecessor in predecessors]
-            self.connection = await open_connection(self.options, wait_for, self.life, self._ending)
+            self.connection = await open_connection(self.options, wait_for, self.life, self._ending, progress)
             if self.connection is not None:
                 await self._serve(self.connection)
         finally:
             self.life.end()
+            if progress.is_logged:
+                progress.log("%s", describe_end(self.life))
+
+    async def _open(self) -> None:
+        predecessors, self._predecessors = self._predecessors, ()
+        wait_for = [predecessor.wait_closed for predecessor in predecessors]
+        self.connection = await open_connection(self.options, wait_for, self.life, self._ending)
 
     def announce_close(self) -> None:
         """Tell everybody that the socket has closed."""
@@ -111,7 +119,7 @@ class Session:
                     self._start(connection, nursery)
                     await self.reader.run()
                     if self._incoming.violation is not None:
-                        await self._wait_for_answers()
+                        await self._ending.wait_for_answers()
                         self._incoming.fail(self._incoming.violation)
                         await self.reader.run()
                     if self.writer.finished:
@@ -154,18 +162,14 @@ class Session:
         if connection.rest:
             self.reader.accept(connection.rest)
 
-    async def _wait_for_answers(self) -> None:
-        """Wait until the program, after a violation, has taken what came before it and waits for more."""
-        inbox = self.subscriptions.inbox
-        with trio.move_on_after(_ANSWER_GRACE):
-            while self.life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
-                await self._wakeup.wait()
-
     def _conclude(self) -> None:
         """Note why the connection is over, where that is a failure, and wake whoever waits for anything of it."""
         error = self.reader.error
         self.reader.end()
         self.writer.end()
+        for failure in (error, self.life.write_error and self.life.write_error.__cause__):
+            if failure is not None:
+                clear_frames(failure.__traceback__)  # which refer to all this: a reference cycle
         if error is not None:
             self._ending.fail_to_read(error)
         elif self.life.write_error is not None:
@@ -209,11 +213,8 @@ class Session:
         return had_room
 
     async def use_room(self, use: Callable[[], None]) -> bool:
-        """Wait until the queue has room, then call `use`; return False at once when nothing is put into it any more."""
-        if self.writer.finished:
-            return False
-        await self.writer.use_room(use)
-        return True
+        """Wait until the queue has room, then call `use`; return False when nothing is put into it any more."""
+        return await self.writer.use_room(use)
 
     def _require_open(self) -> None:
         if not self.life.is_open:
@@ -235,10 +236,9 @@ class Session:
 
     async def receive(self) -> str | bytes:
         """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
-        subscriptions = self.subscriptions
-        inbox = subscriptions.inbox
-        if not subscriptions.claimed:
-            subscriptions.claim_inbox()
+        inbox = self.subscriptions.inbox
+        if not self.subscriptions.claimed:
+            self.subscriptions.claim_inbox()
         if inbox.items:
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -257,11 +257,20 @@ class Session:
         self._credit -= 1 + (size >> TURN_SHIFT)
         return data
 
+    def receive_nowait(self) -> str | bytes:
+        """Return the next message, or raise `trio.WouldBlock` where none is here yet."""
+        self.thread.check()
+        self.subscriptions.claim_inbox()
+        if not self.subscriptions.inbox.items:
+            self._ending.require_more()
+            raise trio.WouldBlock
+        return self.subscriptions.inbox.pop()[0]
+
     async def _wait_for_message(self) -> None:
         if self.life.is_decided:
             await trio.lowlevel.checkpoint()
-            raise trio.EndOfChannel if self.life.ended_cleanly() else self.life.ended_error()
-        if self.life.phase is Phase.FAILING:
+            self._ending.require_more()
+        if self._incoming.is_failing():
             self._wakeup.set()
             await self.subscriptions.inbox.readers.park()
         else:
