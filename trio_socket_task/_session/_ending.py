@@ -13,6 +13,7 @@ from trio_socket_task._stream._causes import describe, root_cause
 from trio_socket_task._text import quoted
 
 from ._deadline import Deadline
+from ._reader import Reader
 from ._subscriptions import Subscriptions
 from ._wakeup import Wakeup
 
@@ -42,11 +43,14 @@ class Ending:
             self._subscriptions.error.publish(ErrorEvent(str(error), error))
             self.end_messages()
 
-    async def wait_for_answers(self) -> None:
-        """Wait until the program, after a violation, has taken what came before it and waits for more."""
+    async def wait_for_answers(self, reader: Reader) -> None:
+        """Wait until the program, after a violation, has taken what came before it and waits for more.
+
+        Where the connection is over already, nobody can be answered.
+        """
         inbox = self._subscriptions.inbox
         with trio.move_on_after(_ANSWER_GRACE):
-            while self._life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
+            while not reader.over and self._life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
                 await self._wakeup.wait()
 
     def end_messages(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from traceback import clear_frames
 from typing import Self, final
 
 import trio
@@ -15,6 +14,7 @@ from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketSta
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._state import Life, Phase, ReadyState
+from trio_socket_task._stream._causes import forget_frames
 from trio_socket_task._stream._connect import Connected
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
@@ -81,15 +81,10 @@ class Session:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Open, serve and close the connection.
-
-        Each is shielded: a cancelled block lets its body end before its sockets. None raises what the network did.
-        """
+        """Open, serve and close the connection: shielded, as a cancelled body ends before its sockets; never raise."""
         progress = Progress(self.options.address.peer)
         try:
-            predecessors, self._predecessors = self._predecessors, ()
-            wait_for = [predecessor.wait_closed for predecessor in predecessors]
-            self.connection = await open_connection(self.options, wait_for, self.life, self._ending, progress)
+            await self._open(progress)
             if self.connection is not None:
                 await self._serve(self.connection)
         finally:
@@ -97,10 +92,10 @@ class Session:
             if progress.is_logged:
                 progress.log("%s", describe_end(self.life))
 
-    async def _open(self) -> None:
-        predecessors, self._predecessors = self._predecessors, ()
+    async def _open(self, progress: Progress) -> None:
+        predecessors, self._predecessors = self._predecessors, ()  # which are free to go when they have closed
         wait_for = [predecessor.wait_closed for predecessor in predecessors]
-        self.connection = await open_connection(self.options, wait_for, self.life, self._ending)
+        self.connection = await open_connection(self.options, wait_for, self.life, self._ending, progress)
 
     def announce_close(self) -> None:
         """Tell everybody that the socket has closed."""
@@ -119,7 +114,7 @@ class Session:
                     self._start(connection, nursery)
                     await self.reader.run()
                     if self._incoming.violation is not None:
-                        await self._ending.wait_for_answers()
+                        await self._ending.wait_for_answers(self.reader)
                         self._incoming.fail(self._incoming.violation)
                         await self.reader.run()
                     if self.writer.finished:
@@ -150,10 +145,8 @@ class Session:
         self._incoming = Incoming(
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
-        readers = self.subscriptions.inbox.readers
-        self.reader: Reader = Reader(
-            connection.wire, self._incoming, self._wakeup, readers, BusyPoll(options.busy_poll)
-        )
+        readers, busy_poll = self.subscriptions.inbox.readers, BusyPoll(options.busy_poll)
+        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, readers, busy_poll)
         self.reader.inflates = connection.per_message_deflate is not None
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
@@ -167,9 +160,8 @@ class Session:
         error = self.reader.error
         self.reader.end()
         self.writer.end()
-        for failure in (error, self.life.write_error and self.life.write_error.__cause__):
-            if failure is not None:
-                clear_frames(failure.__traceback__)  # which refer to all this: a reference cycle
+        forget_frames(error)
+        forget_frames(self.life.write_error and self.life.write_error.__cause__)
         if error is not None:
             self._ending.fail_to_read(error)
         elif self.life.write_error is not None:

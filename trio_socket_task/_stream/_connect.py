@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from traceback import clear_frames
 from typing import final
 
 import attrs
@@ -13,7 +12,7 @@ from trio_socket_task._errors import ConnectError
 from trio_socket_task._events import Header, TlsInfo
 from trio_socket_task._options import Options
 
-from ._causes import describe
+from ._causes import describe, forget_frames
 from ._dial import SocketAddress, open_wire
 from ._frame_log import log_frames
 from ._http import handshake
@@ -50,8 +49,7 @@ async def connect(options: Options, progress: Progress) -> Connected:
     try:
         return await _connect(options, progress)
     except ConnectError as error:
-        if error.__cause__ is not None:
-            clear_frames(error.__cause__.__traceback__)  # which hold what came in
+        forget_frames(error.__cause__)  # which hold what came in
         raise
     except Exception as error:
         why = f"{type(error).__name__} while {progress.phase}: {describe(error)}"
