@@ -16,7 +16,7 @@ HOUSE: list[set[str]] = [
     {"_events"},
     {"_errors"},
     {"_functions", "_url", "_checks"},
-    {"_dial", "_policy"},
+    {"_dial", "_policy", "_proxy_url"},
     {"_options"},
     {"_protocol"},
     {"_stream"},
@@ -42,8 +42,10 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "_stream": [
         {"_causes", "_progress", "_refusal", "_wire"},
-        {"_tls"},
-        {"_dial", "_http"},
+        {"_environment", "_socks", "_tls"},
+        {"_http"},
+        {"_proxy"},
+        {"_dial"},
         {"_connect"},
     ],
     "_session": [
@@ -110,7 +112,7 @@ PURE = {"_version", "_text", "_events", "_url", "_options", "_functions", "_poli
 PURE |= {
     f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")
 }
-PURE |= {"miniprogram._arguments", "miniprogram._values"}
+PURE |= {"_proxy_url", "miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path

@@ -173,8 +173,12 @@ class SocketStatistics:
     rtt: float | None
     """Seconds from the latest answered ping to its pong; None before the first."""
     dial_seconds: float | None
-    """Seconds that resolving the name and connecting took; None before the socket is open."""
+    """Seconds that resolving the name and connecting took, of the proxy where there is one; None before the socket is
+    open."""
     tls_seconds: float | None
     """Seconds that the TLS handshake took; None before the socket is open, and without TLS."""
     handshake_seconds: float | None
     """Seconds that the opening handshake took; None before the socket is open."""
+    proxy_seconds: float | None
+    """Seconds that the proxy took, once connected: its own TLS handshake, and reaching the server; None before the
+    socket is open, and without a proxy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
-from typing import TypedDict, final
+from typing import Literal, TypedDict, final
 
 import attrs
 
@@ -13,6 +13,7 @@ from ._checks import check_positive, check_positive_int, encode_payload, encode_
 from ._dial import Dial
 from ._errors import InvalidOptionsError
 from ._functions import call_plain, check_plain
+from ._proxy_url import Proxy, check_proxy
 from ._text import kind_of, mask_url, name_character
 from ._url import Address
 
@@ -109,6 +110,12 @@ class ConnectOptions(TypedDict, total=False):
     """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
     dial: Dial | None
     """How to reach the server. Default: TCP, with happy eyeballs."""
+    proxy: str | Literal[True] | None
+    """The URL of a proxy to go through: http, https, socks5h, socks5, socks4a or socks4, with ``user:password@`` where
+    it wants to know who asks; True for the environment's, if it names one for this server; None for none. Not a URL
+    together with `dial`, which goes its own way. Default: True."""
+    proxy_ssl_context: SSLContext | None
+    """The TLS settings of an https proxy. Default: as those of `ssl_context`."""
 
 
 @final
@@ -129,6 +136,21 @@ class Options:
     receive_timeout: float | None
     ssl_context: SSLContext | None
     dial: Dial | None
+    proxy: Proxy | Literal[True] | None
+    proxy_ssl_context: SSLContext | None
+
+
+def with_defaults(defaults: ConnectOptions, options: ConnectOptions) -> ConnectOptions:
+    """Return options, and defaults where they say nothing; a way to the server of their own replaces the defaults'."""
+    complete: ConnectOptions = {**defaults, **options}
+    proxy = options.get("proxy")
+    if isinstance(proxy, str) and "dial" not in options:
+        complete.pop("dial", None)
+    if isinstance(proxy, str) and "proxy_ssl_context" not in options and not proxy.lower().startswith("https:"):
+        complete.pop("proxy_ssl_context", None)
+    if options.get("dial") is not None and "proxy" not in options:
+        complete.pop("proxy", None)
+    return complete
 
 
 def check_options(address: Address, options: ConnectOptions) -> Options:
@@ -151,6 +173,7 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
     dial = options.get("dial")
     if dial is not None and not callable(dial):
         raise InvalidOptionsError("dial", dial, "must be an async callable or None")
+    proxy = check_proxy(options.get("proxy", True), dials=dial is not None)
     receive_timeout = options.get("receive_timeout")
     if receive_timeout is not None:
         receive_timeout = check_positive("receive_timeout", receive_timeout, "seconds")
@@ -168,6 +191,8 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
         receive_timeout=receive_timeout,
         ssl_context=_check_ssl_context(address, options.get("ssl_context")),
         dial=dial,
+        proxy=proxy,
+        proxy_ssl_context=_check_proxy_context(proxy, options.get("proxy_ssl_context")),
     )
 
 
@@ -208,17 +233,24 @@ def _check_protocols(protocols: Sequence[str]) -> Sequence[str]:
 
 
 def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLContext | None:
-    if context is None:
-        return None
-    if not isinstance(context, SSLContext):
-        raise InvalidOptionsError("ssl_context", context, "must be an ssl.SSLContext or None")
-    if context.protocol is PROTOCOL_TLS_SERVER:
-        raise InvalidOptionsError(
-            "ssl_context", context, "must be a client's, as ssl.create_default_context() makes it"
-        )
-    if not address.secure:
+    _check_client_context("ssl_context", context)
+    if context is not None and not address.secure:
         raise InvalidOptionsError("ssl_context", context, f"must be None for a ws URL such as {mask_url(address.url)}")
     return context
+
+
+def _check_proxy_context(proxy: Proxy | Literal[True] | None, context: SSLContext | None) -> SSLContext | None:
+    _check_client_context("proxy_ssl_context", context)
+    if context is not None and isinstance(proxy, Proxy) and proxy.scheme != "https":
+        raise InvalidOptionsError("proxy_ssl_context", context, f"must be None for a proxy that speaks {proxy.scheme}")
+    return context
+
+
+def _check_client_context(argument: str, context: SSLContext | None) -> None:
+    if context is not None and not isinstance(context, SSLContext):
+        raise InvalidOptionsError(argument, context, "must be an ssl.SSLContext or None")
+    if context is not None and context.protocol is PROTOCOL_TLS_SERVER:
+        raise InvalidOptionsError(argument, context, "must be a client's, as ssl.create_default_context() makes it")
 
 
 def _offender(value: object, offending: re.Pattern[str]) -> str:

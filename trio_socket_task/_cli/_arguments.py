@@ -77,6 +77,10 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
     )
     if parsed.insecure and parsed.url.lower().startswith("wss"):
         options["ssl_context"] = insecure_context()
+    if parsed.proxy is not None:
+        options["proxy"] = None if parsed.proxy == "none" else parsed.proxy
+    if parsed.insecure and (parsed.proxy or "https:").lower().startswith("https:"):
+        options["proxy_ssl_context"] = insecure_context()
     if parsed.command == "connect" and parsed.max_size is not None:
         options["max_message_size"] = parsed.max_size
     return options
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     reached.add_argument(
         "--timeout", type=float, metavar="S", help="seconds: opening (60), pong, close (5), delivery (10)"
     )
+    reached.add_argument("--proxy", metavar="URL", help="go through it; none for none (the environment's)")
     reached.add_argument("--insecure", action="store_true", help="trust any certificate")
 
     connect = commands.add_parser(

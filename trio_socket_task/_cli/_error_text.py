@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from trio_socket_task._errors import GaveUpError, HandshakeError, InvalidOptionsError
+from trio_socket_task._errors import GaveUpError, HandshakeError, InvalidOptionsError, ProxyError
 
 _OPTIONS: Final = {
     "header": "--header",
     "max_message_size": "--max-size",
     "protocols": "--protocol",
+    "proxy": "--proxy",
     "timeout": "--timeout",
     "url": "URL",
 }
@@ -24,8 +25,8 @@ class ServeError(Exception):
 
 def error_text(error: BaseException) -> str:
     """Return what an error says, with the options of the command line in place of arguments."""
-    if isinstance(error, HandshakeError):
-        return str(error)  # what the server says
+    if isinstance(error, HandshakeError | ProxyError):
+        return str(error)  # what the server, or the proxy, says
     if isinstance(error, OSError):
         return error.strerror or str(error)
     text = str(error) or type(error).__name__
@@ -44,6 +45,6 @@ def error_fields(error: BaseException) -> dict[str, object]:
     """Return what a program reads of an error, beside its text."""
     fields: dict[str, object] = {"kind": type(error).__name__}
     refusal = error.__cause__ if isinstance(error, GaveUpError) else error
-    if isinstance(refusal, HandshakeError):
+    if isinstance(refusal, HandshakeError | ProxyError):
         fields |= {"status": refusal.status_code, "body": refusal.body.decode("utf-8", "replace")}
     return fields

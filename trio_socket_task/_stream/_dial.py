@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import socket
-import ssl
-from contextlib import suppress
 from typing import final
 
 import attrs
@@ -16,9 +12,11 @@ from trio_socket_task._errors import ConnectError
 from trio_socket_task._options import Options
 
 from ._causes import describe, root_cause
+from ._environment import choose_proxy
 from ._progress import Progress
+from ._proxy import Tunnel, open_tunnel
 from ._tls import TlsWire
-from ._wire import Wire, close_forcefully, wire_for
+from ._wire import Wire, close_forcefully, wire_over
 
 
 @final
@@ -27,7 +25,10 @@ class Dialled:
     """A connection, and how long it took."""
 
     wire: Wire
+    received: bytes
+    """Bytes of the server's that have come already."""
     dial_seconds: float
+    proxy_seconds: float | None
     tls_seconds: float | None
 
 
@@ -38,24 +39,31 @@ async def open_wire(options: Options, progress: Progress) -> Dialled:
         ConnectError: The server cannot be reached, or TLS fails; the cause says why, and is a TypeError where `dial`
             is not what it must be.
     """
-    address = options.address
-    started = trio.current_time()
-    progress.connects(by_dial=options.dial is not None)
-    stream = await _dial(options)
-    connected = trio.current_time()
-    try:
-        if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
-            with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
-        wire = wire_for(stream)
-        if not address.secure:
-            return Dialled(wire=wire, dial_seconds=connected - started, tls_seconds=None)
+    proxy = choose_proxy(options)
+    if proxy is None:
+        started = trio.current_time()
+        progress.connects(by_dial=options.dial is not None)
+        stream = await _dial(options)
+        wire = wire_over(stream, tcp_no_delay=options.tcp_no_delay)
+        tunnel = Tunnel(wire=wire, dial_seconds=trio.current_time() - started)
+    else:
+        tunnel = await open_tunnel(proxy, options, progress)
+    connected, wire, received, tls_seconds = trio.current_time(), tunnel.wire, tunnel.received, None
+    if options.address.secure:
         progress.secures()
-        secured = await _secure(wire, options)
-    except BaseException:
-        await close_forcefully(stream)
-        raise
-    return Dialled(wire=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
+        try:
+            wire = await _secure(wire, options, received)
+        except BaseException:
+            await close_forcefully(wire)
+            raise
+        tls_seconds, received = trio.current_time() - connected, b""
+    return Dialled(
+        wire=wire,
+        received=received,
+        dial_seconds=tunnel.dial_seconds,
+        proxy_seconds=tunnel.proxy_seconds,
+        tls_seconds=tls_seconds,
+    )
 
 
 async def _dial(options: Options) -> trio.abc.Stream:
@@ -75,20 +83,11 @@ async def _dial(options: Options) -> trio.abc.Stream:
     return stream
 
 
-async def _secure(wire: Wire, options: Options) -> Wire:
+async def _secure(wire: Wire, options: Options, received: bytes) -> Wire:
     try:
-        secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.server_name)
+        secured = TlsWire(wire, options.ssl_context, options.address.server_name, received)
         await secured.handshake()
     except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
         cause = root_cause(error)
         raise ConnectError(options.address.url, f"the TLS handshake failed: {describe(cause)}") from cause
     return secured
-
-
-@functools.cache
-def _default_context() -> ssl.SSLContext:
-    """Read the system's certificate authorities, once in a process because that takes milliseconds."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
