@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import logging
 import socket
 import ssl
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -31,8 +33,10 @@ from trio_socket_task import (
     ConnectError,
     ConnectOptions,
     ConnectTimeoutError,
+    GaveUpError,
     HandshakeError,
     ProxyError,
+    Retry,
     SocketTask,
     connect_socket,
     open_resilient_socket,
@@ -194,6 +198,34 @@ async def test_the_request_of_connect(serve_tcp: ServeTcp) -> None:
     credentials = base64.b64encode("us@er:päss:w".encode()).decode()
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", f"Proxy-Authorization: Basic {credentials}"]
     assert seen.heads == ["\r\n".join([*lines, "", ""]).encode()]
+
+
+async def test_the_port_is_always_named(serve_tcp: ServeTcp) -> None:
+    """Also where it is the scheme's own, which a proxy knows nothing of (RFC 7231 section 4.3.6)."""
+    seen = Seen()
+
+    async def script(peer: Peer) -> None:
+        await read_connect(peer, seen)
+        await peer.send(ESTABLISHED)
+        await echo(peer)
+
+    async with connect_socket(SERVER, proxy=proxy_url(await serve_tcp(script))):
+        pass
+    assert seen.heads == [b"CONNECT server.test:80 HTTP/1.1\r\nHost: server.test:80\r\n\r\n"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks4", "socks5"])
+async def test_no_secret_of_a_proxy_is_told(serve_tcp: ServeTcp, caplog: pytest.LogCaptureFixture, scheme: str) -> None:
+    """Neither in the error, nor in its cause, nor in the log."""
+    caplog.set_level(logging.DEBUG)
+    proxy = proxy_url(await serve_tcp(lambda peer: peer.stream.aclose()), scheme, "someone:hunter2@")
+    with trio.fail_after(30), pytest.raises(GaveUpError) as caught:
+        async with open_resilient_socket(SERVER, proxy=proxy, retry=Retry(max_attempts=1)) as client:
+            await client.wait_connected()
+    assert isinstance(caught.value.__cause__, ProxyError)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.attempts) + caplog.text
+    assert "hunter2" not in told
+    assert "someone" not in told
 
 
 @pytest.mark.parametrize("scheme", ["socks4", "socks5"])
