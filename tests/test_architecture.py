@@ -49,7 +49,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_connect"},
     ],
     "_session": [
-        {"_deadline", "_statistics", "_wakeup"},
+        {"_busy_poll", "_deadline", "_statistics", "_wakeup"},
         {"_mailbox"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},
@@ -73,6 +73,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_open"},
     ],
     "miniprogram": [
+        {"_err_msg"},
         {"_arguments", "_native", "_values"},
         {"_outcome"},
         {"_callbacks"},

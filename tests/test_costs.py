@@ -20,6 +20,7 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task._session._busy_poll import waiting_in_this_run
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, open_memory_server, open_test_server
 
 MESSAGES = 1000
@@ -238,6 +239,7 @@ async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str
     server_block = open_memory_server(handler) if kind == "memory" else open_test_server(handler, tls=kind == "tls")
     async with server_block as server, open_socket_manager(**watched) as manager, manager.on_socket_message():
         options: ConnectOptions = {"dial": server.dial} if kind == "memory" else {"ssl_context": server.ssl_context}
+        waiting_in_this_run()  # the run's own
         gc.collect()
         gc.disable()
         try:

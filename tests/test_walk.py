@@ -70,10 +70,11 @@ async def stay(connection: ServerConnection) -> None:
 
 
 async def a_text_message_from_the_kernel_to_async_for(trace: Trace) -> None:
-    """The program has received before, so it is the one who reads."""
+    """The program has received twice just before, so it is the one who reads."""
 
     async def read(task: SocketTask) -> None:
-        assert await task.receive() == "before"
+        for _ in range(2):
+            assert await task.receive() == "before"
         with trace.on():
             async for data in task:
                 assert data == "hello"
@@ -82,7 +83,7 @@ async def a_text_message_from_the_kernel_to_async_for(trace: Trace) -> None:
     async with open_test_server(stay) as server, connected(server) as (task, connection):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, task)
-            for message in ("before", "hello"):
+            for message in ("before", "before", "hello"):
                 await connection.send(message)
                 await wait_all_tasks_blocked()
 

@@ -18,6 +18,8 @@ from ._text import kind_of, mask_url, name_character
 from ._url import Address
 
 _MIB = 2**20
+_BUSY_POLL = 0.00005
+_MAX_BUSY_POLL = 0.001  # other tasks do not run meanwhile
 _SIZE = "must be a positive whole number of bytes"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 7230 section 3.2.6
 _NO_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
@@ -106,6 +108,9 @@ class ConnectOptions(TypedDict, total=False):
     """Seconds without a message or a part of one, after which the socket is lost: for a peer that speaks regularly. A
     Ping of the peer's counts, an answer to this side's own does not. The time is suspended while the receive buffer is
     full. Default: none."""
+    busy_poll: float
+    """Seconds for which `receive` looks into the socket for the answer to what was just sent, before it waits: at most,
+    only as long as that pays, and never while another socket waits for an answer. Default: 0.00005; 0 for one look."""
     ssl_context: SSLContext | None
     """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
     dial: Dial | None
@@ -134,6 +139,7 @@ class Options:
     send_buffer: int
     heartbeat: Heartbeat | None
     receive_timeout: float | None
+    busy_poll: float
     ssl_context: SSLContext | None
     dial: Dial | None
     proxy: Proxy | Literal[True] | None
@@ -189,6 +195,7 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
         send_buffer=check_positive_int("send_buffer", options.get("send_buffer", _MIB), _SIZE),
         heartbeat=heartbeat,
         receive_timeout=receive_timeout,
+        busy_poll=_check_busy_poll(options.get("busy_poll", _BUSY_POLL)),
         ssl_context=_check_ssl_context(address, options.get("ssl_context")),
         dial=dial,
         proxy=proxy,
@@ -230,6 +237,12 @@ def _check_protocols(protocols: Sequence[str]) -> Sequence[str]:
     if len(set(protocols)) != len(protocols):
         raise InvalidOptionsError("protocols", protocols, "must not name a protocol twice (RFC 6455 section 4.1)")
     return tuple(protocols)
+
+
+def _check_busy_poll(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _MAX_BUSY_POLL:
+        raise InvalidOptionsError("busy_poll", seconds, f"must be a number of seconds from 0 to {_MAX_BUSY_POLL}")
+    return float(seconds)
 
 
 def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLContext | None:

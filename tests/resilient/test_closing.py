@@ -76,6 +76,7 @@ async def test_closing_gives_the_connection_what_waits(autojump_clock: trio.test
     async with open_memory_server(read) as server:
         async with open_resilient_socket(server.url, dial=server.dial, send_buffer=1000) as socket:
             undelivered = socket.on_undelivered()
+            await socket.wait_connected()
             for number in range(100):
                 await socket.send(f"{number} {'x' * 100_000}")
             await socket.aclose()

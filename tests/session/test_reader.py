@@ -94,7 +94,7 @@ class Setup:
 
 
 async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """After one message that the background task read for it, it leads."""
+    """After two messages within the grace that the background task read for it, it reads itself."""
     setup = Setup()
     nursery.start_soon(setup.reading.run, name="background")
 
@@ -108,7 +108,22 @@ async def test_a_program_that_comes_back_reads_for_itself(nursery: trio.Nursery,
         await wait_all_tasks_blocked()
         setup.wire.give.send_nowait(b"x")
     await wait_all_tasks_blocked(0.001)
-    assert setup.wire.readers == ["background", "program", "program", "program"]
+    assert setup.wire.readers == ["background", "background", "program", "program"]
+
+
+async def test_the_background_task_reads_on_where_messages_come_now_and_then(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """To stand by for the program after each would cost more than to hand each over."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    for _ in range(4):
+        nursery.start_soon(setup.program, name="program")
+        await wait_all_tasks_blocked()
+        setup.wire.give.send_nowait(b"x")
+        await trio.sleep(2 * GRACE)
+    assert setup.wire.readers == ["background"] * 5
 
 
 async def test_the_background_task_takes_over_after_the_grace(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -111,6 +111,7 @@ class Sender:
         """Start to send on a connection what waits, and what will."""
         self.expire()
         self.delivery = delivery
+        delivery.send_waiting()
 
     def on_written(self) -> None:
         """Note that the connection has written something."""

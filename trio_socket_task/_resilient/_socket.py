@@ -11,6 +11,7 @@ from trio_socket_task._errors import InvalidOptionsError, SocketLostError, Socke
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._session._listener import Listener
+from trio_socket_task._session._mailbox import TURN, TURN_SHIFT
 from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
@@ -25,7 +26,8 @@ from ._supervisor import Supervisor
 class ResilientSocket(trio.abc.Channel[str | bytes]):
     """A WebSocket that connects again when it is lost. Made by `open_resilient_socket`.
 
-    Every ``async`` method is a cancel point on every call. Any number of tasks may use one socket.
+    Every ``async`` method is a cancel point on every call; `send` and `receive` let other tasks run at least once per
+    32 messages or 1 MiB. Any number of tasks may use one socket.
     """
 
     def __init__(self, supervisor: Supervisor, sender: Sender, outbox: Outbox | None) -> None:
@@ -35,6 +37,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         self._sender = sender
         self._outbox = outbox
         self._thread = HomeThread()
+        self._credit = TURN
 
     def __repr__(self) -> str:
         label, state = self._states.label, self.state
@@ -93,8 +96,13 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         if self._outbox is None:
             await self._require_task().send(data)
             return
-        await trio.lowlevel.checkpoint()
-        self._supervisor.require_running()
+        self._credit -= 1 + (size >> TURN_SHIFT)
+        if self._credit > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._credit = TURN
+            await trio.lowlevel.checkpoint()
+            self._supervisor.require_running()
         if self._sender.turn.locked() or not self._sender.may_put(size):
             async with self._sender.turn:
                 self._supervisor.require_running()

@@ -49,7 +49,10 @@ class Incoming:
 
     def is_full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
-        return self._protocol.life.is_open and self._subscriptions.full
+        if not self._protocol.life.is_open or not self._subscriptions.full:
+            return False
+        self._subscriptions.warn_once()
+        return True
 
     def is_failing(self) -> bool:
         """Whether the peer broke the protocol, which is to be told when the program has answered what came before."""

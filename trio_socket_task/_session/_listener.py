@@ -10,7 +10,7 @@ import trio
 
 from trio_socket_task._thread import HomeThread
 
-from ._mailbox import Mailbox
+from ._mailbox import TURN, TURN_SHIFT, Mailbox
 
 _T = TypeVar("_T")
 
@@ -31,6 +31,7 @@ class Listener(trio.abc.ReceiveChannel[_T]):
         self._mailbox = mailbox
         self._thread = HomeThread()
         self._detach = detach
+        self._credit = TURN
         attach()
         self._closed = False
 
@@ -48,14 +49,20 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             trio.EndOfChannel: There will be no more; everything that came was received.
             trio.ClosedResourceError: This listener was closed.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._closed and not self._mailbox.items:
-            if self._mailbox.ended:
+        mailbox = self._mailbox
+        if mailbox.items and self._credit > 0:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._credit = TURN
+            await trio.lowlevel.checkpoint()
+        while not self._closed and not mailbox.items:
+            if mailbox.ended:
                 raise trio.EndOfChannel
-            await self._mailbox.readers.park()
+            await mailbox.readers.park()
         if self._closed:
             raise trio.ClosedResourceError("this listener was closed; ask the socket for a new one")
-        event, _ = self._mailbox.pop()
+        event, size = mailbox.pop()
+        self._credit -= 1 + (size >> TURN_SHIFT)
         return event
 
     @trio.lowlevel.enable_ki_protection

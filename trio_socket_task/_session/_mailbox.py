@@ -14,6 +14,10 @@ from ._wakeup import Wakeup
 _T = TypeVar("_T")
 _size_of = itemgetter(1)
 
+TURN = 32
+"""Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
+TURN_SHIFT = 15
+"""By which a message's size is shifted to be counted in a turn beside the message itself."""
 MESSAGE_OVERHEAD = 128
 """Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
 FACTS_KEPT = 1024 * MESSAGE_OVERHEAD

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from time import perf_counter
 from typing import Protocol, final
 
 import trio
 
 from trio_socket_task._stream._wire import Wire, receive_arrived, run_pending_streams
 
+from ._busy_poll import BusyPoll
 from ._wakeup import Wakeup
 
 GRACE = 0.005
@@ -57,18 +59,27 @@ class Reader:
     """
 
     __slots__ = (
-        *("_consumer", "_patience", "_program_was_here", "_reads", "_received_at", "_waiting", "_wakeup", "_wire"),
-        *("error", "is_timed", "over", "paused_until"),
+        *("_busy_poll", "_consumer", "_handed_at", "_patience", "_program_was_here", "_reads", "_received_at"),
+        *("_waiting", "_wakeup", "_wire", "error", "is_timed", "over", "paused_until"),
     )
 
-    def __init__(self, wire: Wire, consumer: Consumer, wakeup: Wakeup, waiting: trio.lowlevel.ParkingLot) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        consumer: Consumer,
+        wakeup: Wakeup,
+        waiting: trio.lowlevel.ParkingLot,
+        busy_poll: BusyPoll | None = None,
+    ) -> None:
         self._wire = wire
+        self._busy_poll = busy_poll if wire.reads_now else None
         self._consumer = consumer
         self._wakeup = wakeup  # of the background task: there is room again, or nobody else is to be waited for
         self._waiting = waiting  # programs that wait for a message while somebody else reads
         self._reads = _Reads.NOBODY
         self._program_was_here = False  # whether a program has read since the background task last looked
         self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
+        self._handed_at = -float("inf")  # when the background task last read for a program that waits
         self._received_at = trio.current_time()
         self.is_timed: bool = False
         """Whether `received_at` is asked for."""
@@ -108,13 +119,33 @@ class Reader:
         self._reads = _Reads.PROGRAM
         if self._patience is not None:
             self._patience.deadline = float("inf")
+        others = None if self._busy_poll is None else self._busy_poll.waiting
+        if others is not None:
+            others.count += 1
         try:
             await self._read()
         finally:
+            if others is not None:
+                others.count -= 1
             self._program_was_here = True
             if self._patience is not None:
                 self._patience.deadline = trio.current_time() + GRACE
             self._release()
+
+    def look_for_answer(self) -> bool:
+        """Read the answer to what was just sent, where it comes at once; return whether anything came."""
+        poll = self._busy_poll
+        if poll is None or self._reads is not _Reads.NOBODY or self.over or self._consumer.is_full():
+            return False
+        end = poll.begin()
+        while (data := self._wire.receive_now(_READ)) is None and perf_counter() < end:
+            pass
+        poll.learn(end, found=data is not None)
+        if data is None:
+            return False
+        self._program_was_here = True
+        self._accept(data)
+        return True
 
     def _release(self) -> None:
         """Leave the reading to another program, if one waits."""
@@ -180,12 +211,20 @@ class Reader:
         if data:
             if self.is_timed:
                 self._received_at = trio.current_time()
-            if self._waiting:
+            if self._waiting and self._is_busy():
                 self._program_was_here = True
             if self._consumer.receive_data(data, read_was_full=len(data) == _READ):
                 self._read_on()
         else:
             self._end(None)
+
+    def _is_busy(self) -> bool:
+        """Whether messages follow one another within the grace, so that a program is expected back at once.
+
+        Where they come now and then, to stand by for a program after each costs more than all else.
+        """
+        before, self._handed_at = self._handed_at, trio.current_time()
+        return self._handed_at < before + GRACE
 
     def _read_on(self) -> None:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""

@@ -9,6 +9,7 @@ from typing import Self, final
 import trio
 
 from trio_socket_task._checks import check_close, encode_payload
+from trio_socket_task._errors import SocketLostError
 from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketStatistics
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
@@ -17,9 +18,11 @@ from trio_socket_task._stream._connect import Connected
 from trio_socket_task._stream._wire import close_forcefully
 from trio_socket_task._thread import HomeThread
 
+from ._busy_poll import BusyPoll
 from ._ending import Ending, lost
 from ._incoming import Incoming
 from ._keepalive import Keepalive
+from ._mailbox import TURN, TURN_SHIFT
 from ._opening import open_connection
 from ._pings import PendingPing, Pings
 from ._reader import Reader
@@ -32,9 +35,6 @@ _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
 _ANSWER_GRACE = 0.1
 """Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
-_TURN = 32
-"""Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
-_TURN_SHIFT = 15
 Data = str | bytes | bytearray | memoryview
 
 
@@ -63,7 +63,7 @@ class Session:
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
         self._settled = trio.Event()  # open, or ended without
         self._closed = trio.Event()  # the close event was delivered
-        self._credit = _TURN
+        self._credit = TURN
 
     def attach(self, observer: Observer) -> None:
         """Show what happens to an observer, from the opening on."""
@@ -142,7 +142,10 @@ class Session:
         self._incoming = Incoming(
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
-        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, self.subscriptions.inbox.readers)
+        readers = self.subscriptions.inbox.readers
+        self.reader: Reader = Reader(
+            connection.wire, self._incoming, self._wakeup, readers, BusyPoll(options.busy_poll)
+        )
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
         self.subscriptions.open.publish(OpenEvent(connection.header))
@@ -174,11 +177,11 @@ class Session:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
         payload = encode_payload(data)
         self._require_open()
-        self._credit -= 1 + (len(payload) >> _TURN_SHIFT)
+        self._credit -= 1 + (len(payload) >> TURN_SHIFT)
         if self._credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._credit = _TURN
+            self._credit = TURN
             await trio.lowlevel.checkpoint()
             self._require_open()
         if not self.writer.has_room():
@@ -212,8 +215,8 @@ class Session:
 
     def _require_open(self) -> None:
         if not self.life.is_open:
-            if self.life.phase is Phase.BROKEN:
-                self._read_after_write_error()
+            if self.life.phase is Phase.BROKEN and self.life.write_error is not None:
+                self._read_after_write_error(self.life.write_error)
             self.life.require_open()
 
     def _put(self, data: Data, payload: bytes) -> None:
@@ -223,10 +226,10 @@ class Session:
         self.traffic.messages_sent += 1
         self.traffic.bytes_sent += len(payload)
 
-    def _read_after_write_error(self) -> None:
+    def _read_after_write_error(self, error: SocketLostError) -> None:
         """Find out what the peer said before it went away, so that it is known how the connection closes."""
-        if self.reader.read_arrived() and self._incoming.violation is None and self.life.write_error is not None:
-            self._ending.fail(self.life.write_error)
+        if self.reader.read_arrived() and self._incoming.violation is None:
+            self._ending.fail(error)
 
     async def receive(self) -> str | bytes:
         """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
@@ -238,15 +241,18 @@ class Session:
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
-                self._credit = _TURN
+                self._credit = TURN
                 await trio.lowlevel.checkpoint()
         elif not self._settled.is_set():
             await self._settled.wait()
+        elif self._credit > 0 and self.life.is_open and not self.writer.eager:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self.reader.look_for_answer()
         while not inbox.items:
-            self._credit = _TURN
+            self._credit = TURN
             await self._wait_for_message()
         data, size = inbox.pop()
-        self._credit -= 1 + (size >> _TURN_SHIFT)
+        self._credit -= 1 + (size >> TURN_SHIFT)
         return data
 
     async def _wait_for_message(self) -> None:

@@ -1,0 +1,167 @@
+"""`_busy_poll`: how long it is worth to look for an answer before waiting for it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+import trio
+
+from trio_socket_task import connect_socket
+from trio_socket_task._session._busy_poll import BusyPoll
+from trio_socket_task._session._reader import Reader
+from trio_socket_task._session._wakeup import Wakeup
+from trio_socket_task._stream._wire import _PlainWire
+from trio_socket_task.testing import SocketServer
+
+
+class ReadyWire(_PlainWire):
+    """A wire that can be read at once, or has nothing."""
+
+    reads_now = True
+
+    def __init__(self) -> None:
+        self.there: deque[bytes] = deque()
+        self.tries = 0
+        self.after = 0
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        return len(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        raise NotImplementedError
+
+    async def receive(self, max_bytes: int) -> bytes:
+        raise NotImplementedError
+
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        assert max_bytes
+        self.tries += 1
+        return self.there.popleft() if self.there and self.tries > self.after else None
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+class Setup:
+    """A reader that may look, and takes what it finds."""
+
+    def __init__(self, limit: float) -> None:
+        self.taken: list[bytes] = []
+        self.full = False
+        self.wire = ReadyWire()
+        self.poll = BusyPoll(limit)
+        self.reader = Reader(self.wire, self, Wakeup(), trio.lowlevel.ParkingLot(), self.poll)
+
+    def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
+        self.taken.append(data)
+        return read_was_full
+
+    def is_full(self) -> bool:
+        return self.full
+
+    def is_failing(self) -> bool:
+        return False
+
+    def write_pending_output(self) -> None:
+        raise NotImplementedError
+
+
+async def test_one_try_is_always_made() -> None:
+    """Also where no time is allowed; what it finds is taken."""
+    setup = Setup(0)
+    assert not setup.reader.look_for_answer()
+    assert setup.wire.tries == 1
+    setup.wire.there.append(b"answer")
+    assert setup.reader.look_for_answer()
+    assert (setup.taken, setup.wire.tries) == ([b"answer"], 2)
+
+
+async def test_more_tries_are_made_while_there_is_time() -> None:
+    """Until the answer is there."""
+    setup = Setup(60)
+    setup.wire.after = 1000
+    setup.wire.there.append(b"answer")
+    assert setup.reader.look_for_answer()
+    assert (setup.taken, setup.wire.tries) == ([b"answer"], 1001)
+
+
+async def test_the_time_is_bounded() -> None:
+    """By the limit."""
+    setup = Setup(0.0001)
+    assert not setup.reader.look_for_answer()
+    assert setup.wire.tries > 1
+
+
+async def test_nothing_is_read_that_is_not_to_be_read() -> None:
+    """While a reader is behind, or when the end has come."""
+    setup = Setup(60)
+    setup.wire.there.extend([b"a", b""])
+    setup.full = True
+    assert not setup.reader.look_for_answer()
+    setup.full = False
+    assert setup.reader.look_for_answer()
+    assert setup.reader.look_for_answer()
+    assert setup.reader.over
+    assert not setup.reader.look_for_answer()
+    assert (setup.taken, setup.wire.tries) == ([b"a"], 2)
+
+
+async def test_looks_that_find_nothing_become_rare() -> None:
+    """After eight in a row one in 64 is tried again; what is found makes up for two."""
+    poll = BusyPoll(1)
+    assert all(poll.begin() for _ in range(100)), "as long as it pays"
+    for _ in range(8):
+        poll.learn(poll.begin(), found=False)
+    looks = [poll.begin() for _ in range(128)]
+    assert [number for number, end in enumerate(looks, 1) if end] == [64, 128]
+    poll.learn(looks[-1], found=True)
+    assert poll.begin()
+    poll.learn(0.0, found=False)
+    poll.learn(1.0, found=False)
+    assert poll.begin(), "one try teaches nothing, and one failure is one"
+    poll.learn(1.0, found=False)
+    assert not poll.begin()
+
+
+async def test_a_socket_does_not_look_while_others_wait() -> None:
+    """Their answers would lie about meanwhile."""
+    one, other = BusyPoll(1), BusyPoll(1)
+    assert one.waiting is other.waiting
+    other.waiting.count += 1
+    assert not one.begin()
+    other.waiting.count -= 1
+    assert one.begin()
+
+
+@pytest.mark.parametrize("busy_poll", [0, 0.00005])
+async def test_others_run_all_the_same(socket_server: SocketServer, busy_poll: float) -> None:
+    """However fast the answers are, every 32 messages at most."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with connect_socket(socket_server.url, busy_poll=busy_poll) as task, trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        for _ in range(640):
+            await task.send("x")
+            await task.receive()
+        nursery.cancel_scope.cancel()
+    assert turns >= 640 * 2 / 32 - 1
+
+
+async def test_a_look_can_be_cancelled_before_it_begins(socket_server: SocketServer) -> None:
+    """As every wait can: then nothing is lost."""
+    async with connect_socket(socket_server.url) as task:
+        await task.send("x")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await task.receive()
+        assert scope.cancelled_caught
+        assert await task.receive() == "x"
+        assert task.statistics().messages_received == 1
+        assert task.ready_state.name == "OPEN"
