@@ -148,6 +148,13 @@ def campaign(session: nox.Session) -> None:
 
 
 @nox.session
+def proxies(session: nox.Session) -> None:
+    """Go through real proxies, ws and wss through each: those of PyPI, and of the machine where they are installed."""
+    install(session, "proxies")
+    session.run("python", "tests/real_proxies/run.py")
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change 400 places of the code, by seed, and require that tests notice; ``-- --sample 40 --seed 2`` for others.
 

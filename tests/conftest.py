@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -17,6 +18,9 @@ from trio_socket_task.testing._certificates import contexts
 # The same examples in every run, and no deadline: machines differ, and a red test must be red again.
 settings.register_profile("project", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("project")
+
+for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[_name]  # of whoever runs the tests, which they do not depend on
 
 Serve = Callable[..., Dial]
 ServeTcp = Callable[..., Awaitable[str]]
@@ -61,7 +65,8 @@ def serve_tcp(nursery: trio.Nursery) -> ServeTcp:
                 await trio.aclose_forcefully(secured)
 
         listeners = await nursery.start(trio.serve_tcp, handle, 0)
-        port = listeners[0].socket.getsockname()[1]
+        family = trio.socket.AF_INET6 if host.startswith("[") else listeners[0].socket.family
+        port = next(one.socket.getsockname()[1] for one in listeners if one.socket.family == family)
         return f"ws{'' if context is None else 's'}://{host}:{port}/"
 
     return start

@@ -16,7 +16,7 @@ HOUSE: list[set[str]] = [
     {"_events"},
     {"_errors"},
     {"_functions", "_url", "_checks"},
-    {"_compression", "_dial", "_policy"},
+    {"_compression", "_dial", "_policy", "_proxy_url"},
     {"_options"},
     {"_protocol"},
     {"_stream"},
@@ -43,8 +43,10 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "_stream": [
         {"_causes", "_progress", "_refusal", "_wire"},
-        {"_tls"},
-        {"_dial", "_frame_log", "_http"},
+        {"_environment", "_frame_log", "_socks", "_tls"},
+        {"_http"},
+        {"_proxy"},
+        {"_dial"},
         {"_connect"},
     ],
     "_session": [
@@ -113,7 +115,7 @@ PURE |= {"_compression", "_protocol"}
 PURE |= {
     f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")
 }
-PURE |= {"miniprogram._arguments", "miniprogram._values"}
+PURE |= {"_proxy_url", "miniprogram._arguments", "miniprogram._values"}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path

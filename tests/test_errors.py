@@ -14,6 +14,7 @@ from trio_socket_task import (
     ConnectTimeoutError,
     HandshakeError,
     InvalidOptionsError,
+    ProxyError,
     SocketClosedError,
     SocketLimitError,
     SocketLostError,
@@ -28,6 +29,7 @@ ERRORS = [
     (ConnectError("ws://a/", "refused"), "cannot connect to ws://a/: refused"),
     (ConnectTimeoutError("ws://a/", 2.5), "not open within 2.5 seconds; pass a longer timeout="),
     (HandshakeError("ws://a/", "the server answered 403", 403, {"a": "b"}, b"no"), "the server answered 403"),
+    (ProxyError("ws://a/", "the proxy b answered 407", 407, {"a": "b"}, b"no"), "the proxy b answered 407"),
     (SocketNotOpenError("ws://a/"), "the socket to ws://a/ is not open; `await task.wait_open()`"),
     (SocketNotOpenError(None), "there is no socket to act on; call connect_socket first"),
     (SocketClosedError(CloseEvent(code=4001)), "this side closed the socket with 4001; connect a new one"),
@@ -60,7 +62,7 @@ def test_bases_say_who_did_it() -> None:
     assert issubclass(InvalidOptionsError, ValueError)
     assert issubclass(SocketClosedError, trio.ClosedResourceError)
     assert issubclass(SocketLostError, trio.BrokenResourceError)
-    for error in (ConnectTimeoutError, HandshakeError):
+    for error in (ConnectTimeoutError, HandshakeError, ProxyError):
         assert issubclass(error, ConnectError)
         assert not issubclass(error, OSError | TimeoutError | trio.TooSlowError)
 

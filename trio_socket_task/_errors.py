@@ -5,6 +5,7 @@
     ├── SocketLimitError                the policy admits no more sockets
     ├── ConnectError                    the socket never opened; __cause__ is the OS or TLS error
     │   ├── ConnectTimeoutError         not open within `timeout`
+    │   ├── ProxyError                  the proxy cannot be reached, is not trusted, or refused
     │   └── HandshakeError              the server answered, but not with a valid 101
     ├── SocketNotOpenError              the socket is still connecting, or there is none
     ├── SocketClosedError               this side closed it; also a trio.ClosedResourceError
@@ -97,6 +98,31 @@ class ConnectTimeoutError(ConnectError):
 
     def __reduce__(self) -> tuple[type[ConnectTimeoutError], tuple[str, float, str]]:
         return type(self), (self.url, self.timeout, self.phase)
+
+
+@final
+class ProxyError(ConnectError):
+    """The proxy cannot be reached, is not trusted, or did not let the connection through to the server."""
+
+    def __init__(
+        self,
+        url: str,
+        why: str,
+        status_code: int | None = None,
+        header: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(url, why)
+        self.status_code = status_code
+        """The HTTP status of its refusal, such as 407 where it wants to know who asks; None where it gave none, and of
+        a SOCKS proxy, whose reply is in `why`, in words."""
+        self.header: Header = as_header({} if header is None else header)
+        """The fields of its response."""
+        self.body = body
+        """The body of its response as far as it was read, at most 64 KiB."""
+
+    def __reduce__(self) -> tuple[type[ProxyError], tuple[str, str, int | None, Mapping[str, str], bytes]]:
+        return type(self), (self.url, self.why, self.status_code, self.header, self.body)
 
 
 @final

@@ -203,11 +203,15 @@ class SocketStatistics:
     rtt: float | None
     """Seconds from the latest answered ping to its pong; None before the first."""
     dial_seconds: float | None
-    """Seconds that resolving the name and connecting took; None before the socket is open."""
+    """Seconds that resolving the name and connecting took, of the proxy where there is one; None before the socket is
+    open."""
     tls_seconds: float | None
     """Seconds that the TLS handshake took; None before the socket is open, and without TLS."""
     handshake_seconds: float | None
     """Seconds that the opening handshake took; None before the socket is open."""
+    proxy_seconds: float | None = None
+    """Seconds that the proxy took, once connected: its own TLS handshake, and reaching the server; None before the
+    socket is open, and without a proxy."""
     wire_bytes_sent: int = 0
     """Bytes of all frames sent, after compression and before TLS, with their headers, Pings, Pongs and Close."""
     wire_bytes_received: int = 0
@@ -215,6 +219,6 @@ class SocketStatistics:
 
     def __setstate__(self, state: Mapping[str, object] | tuple[None, Mapping[str, object]]) -> None:
         fields = state[1] if isinstance(state, tuple) else state
-        # What earlier versions have pickled lacks the last two.
-        for name, value in {"wire_bytes_sent": 0, "wire_bytes_received": 0, **fields}.items():
+        # What earlier versions have pickled lacks the last ones.
+        for name, value in {"wire_bytes_sent": 0, "wire_bytes_received": 0, "proxy_seconds": None, **fields}.items():
             object.__setattr__(self, name, value)

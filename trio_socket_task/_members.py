@@ -10,7 +10,7 @@ import trio
 
 from ._errors import SocketNotOpenError
 from ._events import SocketStatistics
-from ._options import ConnectOptions, check_options
+from ._options import ConnectOptions, check_options, with_defaults
 from ._policy import CoexistencePolicy, admit
 from ._session._listener import Listener
 from ._session._mailbox import FACTS_KEPT, Mailbox
@@ -112,7 +112,7 @@ class Members:
 
     def complete(self, address: Address, options: ConnectOptions) -> ConnectOptions:
         """Add the manager's own options where the call gave none."""
-        complete: ConnectOptions = {**self._defaults, **options}
+        complete = with_defaults(self._defaults, options)
         if not address.secure and "ssl_context" not in options:
             complete.pop("ssl_context", None)  # meant for the wss URLs among them
         return complete

@@ -14,6 +14,7 @@ from ._compression import PerMessageDeflate
 from ._dial import Dial
 from ._errors import InvalidOptionsError
 from ._functions import call_plain, check_plain
+from ._proxy_url import Proxy, check_proxy
 from ._text import kind_of, mask_url, name_character
 from ._url import Address
 
@@ -141,6 +142,12 @@ class ConnectOptions(TypedDict, total=False):
     """Whether, and how, to offer compression (RFC 7692). What was agreed on is the socket's own `per_message_deflate`.
     Default: False, because the length of what is compressed tells of a secret in it, where an attacker chooses a part.
     """
+    proxy: str | Literal[True] | None
+    """The URL of a proxy to go through: http, https, socks5h, socks5, socks4a or socks4, with ``user:password@`` where
+    it wants to know who asks; True for the environment's, if it names one for this server; None for none. Not a URL
+    together with `dial`, which goes its own way. Default: True."""
+    proxy_ssl_context: SSLContext | None
+    """The TLS settings of an https proxy. Default: as those of `ssl_context`."""
 
 
 @final
@@ -163,6 +170,21 @@ class Options:
     ssl_context: SSLContext | None
     dial: Dial | None
     per_message_deflate: PerMessageDeflate | Literal[False]
+    proxy: Proxy | Literal[True] | None
+    proxy_ssl_context: SSLContext | None
+
+
+def with_defaults(defaults: ConnectOptions, options: ConnectOptions) -> ConnectOptions:
+    """Return options, and defaults where they say nothing; a way to the server of their own replaces the defaults'."""
+    complete: ConnectOptions = {**defaults, **options}
+    proxy = options.get("proxy")
+    if isinstance(proxy, str) and "dial" not in options:
+        complete.pop("dial", None)
+    if isinstance(proxy, str) and "proxy_ssl_context" not in options and not proxy.lower().startswith("https:"):
+        complete.pop("proxy_ssl_context", None)
+    if options.get("dial") is not None and "proxy" not in options:
+        complete.pop("proxy", None)
+    return complete
 
 
 def check_options(address: Address, options: ConnectOptions) -> Options:
@@ -185,6 +207,7 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
     dial = options.get("dial")
     if dial is not None and not callable(dial):
         raise InvalidOptionsError("dial", dial, "must be an async callable or None")
+    proxy = check_proxy(options.get("proxy", True), dials=dial is not None)
     receive_timeout = options.get("receive_timeout")
     if receive_timeout is not None:
         receive_timeout = check_positive("receive_timeout", receive_timeout, "seconds")
@@ -204,6 +227,8 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
         ssl_context=_check_ssl_context(address, options.get("ssl_context")),
         dial=dial,
         per_message_deflate=_check_per_message_deflate(options.get("per_message_deflate", False)),
+        proxy=proxy,
+        proxy_ssl_context=_check_proxy_context(proxy, options.get("proxy_ssl_context")),
     )
 
 
@@ -266,17 +291,24 @@ def _check_busy_poll(seconds: float) -> float:
 
 
 def _check_ssl_context(address: Address, context: SSLContext | None) -> SSLContext | None:
-    if context is None:
-        return None
-    if not isinstance(context, SSLContext):
-        raise InvalidOptionsError("ssl_context", context, "must be an ssl.SSLContext or None")
-    if context.protocol is PROTOCOL_TLS_SERVER:
-        raise InvalidOptionsError(
-            "ssl_context", context, "must be a client's, as ssl.create_default_context() makes it"
-        )
-    if not address.secure:
+    _check_client_context("ssl_context", context)
+    if context is not None and not address.secure:
         raise InvalidOptionsError("ssl_context", context, f"must be None for a ws URL such as {mask_url(address.url)}")
     return context
+
+
+def _check_proxy_context(proxy: Proxy | Literal[True] | None, context: SSLContext | None) -> SSLContext | None:
+    _check_client_context("proxy_ssl_context", context)
+    if context is not None and isinstance(proxy, Proxy) and proxy.scheme != "https":
+        raise InvalidOptionsError("proxy_ssl_context", context, f"must be None for a proxy that speaks {proxy.scheme}")
+    return context
+
+
+def _check_client_context(argument: str, context: SSLContext | None) -> None:
+    if context is not None and not isinstance(context, SSLContext):
+        raise InvalidOptionsError(argument, context, "must be an ssl.SSLContext or None")
+    if context is not None and context.protocol is PROTOCOL_TLS_SERVER:
+        raise InvalidOptionsError(argument, context, "must be a client's, as ssl.create_default_context() makes it")
 
 
 def _offender(value: object, offending: re.Pattern[str]) -> str:

@@ -53,39 +53,27 @@ def check_url(url: str) -> Address:
         raise InvalidOptionsError("url", url, "must be a str")
     try:
         return _take_apart(url)
-    except _RefusedError as refusal:
+    except RefusedError as refusal:
         rule = str(refusal)
     raise InvalidOptionsError("url", url, rule)  # not in the block above: its errors may quote the URL
 
 
-class _RefusedError(ValueError):
-    """Why a URL is refused, on its way to `check_url`."""
+class RefusedError(ValueError):
+    """Why a URL is refused, on its way to whoever knows what it is the URL of."""
 
 
 @functools.lru_cache  # programs open the same URLs again and again
 def _take_apart(url: str) -> Address:
-    if any(character <= " " or character == "\x7f" or character.isspace() for character in url):
-        raise _RefusedError("must not contain white space or control characters")
-    if any("\ud800" <= character <= "\udfff" for character in url):
-        raise _RefusedError("must not contain lone surrogates")
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise _RefusedError("must be well-formed (RFC 3986 section 3)") from error
+    parts = split_url(url)
     if parts.scheme not in _DEFAULT_PORTS:
-        raise _RefusedError("must be absolute, starting with ws:// or wss://")
+        raise RefusedError("must be absolute, starting with ws:// or wss://")
     if "#" in url:
-        raise _RefusedError("must not have a fragment (RFC 6455 section 3)")
+        raise RefusedError("must not have a fragment (RFC 6455 section 3)")
     if "@" in parts.netloc:
-        raise _RefusedError("must not have userinfo; put credentials into header")
-    host, written_host = _host(parts)
+        raise RefusedError("must not have userinfo; put credentials into header")
+    host, written_host = split_host(parts)
     default_port = _DEFAULT_PORTS[parts.scheme]
-    try:
-        port = default_port if parts.port is None else parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise _RefusedError(f"must have a port from 1 to {_MAX_PORT}")
+    port = port_of(parts, default_port)
     target = (parts.path or "/") + (f"?{parts.query}" if "?" in url else "")
     return Address(
         url=url,
@@ -99,24 +87,59 @@ def _take_apart(url: str) -> Address:
     )
 
 
-def _host(parts: SplitResult) -> tuple[str, str]:
-    """Return the host as a resolver takes it, and as it is written in a Host field."""
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a URL of whatever scheme.
+
+    Raises:
+        RefusedError: It is not well-formed.
+    """
+    if any(character <= " " or character == "\x7f" or character.isspace() for character in url):
+        raise RefusedError("must not contain white space or control characters")
+    if any("\ud800" <= character <= "\udfff" for character in url):
+        raise RefusedError("must not contain lone surrogates")
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise RefusedError("must be well-formed (RFC 3986 section 3)") from error
+
+
+def port_of(parts: SplitResult, default: int) -> int:
+    """Return the port.
+
+    Raises:
+        RefusedError: It is none.
+    """
+    try:
+        port = default if parts.port is None else parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise RefusedError(f"must have a port from 1 to {_MAX_PORT}")
+    return port
+
+
+def split_host(parts: SplitResult) -> tuple[str, str]:
+    """Return the host as a resolver takes it, and as it is written in a Host field.
+
+    Raises:
+        RefusedError: It is none.
+    """
     host = parts.hostname
     if not host:
-        raise _RefusedError("must have a host")
+        raise RefusedError("must have a host")
     if "[" in parts.netloc:
         try:
             ipaddress.IPv6Address(host)
         except ValueError as error:
-            raise _RefusedError(f"must have a valid IPv6 address in its brackets ({error})") from error
+            raise RefusedError(f"must have a valid IPv6 address in its brackets ({error})") from error
         if "%" in host:
-            raise _RefusedError("must have an IPv6 address without a zone")
+            raise RefusedError("must have an IPv6 address without a zone")
         return host, f"[{host}]"
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode()
         except idna.IDNAError as error:
-            raise _RefusedError(f"must have a valid international host name ({error})") from error
+            raise RefusedError(f"must have a valid international host name ({error})") from error
     if not _NAME.fullmatch(host) or len(host.rstrip(".")) > _MAX_NAME:
-        raise _RefusedError("must have a valid host name")
+        raise RefusedError("must have a valid host name")
     return host, host

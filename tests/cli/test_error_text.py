@@ -6,7 +6,14 @@ import errno
 
 import pytest
 
-from trio_socket_task import CloseEvent, ConnectTimeoutError, HandshakeError, InvalidOptionsError, SocketLostError
+from trio_socket_task import (
+    CloseEvent,
+    ConnectTimeoutError,
+    HandshakeError,
+    InvalidOptionsError,
+    ProxyError,
+    SocketLostError,
+)
 from trio_socket_task._cli._error_text import error_fields, error_text, name_options
 
 TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
@@ -24,6 +31,10 @@ TOO_BIG = "a message of more than 9 bytes; raise max_message_size to receive it"
          "the connection was lost: a message of more than 9 bytes; raise --max-size to receive it"),
         (HandshakeError("ws://a/", "the server answered 400: raise max_message_size, timeout= "),
          "cannot connect to ws://a/: the server answered 400: raise max_message_size, timeout= "),
+        (ProxyError("ws://a/", "the proxy b answered 407: no timeout= of header"),
+         "cannot connect to ws://a/: the proxy b answered 407: no timeout= of header"),
+        (InvalidOptionsError("proxy", "ftp://u:p@b", "must start with one of"),
+         "--proxy must start with one of, not 'ftp://***@b'"),
         (OSError(errno.ENOSPC, "no space"), "no space"),
         (OSError("odd"), "odd"),
         (ValueError(), "ValueError"),
@@ -43,6 +54,8 @@ def test_a_time_out() -> None:
 
 
 def test_fields() -> None:
-    """A refusal has its status and its body."""
+    """A refusal has its status and its body, also one of a proxy."""
+    refused = ProxyError("ws://a/", "the proxy b answered 407", 407, {}, b"who?")
+    assert error_fields(refused) == {"kind": "ProxyError", "status": 407, "body": "who?"}
     error = HandshakeError("ws://a/", "the server answered 403", 403, {}, b"no \xff")
     assert error_fields(error) == {"kind": "HandshakeError", "status": 403, "body": "no \ufffd"}

@@ -15,6 +15,7 @@ from trio_socket_task import (
     ConnectTimeoutError,
     HandshakeError,
     InvalidOptionsError,
+    ProxyError,
     Retry,
     SocketLostError,
     retry_by_evidence,
@@ -62,6 +63,22 @@ def test_refusals_that_pass_with_time(status: int | None) -> None:
 def test_refusals_that_do_not(status: int) -> None:
     """The same request would be refused again."""
     assert not retry_by_evidence(failed(refused(status)), 1)
+
+
+@pytest.mark.parametrize(("status", "again"), [(None, True), (502, True), (503, True), (403, False), (407, False)])
+def test_a_proxy_is_judged_as_a_server_is(status: int | None, *, again: bool) -> None:
+    """407 wants other credentials; 503 passes with time, and may say with how much."""
+    error = ProxyError(URL, "no", status, {"Retry-After": "7"})
+    assert retry_by_evidence(failed(error), 1) is again
+    assert read_retry_after(error) == (7 if status == 503 else None)
+
+
+@pytest.mark.parametrize(
+    "cause", [ssl.SSLCertVerificationError(), ImportError(), InvalidOptionsError("proxy", "", "x")]
+)
+def test_what_stops_a_proxy_for_ever(cause: Exception) -> None:
+    """A certificate, a package that is missing, an environment that is wrong."""
+    assert not retry_by_evidence(failed(ProxyError(URL, "no"), cause), 1)
 
 
 def test_the_network_is_tried_again_but_not_a_wrong_certificate() -> None:

@@ -50,7 +50,7 @@ async def test_a_failed_handshake_closes_the_stream(serve: Serve) -> None:
 async def test_whatever_is_raised_is_a_connect_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of h11's, of OpenSSL's or of this package's own is told with the phase, and its cause."""
 
-    async def handshake(_wire: Wire, _options: Options, progress: Progress) -> Opened:
+    async def handshake(_wire: Wire, _options: Options, progress: Progress, _received: bytes) -> Opened:
         await trio.lowlevel.checkpoint()
         progress.requests()
         raise LookupError("odd")

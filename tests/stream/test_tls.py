@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 import trustme
-from trio.testing import memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_socket_task._stream._tls import TlsWire
 from trio_socket_task._stream._wire import StreamWire
@@ -226,3 +226,80 @@ async def test_whether_all_is_read_at_once_is_the_lower_wire_s_to_say(
     """A stream of somebody else's cannot tell."""
     wire, _ = await joined(server_context, client_context)
     assert not wire.reads_now
+
+
+class Tunnel:
+    """The other ends of TLS in TLS: a proxy that may ask for the client's certificate, and a server behind it."""
+
+    def __init__(self, server_context: ssl.SSLContext) -> None:
+        authority = trustme.CA()
+        proxy, self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+        authority.issue_cert("localhost").configure_cert(proxy)
+        proxy.verify_mode = ssl.CERT_OPTIONAL
+        proxy.num_tickets = 0  # which Trio would send with what is sent next
+        for context in (proxy, self._context):
+            authority.configure_trust(context)
+            context.post_handshake_auth = True
+        self._client, self.raw = memory_stream_pair()
+        self._outer = trio.SSLStream(self.raw, proxy, server_side=True)
+        self.inner = trio.SSLStream(self._outer, server_context, server_side=True)
+
+    async def join(self, client_context: ssl.SSLContext) -> TlsWire:
+        """Do both handshakes, and ask for the certificate between them."""
+        outer = TlsWire(StreamWire(self._client), self._context, "localhost")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._outer.do_handshake)
+            await outer.handshake()
+        wire = TlsWire(outer, client_context, "localhost")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.handshake)
+            await self.ask_for_a_certificate()
+            await wait_all_tasks_blocked()
+            await self.inner.do_handshake()
+        return wire
+
+    async def ask_for_a_certificate(self) -> None:
+        """Send the request alone."""
+        self._outer._ssl_object.verify_client_post_handshake()
+        self._outer._ssl_object.do_handshake()  # which writes it
+        request = self._outer._outgoing.read()
+        assert request
+        await self.raw.send_all(request)
+
+
+async def test_tls_in_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """Whatever either has to send goes out through both, in the handshake as later."""
+    tunnel = Tunnel(server_context)
+    wire = await tunnel.join(client_context)
+    for size in (1, 16385, 300_000):
+        await wire.send(wire.encrypt(bytes(size)) + wire.encrypt(b"!"))
+        assert await receive_all(tunnel.inner, size + 1) == bytes(size) + b"!"
+        await tunnel.inner.send_all(b"?" * size)
+        received = b""
+        while len(received) < size:
+            received += await wire.receive(100_000) or b""
+        assert received == b"?" * size
+    await tunnel.ask_for_a_certificate()
+    assert await wire.receive(100) is None
+    answer = wire.pending_output()
+    assert answer
+    assert wire.pending_output() == b""
+    await wire.send(answer + bytes(wire.encrypt(b"and on")))
+    assert await receive_all(tunnel.inner, 6) == b"and on"
+    assert wire.info().version == "TLSv1.3"
+
+
+async def test_part_of_a_record_of_the_proxy_counts(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext, autojump_clock: MockClock
+) -> None:
+    """Something has come, though nothing of the server's yet."""
+    tunnel = Tunnel(server_context)
+    wire = await tunnel.join(client_context)
+    await tunnel.inner.send_all(b"whole")
+    assert await wire.receive(100) == b"whole"
+    assert wire.incomplete_at == -float("inf")
+    await trio.sleep(3)
+    await tunnel.raw.send_all(b"\x17\x03\x03\x40\x00 part of it")
+    with trio.move_on_after(5):
+        await wire.receive(100)
+    assert (wire.incomplete_at, trio.current_time()) == (3, 8)

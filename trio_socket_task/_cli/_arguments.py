@@ -88,6 +88,10 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
             options["max_message_size"] = parsed.max_size
         if parsed.heartbeat is not None:
             options["heartbeat"] = Heartbeat(interval=check_positive("--heartbeat", parsed.heartbeat, "seconds"))
+    if parsed.proxy is not None:
+        options["proxy"] = None if parsed.proxy == "none" else parsed.proxy
+    if parsed.insecure and (parsed.proxy or "https:").lower().startswith("https:"):
+        options["proxy_ssl_context"] = make_context(secure=True, insecure=True, cafile=None, cert=None, key=None)
     return options
 
 
@@ -126,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     reached.add_argument(
         "--timeout", type=float, metavar="S", help="seconds: opening (60), pong, close (5), delivery (10)"
     )
+    reached.add_argument("--proxy", metavar="URL", help="go through it; none for none (the environment's)")
     reached.add_argument("--insecure", action="store_true", help="trust any certificate")
     reached.add_argument("--compress", action="store_true", help="offer to compress messages (permessage-deflate)")
     reached.add_argument("--cafile", metavar="FILE", help="trust these authorities only, in PEM")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from trio_socket_task._errors import GaveUpError, HandshakeError, InvalidOptionsError
+from trio_socket_task._errors import GaveUpError, HandshakeError, InvalidOptionsError, ProxyError
 
 _OPTIONS: Final = {
     "header": "--header",
     "max_message_size": "--max-size",
     "protocols": "--protocol",
+    "proxy": "--proxy",
     "timeout": "--timeout",
     "url": "URL",
 }
@@ -24,8 +25,8 @@ class ServeError(Exception):
 
 def error_text(error: BaseException) -> str:
     """Return what an error says, with the options of the command line in place of arguments."""
-    if isinstance(error, HandshakeError):
-        return str(error)  # what the server says
+    if isinstance(error, HandshakeError | ProxyError):
+        return str(error)  # what the server, or the proxy, says
     if isinstance(error, OSError):
         return error.strerror or str(error)
     text = str(error) or type(error).__name__
@@ -55,6 +56,6 @@ def refusal_body(error: BaseException) -> str:
     return "" if refusal is None else refusal.body.decode("utf-8", "replace")
 
 
-def _refusal(error: BaseException) -> HandshakeError | None:
+def _refusal(error: BaseException) -> HandshakeError | ProxyError | None:
     cause = error.__cause__ if isinstance(error, GaveUpError) else error
-    return cause if isinstance(cause, HandshakeError) else None
+    return cause if isinstance(cause, HandshakeError | ProxyError) else None

@@ -9,10 +9,12 @@ import trio
 
 from trio_socket_task._connect import connect_socket
 from trio_socket_task._errors import SocketTaskError
-from trio_socket_task._options import ConnectOptions
+from trio_socket_task._options import ConnectOptions, check_options
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._stream._environment import choose_proxy
 from trio_socket_task._text import mask_url
+from trio_socket_task._url import check_url
 
 from ._error_text import error_text
 from ._output import Output
@@ -23,12 +25,18 @@ _PINGS: Final = 10
 async def probe(url: str, options: ConnectOptions, output: Output, patience: float) -> int:
     """Print the parts of one connection, and how long each took; the exit code is 1 where an answer was missing."""
     resolution = TimedResolver()
-    options["dial"] = resolution.dial
+    proxy = choose_proxy(check_options(check_url(url), options))
+    if proxy is None:
+        options["dial"] = resolution.dial
     async with connect_socket(url, **options) as task:
         figures = task.statistics()
         output.line(mask_url(task.url))
-        _row(output, "resolution", resolution.seconds, ", ".join(resolution.addresses))
-        _row(output, "TCP", max(0.0, (figures.dial_seconds or 0.0) - resolution.seconds))
+        if proxy is None:
+            _row(output, "resolution", resolution.seconds, ", ".join(resolution.addresses))
+            _row(output, "TCP", max(0.0, (figures.dial_seconds or 0.0) - resolution.seconds))
+        else:
+            _row(output, "TCP", figures.dial_seconds or 0.0, f"to the proxy, its name resolved: {proxy.peer}")
+            _row(output, "proxy", figures.proxy_seconds or 0.0, f"{proxy.scheme}, connected to the server")
         if figures.tls_seconds is not None:
             _row(output, "TLS", figures.tls_seconds, _describe_tls(task))
         said = f"protocol {task.protocol or 'none'}"

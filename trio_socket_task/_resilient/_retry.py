@@ -11,7 +11,7 @@ from typing import final
 import attrs
 
 from trio_socket_task._checks import check_positive_int
-from trio_socket_task._errors import ConnectError, HandshakeError, InvalidOptionsError
+from trio_socket_task._errors import ConnectError, HandshakeError, InvalidOptionsError, ProxyError
 from trio_socket_task._events import Attempt, CloseCode
 from trio_socket_task._functions import call_plain, check_plain
 from trio_socket_task._text import quoted
@@ -19,6 +19,8 @@ from trio_socket_task._text import quoted
 from ._validators import is_seconds
 
 _BUSY = frozenset({429, 503})
+_LASTING = (ssl.SSLCertVerificationError, TypeError, InvalidOptionsError, ImportError)
+"""Causes of a ConnectError that the next attempt would meet again."""
 
 RETRIED_CODES = frozenset(
     {
@@ -46,16 +48,18 @@ def retry_by_evidence(attempt: Attempt, failures: int) -> bool:  # noqa: ARG001 
 
     It does after a drop, a time-out, an error of the network or the server, a temporary refusal, and whatever
     ``on_connected`` or the target raised. It does not after Close 1000 or a code from 3000 up, after a refusal such as
-    401, 403 and 404, a certificate that is not trusted, options that are not valid, and a TypeError, also of `dial`,
-    which is a mistake in the program.
+    401, 403 and 404, or 407 of a proxy, a certificate that is not trusted, options that are not valid, a proxy that is
+    none or that python-socks is missing for, and a TypeError, also of `dial`, which is a mistake in the program.
     """
     error = attempt.error
     if isinstance(error, InvalidOptionsError | TypeError):
         return False
     if isinstance(error, HandshakeError):
         return error.status_code not in STOPPED_STATUSES
+    if isinstance(error, ProxyError) and error.status_code is not None:
+        return error.status_code not in STOPPED_STATUSES
     if isinstance(error, ConnectError):
-        return not isinstance(error.__cause__, ssl.SSLCertVerificationError | TypeError)
+        return not isinstance(error.__cause__, _LASTING)
     return error is not None or attempt.close_event is None or attempt.close_event.code in RETRIED_CODES
 
 
@@ -113,7 +117,7 @@ def describe(attempt: Attempt) -> str:
 
 def read_retry_after(error: Exception | None) -> float | None:
     """Return the seconds that a busy server asks to wait: a number or a date (RFC 7231 section 7.1.3)."""
-    if not isinstance(error, HandshakeError) or error.status_code not in _BUSY:
+    if not isinstance(error, HandshakeError | ProxyError) or error.status_code not in _BUSY:
         return None
     value = error.header.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():

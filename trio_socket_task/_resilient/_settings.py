@@ -11,7 +11,7 @@ import trio
 from trio_socket_task._errors import ConnectTimeoutError, InvalidOptionsError
 from trio_socket_task._functions import call_async
 from trio_socket_task._manager import ANY_ADDRESS, SocketManager, members_of
-from trio_socket_task._options import ConnectOptions, Heartbeat, check_options
+from trio_socket_task._options import ConnectOptions, Heartbeat, check_options, with_defaults
 from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._url import check_url
 
@@ -58,7 +58,7 @@ class Settings:
             return self.target, self.options
         with trio.move_on_after(self.timeout):
             url, options = _check_answer(await call_async("target", self.target))
-            return url, {**self.options, **options}
+            return url, with_defaults(self.options, options)
         raise ConnectTimeoutError(previous_url, self.timeout, "waiting for the target function to return")
 
 

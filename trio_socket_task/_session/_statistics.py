@@ -60,6 +60,7 @@ class Traffic:
             dial_seconds=None,
             tls_seconds=None,
             handshake_seconds=None,
+            proxy_seconds=None,
         )
 
     def snapshot(
@@ -74,6 +75,7 @@ class Traffic:
             dial_seconds=connection.dial_seconds,
             tls_seconds=connection.tls_seconds,
             handshake_seconds=connection.handshake_seconds,
+            proxy_seconds=connection.proxy_seconds,
         )
 
 

@@ -33,6 +33,7 @@ class Connected:
     rest: bytes
     """Bytes that came right after the response's head: the first frames."""
     dial_seconds: float
+    proxy_seconds: float | None
     tls_seconds: float | None
     handshake_seconds: float
     local_address: SocketAddress | None
@@ -60,7 +61,7 @@ async def _connect(options: Options, progress: Progress) -> Connected:
     dialled = await open_wire(options, progress)
     started = trio.current_time()
     try:
-        opened = await handshake(dialled.wire, options, progress)
+        opened = await handshake(dialled.wire, options, progress, dialled.received)
     except BaseException:
         await close_forcefully(dialled.wire)
         raise
@@ -73,6 +74,7 @@ async def _connect(options: Options, progress: Progress) -> Connected:
         per_message_deflate=opened.per_message_deflate,
         rest=opened.rest,
         dial_seconds=dialled.dial_seconds,
+        proxy_seconds=dialled.proxy_seconds,
         tls_seconds=dialled.tls_seconds,
         handshake_seconds=trio.current_time() - started,
         local_address=dialled.local_address,

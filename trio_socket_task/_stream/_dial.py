@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import final
@@ -18,9 +15,11 @@ from trio_socket_task._events import TlsInfo
 from trio_socket_task._options import Options
 
 from ._causes import describe, root_cause
+from ._environment import choose_proxy
 from ._progress import Progress
+from ._proxy import Tunnel, open_tunnel
 from ._tls import TlsWire
-from ._wire import Wire, close_forcefully, wire_for
+from ._wire import Wire, close_forcefully, wire_over
 
 SocketAddress = tuple[str, int] | str
 """The host and the port of TCP, or the path of a Unix socket."""
@@ -32,7 +31,10 @@ class Dialled:
     """A connection, and how long it took."""
 
     wire: Wire
+    received: bytes
+    """Bytes of the server's that have come already."""
     dial_seconds: float
+    proxy_seconds: float | None
     tls_seconds: float | None
     tls: TlsInfo | None
     local_address: SocketAddress | None
@@ -46,33 +48,36 @@ async def open_wire(options: Options, progress: Progress) -> Dialled:
         ConnectError: The server cannot be reached, or TLS fails; the cause says why, and is a TypeError where `dial`
             is not what it must be.
     """
-    address = options.address
-    started = trio.current_time()
-    progress.connects(by_dial=options.dial is not None)
-    if progress.is_logged and options.dial is None:
-        await _log_resolution(options, progress)
-    stream = await _dial(options)
-    connected = trio.current_time()
+    proxy, started = choose_proxy(options), trio.current_time()
+    if proxy is None:
+        progress.connects(by_dial=options.dial is not None)
+        if progress.is_logged and options.dial is None:
+            await _log_resolution(options, progress)
+        stream = await _dial(options)
+        wire = wire_over(stream, tcp_no_delay=options.tcp_no_delay)
+        tunnel = Tunnel(wire=wire, stream=stream, dial_seconds=trio.current_time() - started)
+    else:
+        tunnel = await open_tunnel(proxy, options, progress)
+    connected, wire, received = trio.current_time(), tunnel.wire, tunnel.received
+    tls, tls_seconds = None, None
     try:
-        if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
-            with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
-        local, remote = _addresses(stream)
+        local, remote = _addresses(tunnel.stream)
         if progress.is_logged:
             progress.log("connected from %s to %s", _shown(local), _shown(remote))
-        wire, tls, tls_seconds = wire_for(stream), None, None
-        if address.secure:
+        if options.address.secure:
             progress.secures()
-            wire = secured = await _secure(wire, options)
-            tls, tls_seconds = secured.info(), trio.current_time() - connected
+            wire = secured = await _secure(wire, options, received)
+            tls, tls_seconds, received = secured.info(), trio.current_time() - connected, b""
             if progress.is_logged:
                 progress.log("TLS done: %s %s, ALPN %s", tls.version, tls.cipher, tls.alpn_protocol or "none")
     except BaseException:
-        await close_forcefully(stream)
+        await close_forcefully(wire)
         raise
     return Dialled(
         wire=wire,
-        dial_seconds=connected - started,
+        received=received,
+        dial_seconds=tunnel.dial_seconds,
+        proxy_seconds=tunnel.proxy_seconds,
         tls_seconds=tls_seconds,
         tls=tls,
         local_address=local,
@@ -132,20 +137,11 @@ async def _dial(options: Options) -> trio.abc.Stream:
     return stream
 
 
-async def _secure(wire: Wire, options: Options) -> TlsWire:
+async def _secure(wire: Wire, options: Options, received: bytes) -> TlsWire:
     try:
-        secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.server_name)
+        secured = TlsWire(wire, options.ssl_context, options.address.server_name, received)
         await secured.handshake()
     except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
         cause = root_cause(error)
         raise ConnectError(options.address.url, f"the TLS handshake failed: {describe(cause)}") from cause
     return secured
-
-
-@functools.cache
-def _default_context() -> ssl.SSLContext:
-    """Read the system's certificate authorities, once in a process because that takes milliseconds."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context

@@ -1,9 +1,10 @@
-"""The opening handshake: a request goes out; its response is read up to the first frame, or refused by what it says."""
+"""HTTP of an opening: a request goes out; its response is read up to its end, or refused by what it says."""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import final
 
 import attrs
@@ -11,7 +12,7 @@ import h11
 import trio
 
 from trio_socket_task._compression import PerMessageDeflate
-from trio_socket_task._errors import ConnectError, HandshakeError
+from trio_socket_task._errors import ConnectError, HandshakeError, ProxyError
 from trio_socket_task._events import Header
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._upgrade import InvalidResponseError, Upgrade
@@ -27,9 +28,13 @@ _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
 _SWITCHING_PROTOCOLS = 101
 _PREFIX = b"HTTP/1."
-_HEAD_OF_101 = re.compile(rb"HTTP/1\.[0-9] 101\b.*?\r?\n\r?\n", re.DOTALL)
+_HEAD_OF_SWITCH = {
+    b"GET": re.compile(rb"HTTP/1\.[0-9] 101\b.*?\r?\n\r?\n", re.DOTALL),
+    b"CONNECT": re.compile(rb"HTTP/1\.[0-9] 2[0-9][0-9]\b.*?\r?\n\r?\n", re.DOTALL),
+}
 _FRAMING = re.compile(rb"(?<=\n)(?:content-length|transfer-encoding):[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
-"""Fields that mean nothing in a 101, which ends with its head (RFC 7230 section 3.3.3), but which h11 judges."""
+"""Fields that mean nothing in a 101, or a 2xx to CONNECT, which end with their head (RFC 7230 section 3.3.3), but which
+h11 judges."""
 _REASON = 200  # characters shown of a status line, or of where it points
 _SHORT = 64
 
@@ -47,8 +52,14 @@ class Opened:
 
 
 @trio.lowlevel.enable_ki_protection
-async def handshake(wire: Wire, options: Options, progress: Progress) -> Opened:
+async def handshake(wire: Wire, options: Options, progress: Progress, received: bytes = b"") -> Opened:
     """Perform the opening handshake; if it is cancelled, the wire is of no further use.
+
+    Args:
+        wire: The connection.
+        options: What is asked for.
+        progress: Is told how far it has come.
+        received: Bytes of the server's that have come already.
 
     Raises:
         HandshakeError: The server answered, but not with a valid 101 response.
@@ -56,8 +67,9 @@ async def handshake(wire: Wire, options: Options, progress: Progress) -> Opened:
     """
     url, upgrade = options.address.url, Upgrade(options)
     progress.requests()
-    server = _Server(wire, url, progress)
+    server = Exchange(wire, Other(url=url, responds=progress.responds), received)
     response = await server.exchange(upgrade.request())
+    assert isinstance(response, h11.InformationalResponse)  # noqa: S101 (what ends HTTP after a GET)
     header = _header(response)
     try:
         chosen = upgrade.validate_response(response)
@@ -69,21 +81,37 @@ async def handshake(wire: Wire, options: Options, progress: Progress) -> Opened:
 
 
 @final
-class _Server:
-    """The other end, by h11 (RFC 7230): what it answers, and nothing after the head of a 101."""
+@attrs.frozen(kw_only=True)
+class Other:
+    """Who answers, in words, and what becomes an error of its; by default the server."""
 
-    def __init__(self, wire: Wire, url: str, progress: Progress) -> None:
+    url: str
+    """The server's."""
+    responds: Callable[[], None]
+    """Is called when bytes have come."""
+    who: str = "the server"
+    broke: str = "the connection broke during the handshake"
+    ended: str = "the peer closed the connection during the handshake"
+    breach: type[ConnectError] = ConnectError
+    refusal: type[HandshakeError | ProxyError] = HandshakeError
+
+
+@final
+class Exchange:
+    """A request and what is answered, by h11 (RFC 7230), up to the head of a 101, or of a 2xx to CONNECT."""
+
+    def __init__(self, wire: Wire, other: Other, received: bytes = b"") -> None:
         self._wire = wire
-        self._url = url
-        self._progress = progress
+        self._other = other
+        self._received = received
         self._http = _new_connection()
         self._total = 0
         self._write_error: Exception | None = None
 
-    async def exchange(self, request: h11.Request) -> h11.InformationalResponse:
-        """Send a request and return the head of the 101 response.
+    async def exchange(self, request: h11.Request) -> h11.InformationalResponse | h11.Response:
+        """Send a request and return the head of the response that ends HTTP.
 
-        A server may answer, and go, before it has read the whole request: what it said is read first.
+        Who answers may do so, and go, before it has read the whole request: what it said is read first.
         """
         self._request = request
         data = memoryview(b"")
@@ -124,6 +152,9 @@ class _Server:
         return self._http.trailing_data[0]
 
     async def _receive(self) -> bytes:
+        if self._received:
+            data, self._received = self._received, b""
+            return data
         try:
             while (received := await self._wire.receive(_READ)) is None:
                 await self._send(memoryview(self._wire.pending_output()))
@@ -136,27 +167,31 @@ class _Server:
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
             raise self._broken(error) from root_cause(error)
         if data:
-            self._progress.responds()
+            self._other.responds()
         return data
 
     def _broken(self, error: Exception) -> ConnectError:
-        return ConnectError(self._url, f"the connection broke during the handshake: {describe(root_cause(error))}")
+        other = self._other
+        return other.breach(other.url, f"{other.broke}: {describe(root_cause(error))}")
 
-    def _invalid(self, why: str) -> HandshakeError:
-        return HandshakeError(self._url, f"the server's response is not valid HTTP: {why}")
+    def _invalid(self, why: str) -> ConnectError:
+        other = self._other
+        return other.refusal(other.url, f"{other.who}'s response {why}")
 
-    async def receive_head(self) -> h11.InformationalResponse:
-        """Return the head of a 101 response; skip 100 and 103 (RFC 7231 section 6.2)."""
+    async def receive_head(self) -> h11.InformationalResponse | h11.Response:
+        """Return the head of the response that ends HTTP; skip 100 and 103 (RFC 7231 section 6.2)."""
         begun = b""
         while True:
             event = self._next_event(begun)
             if self._total - (0 if event is h11.NEED_DATA else len(self.rest)) > _LIMIT:
-                raise HandshakeError(self._url, f"the server's response has a head of more than {_LIMIT} bytes")
+                raise self._invalid(f"has a head of more than {_LIMIT} bytes")
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == _SWITCHING_PROTOCOLS:
                     return event
                 begun = self.rest
             elif isinstance(event, h11.Response):
+                if self._http.their_state is h11.SWITCHED_PROTOCOL:
+                    return event
                 raise await self._refusal(event)
             else:
                 data = await self._receive()
@@ -164,10 +199,10 @@ class _Server:
                     await run_pending_streams()  # the request may still be on its way, and meet the same end
                     if self._write_error is not None:
                         raise self._broken(self._write_error) from root_cause(self._write_error)
-                    raise ConnectError(self._url, "the peer closed the connection during the handshake")
+                    raise self._other.breach(self._other.url, self._other.ended)
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head
-                    raise self._invalid(repr(begun[:32]))
+                    raise self._invalid(f"is not valid HTTP: {begun[:32]!r}")
                 self._total += len(data)
                 self._http.receive_data(data)
 
@@ -177,16 +212,16 @@ class _Server:
             return self._http.next_event()
         except h11.RemoteProtocolError as error:
             why = str(error).partition(": bytearray")[0]  # what follows is a field, whose value may be a secret
-        head = _HEAD_OF_101.match(begun)
+        head = _HEAD_OF_SWITCH[self._request.method].match(begun)
         cleaned = begun if head is None else _FRAMING.sub(b"", head[0]) + begun[head.end() :]
         if len(cleaned) == len(begun):
-            raise self._invalid(why)
+            raise self._invalid(f"is not valid HTTP: {why}")
         self._http = _new_connection()
         self._serialize(self._request)
         self._http.receive_data(cleaned)
         return self._next_event(cleaned)
 
-    async def _refusal(self, response: h11.Response) -> HandshakeError:
+    async def _refusal(self, response: h11.Response) -> ConnectError:
         """Read the body of a refusal, as far as it comes and as far as it is worth reading."""
         header = _header(response)
         body = bytearray()
@@ -209,13 +244,14 @@ class _Server:
                 else:
                     break
         status, said = response.status_code, bytes(body[:_LIMIT])
-        why = quoted(f"the server answered {status} {bytes(response.reason).decode('latin-1')}".rstrip(), _REASON)
+        reason = bytes(response.reason).decode("latin-1")
+        why = quoted(f"{self._other.who} answered {status} {reason}".rstrip(), _REASON)
         if "location" in header:
             why += f"; it points to {printable(mask_url(header['location']), _REASON)}"
         explained = explanation(header, said)
         if explained:
             why += f": {explained}"
-        return HandshakeError(self._url, why, status, header, said)
+        return self._other.refusal(self._other.url, why, status, header, said)
 
 
 def _new_connection() -> h11.Connection:

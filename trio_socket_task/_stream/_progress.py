@@ -51,3 +51,19 @@ class Progress:
     def responds(self) -> None:
         """Note that the response has begun."""
         self.phase = f"waiting for the rest of the response of {self.peer}"
+
+    def connects_to_proxy(self, proxy: str) -> None:
+        """Note that the proxy's name resolution and TCP are under way."""
+        self.phase = f"connecting to the proxy {proxy}"
+
+    def secures_proxy(self, proxy: str) -> None:
+        """Note that the TLS handshake with the proxy is under way."""
+        self.phase = f"waiting for the proxy {proxy} to finish the TLS handshake"
+
+    def passes_proxy(self, proxy: str) -> None:
+        """Note that the proxy was asked to connect to the server."""
+        self.phase = f"waiting for the proxy {proxy} to connect to {self.peer}"
+
+    def proxy_responds(self, proxy: str) -> None:
+        """Note that the proxy's response has begun."""
+        self.phase = f"waiting for the rest of the response of the proxy {proxy}"

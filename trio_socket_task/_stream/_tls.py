@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from contextlib import suppress
 from typing import final
@@ -24,17 +25,24 @@ class TlsWire:
     does not renegotiate, which TLS 1.3 has abolished.
     """
 
-    def __init__(self, lower: Wire, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, lower: Wire, context: ssl.SSLContext | None, host: str, received: bytes = b"") -> None:
+        """Begin, with bytes of the peer's that have come already; where no context is given, it is the default."""
         self._lower = lower
+        self._outer = lower if isinstance(lower, TlsWire) else None  # of a proxy, which encrypts once more
         self._incoming = ssl.MemoryBIO()
+        self._incoming.write(received)
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._tls = (context or _default_context()).wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._broken: ssl.SSLError | None = None  # found behind bytes that were given out first
         self._write_error: trio.BrokenResourceError | None = None  # of the handshake
         self._arrived = False  # whether bytes have come since it was last tried to decrypt
         self._announced = False  # whether `receive` has said that there is output
-        self.incomplete_at: float = -float("inf")
+        self._incomplete_at: float = -float("inf")
+
+    @property
+    def incomplete_at(self) -> float:
         """When bytes last came of a record that is not whole yet (Trio's clock)."""
+        return max(self._incomplete_at, self._lower.incomplete_at)
 
     async def handshake(self) -> None:
         """Perform the TLS handshake; if it is cancelled, or fails, the wire is of no further use.
@@ -56,6 +64,8 @@ class TlsWire:
                 await self._flush()
                 return  # a failure to write shows when the connection is read
             data = await self._lower.receive(_RECORD)
+            if data is None:
+                continue  # the proxy's TLS has something to send, which goes first
             if not data and self._write_error is not None:
                 raise self._write_error
             if not data:
@@ -72,7 +82,10 @@ class TlsWire:
     def pending_output(self) -> bytes:
         """Return what TLS itself has to send, encrypted: the answer to a request for a certificate, or to new keys."""
         self._announced = False
-        return self._outgoing.read()
+        data = self._outgoing.read()
+        if self._outer is None:
+            return data
+        return self._outer.encrypt(data) if data else self._outer.pending_output()
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
         """Encrypt; what TLS itself had to send goes first."""
@@ -101,8 +114,9 @@ class TlsWire:
                 self._announced = True
                 return None
             encrypted = await self._lower.receive(max_bytes)
-            if encrypted is not None:
-                self._take(encrypted)
+            if encrypted is None:
+                return None  # it has output, as this may have
+            self._take(encrypted)
         return data
 
     def receive_now(self, max_bytes: int) -> bytes | None:
@@ -144,10 +158,10 @@ class TlsWire:
                 break
         arrived, self._arrived = self._arrived, False
         if pieces:
-            self.incomplete_at = -float("inf")
+            self._incomplete_at = -float("inf")
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if arrived:
-            self.incomplete_at = trio.current_time()
+            self._incomplete_at = trio.current_time()
         return None if self._broken is None else self._end(self._broken)
 
     def _end(self, error: ssl.SSLError) -> bytes:
@@ -181,3 +195,12 @@ class TlsWire:
     async def aclose(self) -> None:
         """Close the connection; when it is cancelled, by force."""
         await self._lower.aclose()
+
+
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    """Read the system's certificate authorities, once in a process because that takes milliseconds."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context

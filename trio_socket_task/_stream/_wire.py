@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, final
 
 import trio
@@ -246,3 +247,11 @@ def wire_for(stream: trio.abc.Stream) -> Wire:
     if isinstance(stream, trio.SocketStream) and os.name == "posix":
         return SocketWire(stream)
     return StreamWire(stream)
+
+
+def wire_over(stream: trio.abc.Stream, *, tcp_no_delay: bool) -> Wire:
+    """Choose the best way to move bytes on a stream, and set TCP_NODELAY where it is TCP."""
+    if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
+        with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, tcp_no_delay)
+    return wire_for(stream)
