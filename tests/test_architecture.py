@@ -21,7 +21,7 @@ HOUSE: list[set[str]] = [
     {"_protocol"},
     {"_stream"},
     {"_session"},
-    {"_service_nursery"},
+    {"_byte_stream", "_service_nursery"},
     {"_socket_task"},
     {"_members"},
     {"_manager"},
@@ -36,7 +36,7 @@ HOUSE: list[set[str]] = [
 ROOMS: dict[str, list[set[str]]] = {
     "_protocol": [
         {"_compressor", "_constants", "_events", "_extension", "_mask", "_state"},
-        {"_assembler", "_encoder", "_upgrade"},
+        {"_assembler", "_encoder", "_frame_parser", "_upgrade"},
         {"_deflate"},
         {"_decoder"},
         {"_connection"},
@@ -44,11 +44,11 @@ ROOMS: dict[str, list[set[str]]] = {
     "_stream": [
         {"_causes", "_progress", "_refusal", "_wire"},
         {"_tls"},
-        {"_dial", "_http"},
+        {"_dial", "_frame_log", "_http"},
         {"_connect"},
     ],
     "_session": [
-        {"_busy_poll", "_deadline", "_statistics", "_wakeup"},
+        {"_busy_poll", "_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
         {"_mailbox"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},
@@ -72,6 +72,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_open"},
     ],
     "miniprogram": [
+        {"_err_msg"},
         {"_arguments", "_native", "_values"},
         {"_outcome"},
         {"_callbacks"},
@@ -96,9 +97,9 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_plugin"},
     ],
     "_cli": [
-        {"_demo", "_error_text", "_signals", "_input", "_screen"},
+        {"_contexts", "_demo", "_error_text", "_signals", "_input", "_screen"},
         {"_output", "_prompt"},
-        {"_stats", "_serve", "_probe", "_streams"},
+        {"_stats", "_serve", "_probe", "_streams", "_trace"},
         {"_sending"},
         {"_connect"},
         {"_arguments"},

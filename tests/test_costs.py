@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import tracemalloc
+from collections import Counter as Counted
 from contextlib import AsyncExitStack
+from pathlib import Path
+from types import FrameType
 
 import pytest
 import trio
@@ -248,3 +252,41 @@ async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str
             assert [part for part in parts() if part not in before] == []
         finally:
             gc.enable()
+
+
+async def test_a_log_that_nobody_listens_to_costs_nothing_for_a_message(socket_server: SocketServer) -> None:
+    """It is asked when the connection opens, and never again: no message passes through a module of it."""
+    called: Counted[str] = Counted()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            called[Path(frame.f_code.co_filename).as_posix()] += 1
+
+    async with connect_socket(socket_server.url) as task:
+        sys.setprofile(note)
+        try:
+            await echoes(task, 10)
+        finally:
+            sys.setprofile(None)
+    assert any(path.endswith("_session.py") for path in called)
+    of_the_log = ("_frame_log.py", "_frame_parser.py", "_progress.py")
+    assert [path for path in called if path.endswith(of_the_log)] == []
+
+
+async def test_a_log_that_is_listened_to_costs_no_step_and_no_call_of_the_system(
+    socket_server: SocketServer, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line a frame, and nothing else."""
+    caplog.set_level(logging.DEBUG, "trio_socket_task.frames")
+    async with connect_socket(socket_server.url) as task:
+        await echoes(task, 10)
+        calls.reads.clear()
+        calls.writes.clear()
+        caplog.clear()
+        counter = Counter()
+        trio.lowlevel.add_instrument(counter)
+        await echoes(task, 100)
+        trio.lowlevel.remove_instrument(counter)
+        assert (calls.writes, calls.reads) == ([64 + 6] * 100, [64 + 2] * 100)
+        assert counter.program <= 100 * 1.05
+        assert len([record for record in caplog.records if record.name == "trio_socket_task.frames"]) == 200

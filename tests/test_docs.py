@@ -8,9 +8,11 @@ A comment before a block says how: ``<!-- module: NAME -->`` saves it for the ot
 from __future__ import annotations
 
 import io
+import logging
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -68,7 +70,19 @@ async def answer(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
+@pytest.fixture
+def logs() -> Iterator[None]:
+    """Leave the loggers as they were: a program sets them for its whole process, which other tests are in."""
+    loggers = [logging.getLogger(name) for name in (None, "trio_socket_task", "trio_socket_task.frames")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
 @pytest.mark.parametrize(("path", "kind", "how", "source"), [block for block in BLOCKS if block.values[1] == "program"])
+@pytest.mark.usefixtures("logs")
 async def test_a_program_runs(tmp_path: Path, path: Path, kind: str, how: str, source: str) -> None:
     """And prints what the page says."""
     async with open_test_server(answer) as server:

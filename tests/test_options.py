@@ -10,10 +10,16 @@ import pytest
 from trio_socket_task import ConnectOptions, Heartbeat, InvalidOptionsError
 from trio_socket_task._checks import check_close, encode_payload
 from trio_socket_task._options import Options, check_options, is_own_field
+from trio_socket_task._protocol._upgrade import Upgrade
 from trio_socket_task._url import check_url
+from trio_socket_task._version import __version__
 
 PLAIN = check_url("ws://example.org/")
 SECURE = check_url("wss://example.org/")
+
+
+async def an_async_function(_data: str | bytes) -> None:
+    """Do nothing."""
 
 
 def check(**options: object) -> Options:
@@ -24,7 +30,7 @@ def check(**options: object) -> Options:
 def test_defaults() -> None:
     """What is not asked for has the documented default."""
     options = check()
-    assert (options.header, options.protocols, options.tcp_no_delay) == ({}, (), False)
+    assert (options.header, options.protocols, options.tcp_no_delay) == ((), (), False)
     assert (options.timeout, options.close_timeout) == (60, 10)
     assert (options.max_message_size, options.receive_buffer, options.send_buffer) == (2**24, 2**24, 2**20)
     assert (options.heartbeat, options.ssl_context, options.dial) == (None, None, None)
@@ -34,7 +40,7 @@ def test_values_are_kept() -> None:
     """What is asked for comes out; values lose the white space around them (RFC 7230 section 3.2.4)."""
     heartbeat = Heartbeat(interval=1, timeout=2)
     options = check(header={"X-A": " b\t"}, protocols=["p1", "p2"], timeout=1, tcp_no_delay=True, heartbeat=heartbeat)
-    assert options.header == {"X-A": "b"}
+    assert options.header == (("X-A", "b"),)
     assert options.protocols == ("p1", "p2")
     assert options.tcp_no_delay is True
     assert options.heartbeat is heartbeat
@@ -69,7 +75,10 @@ def test_ssl_context_goes_with_wss() -> None:
         ("protocols", "chat", "must be a sequence of str"),
         ("protocols", 5, "must be a sequence of str"),
         ("protocols", ["a", "a"], "must not name a protocol twice"),
-        ("header", [("a", "b")], "must be a mapping"),
+        *[
+            ("header", value, "must be a mapping of names to values, or a sequence of such pairs")
+            for value in ("ab", b"ab", 1, {("a", "b")}, ["ab"], [("a",)], [("a", "b", "c")], [1])
+        ],
     ],
 )
 def test_a_bad_option_is_refused(argument: str, value: object, rule: str) -> None:
@@ -213,3 +222,60 @@ def test_data_with_a_lone_surrogate() -> None:
     """Text that has no UTF-8 is refused."""
     with pytest.raises(InvalidOptionsError, match="data must not contain lone surrogates"):
         encode_payload("a\udfff")
+
+
+def test_a_header_of_pairs_keeps_repeated_fields_and_their_order() -> None:
+    """A mapping has each name once."""
+    options = check(header=[("X-B", "1"), ["X-A", " 2 "], ("X-B", "3")])
+    assert options.header == (("X-B", "1"), ("X-A", "2"), ("X-B", "3"))
+
+
+@pytest.mark.parametrize(
+    ("pair", "rule"), [(("a b", "c"), "tokens for names"), (("a", "c\n"), "control"), (("Host", "a"), "own fields")]
+)
+def test_a_pair_obeys_the_rules_of_fields(pair: tuple[str, str], rule: str) -> None:
+    """The later ones, too."""
+    with pytest.raises(InvalidOptionsError, match=rule):
+        check(header=[("X-A", "1"), pair])
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [
+        ({}, [b"trio-socket-task/" + __version__.encode()]),
+        ({"USER-agent": "mine/1"}, [b"mine/1"]),
+        ({"User-Agent": ""}, []),
+        ([("User-Agent", "a"), ("user-agent", "b")], [b"a", b"b"]),
+    ],
+)
+def test_the_user_agent_is_the_packages_own_or_the_callers_or_none(header: object, sent: list[bytes]) -> None:
+    """Whoever asks who calls is told, unless the caller wants otherwise; an empty one is none."""
+    fields = Upgrade(check(header=header)).request().headers
+    assert [value for name, value in fields if name == b"user-agent"] == sent
+
+
+def test_repeated_fields_go_out_as_they_are() -> None:
+    """Each in a line of its own, in their order."""
+    fields = Upgrade(check(header=[("X-A", "1"), ("X-A", "2")])).request().headers
+    assert [value for name, value in fields if name == b"x-a"] == [b"1", b"2"]
+
+
+def test_a_heartbeat_knows_its_answers() -> None:
+    """A function tells them; without it there are none."""
+    beat = Heartbeat(answer=lambda data: b"3" if data == "2" else None)
+    assert (beat.answer_to("2"), beat.answer_to("4"), Heartbeat().answer_to("2")) == (b"3", None, None)
+
+
+@pytest.mark.parametrize("value", ["3", b"3", 3, an_async_function])
+def test_an_answer_is_a_plain_function(value: object) -> None:
+    """Anything else is refused before any I/O."""
+    with pytest.raises(InvalidOptionsError, match="answer must be a function of a message, and no async function"):
+        Heartbeat(answer=value)  # type: ignore[arg-type]
+
+
+def test_an_answer_is_a_small_message() -> None:
+    """What else the function returns is its mistake; its text is not quoted."""
+    with pytest.raises(InvalidOptionsError, match="answer must return at most 32768 bytes, not bytes of length 32769"):
+        Heartbeat(answer=lambda _data: bytes(32769)).answer_to("2")
+    with pytest.raises(TypeError, match="data must be str or bytes, not int"):
+        Heartbeat(answer=lambda _data: 3).answer_to("2")  # type: ignore[arg-type, return-value]

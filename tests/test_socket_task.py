@@ -454,3 +454,86 @@ async def test_a_program_that_reads_for_itself_over_tcp(socket_server: SocketSer
             assert await task.receive() == str(number)
             if number % 50 == 0:
                 assert await task.ping() < 10
+
+
+async def test_receive_nowait(serve: Serve) -> None:
+    """What is here comes, in its order; what is not here yet, would block; and the end is that of `receive`."""
+    more = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(then=frame(TEXT, b"1") + frame(BINARY, b"2"))
+        await more.wait()
+        await peer.send(frame(TEXT, b"3"), close_frame(1000))
+        await peer.read_end()
+
+    async with open_socket_manager() as manager:
+        task = manager.connect_socket(URL, dial=serve(script))
+        with pytest.raises(trio.WouldBlock):
+            task.receive_nowait()
+        await task.wait_open()
+        assert task.receive_nowait() == "1"
+        assert task.receive_nowait() == b"2"
+        with pytest.raises(trio.WouldBlock):
+            task.receive_nowait()
+        more.set()
+        await task.wait_closed()
+        assert task.receive_nowait() == "3"
+        for _ in range(2):
+            with pytest.raises(trio.EndOfChannel):
+                task.receive_nowait()
+
+
+async def test_a_program_that_only_asks_gets_everything(serve: Serve, autojump_clock: MockClock) -> None:
+    """The background task reads for it; a socket that is lost says so."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for number in range(100):
+            await peer.send(frame(TEXT, b"%d" % number))
+            await trio.sleep(0.01)
+        await peer.send(close_frame(4000, "enough"))
+        await peer.read_end()
+
+    received = []
+    with pytest.raises(SocketLostError, match="enough"):
+        async with connect_socket(URL, dial=serve(script)) as task:
+            while True:
+                try:
+                    received.append(task.receive_nowait())
+                except trio.WouldBlock:
+                    await trio.sleep(0.001)
+    assert received == [str(number) for number in range(100)]
+
+
+async def test_receive_nowait_makes_room(serve: Serve, autojump_clock: MockClock) -> None:
+    """A socket that stopped reading goes on."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(*[frame(BINARY, bytes(50))] * 10)
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script), receive_buffer=100) as task:
+        taken = 0
+        while taken < 10:
+            await trio.sleep(1)
+            while True:
+                try:
+                    taken += len(task.receive_nowait()) // 50
+                except trio.WouldBlock:
+                    break
+
+
+async def test_facts_of_a_connection(serve: Serve, serve_tcp: ServeTcp) -> None:
+    """None before it is open, and where a stream has none."""
+    async with open_socket_manager() as manager:
+        task = manager.connect_socket(await serve_tcp(echo))
+        assert (task.local_address, task.remote_address, task.tls) == (None, None, None)
+        await task.wait_open()
+        assert isinstance(task.local_address, tuple)
+        assert isinstance(task.remote_address, tuple)
+        assert task.url == f"ws://{task.remote_address[0]}:{task.remote_address[1]}/"
+        assert task.tls is None
+        other = manager.connect_socket(URL, dial=serve(echo))
+        await other.wait_open()
+        assert (other.local_address, other.remote_address, other.tls) == (None, None, None)

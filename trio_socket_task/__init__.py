@@ -32,10 +32,12 @@ from ._events import (
     CloseEvent,
     ErrorEvent,
     Header,
+    ListenerStatistics,
     MessageEvent,
     OpenEvent,
     SocketEvent,
     SocketStatistics,
+    TlsInfo,
 )
 from ._manager import SocketManager, open_socket_manager
 from ._options import ConnectOptions, Heartbeat
@@ -72,6 +74,7 @@ __all__ = [
     "Heartbeat",
     "InvalidOptionsError",
     "Listener",
+    "ListenerStatistics",
     "MessageEvent",
     "OpenEvent",
     "Outbox",
@@ -92,6 +95,7 @@ __all__ = [
     "SocketTask",
     "SocketTaskError",
     "StateEvent",
+    "TlsInfo",
     "UndeliveredEvent",
     "__version__",
     "connect_socket",

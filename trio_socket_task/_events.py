@@ -149,6 +149,36 @@ class Attempt:
     """Seconds that the server asked to wait, by the Retry-After of a 429 or 503 (RFC 7231 section 7.1.3)."""
 
 
+@final
+@attrs.frozen(kw_only=True)
+class ListenerStatistics:
+    """A snapshot of what a listener has not been read of, named as those of Trio's memory channels are."""
+
+    events_waiting: int
+    """Events that came and were not received."""
+    current_buffer_used: int
+    """Their bytes, with 128 for each."""
+    max_buffer_size: int
+    """Bytes from which on the listener is full: then the socket stops reading, or the oldest event is dropped."""
+    tasks_waiting_receive: int
+    """Tasks that wait for the next event."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class TlsInfo:
+    """What the TLS handshake of a socket has agreed on."""
+
+    version: str
+    """The protocol's version, such as ``TLSv1.3``."""
+    cipher: str
+    """The name of the cipher suite."""
+    alpn_protocol: str | None = None
+    """The application protocol that was chosen (RFC 7301); None when none was."""
+    peer_certificate: bytes | None = attrs.field(default=None, repr=kind_of)
+    """The server's certificate in DER; `ssl.DER_cert_to_PEM_cert` makes PEM of it."""
+
+
 SocketEvent = OpenEvent | MessageEvent | ErrorEvent | CloseEvent
 """Any event of a socket."""
 

@@ -52,6 +52,10 @@ class Heartbeat:
     reply: str | bytes | Callable[[str | bytes], bool] | None = attrs.field(default=None, repr=kind_of)
     """What answers that message: this very message, or one for which this function says True. It is the heartbeat's
     own, and the program does not receive it."""
+    answer: Callable[[str | bytes], str | bytes | None] | None = attrs.field(default=None, repr=kind_of)
+    """What answers messages of the peer's own keepalive: a function of a message that returns the answer, or None for a
+    message that is none. The answer, of at most 32 KiB, goes out at once, whether or not the program reads, and the
+    program does not receive what it answers. Default: none."""
 
     @interval.validator
     @timeout.validator
@@ -73,18 +77,36 @@ class Heartbeat:
         if value is not None and not isinstance(value, str | bytes):
             check_plain("reply", value, "str, bytes or a function of a message")
 
+    @answer.validator
+    def _check_answer(self, _attribute: object, value: object) -> None:
+        if value is not None:
+            check_plain("answer", value, "a function of a message")
+
     def is_reply(self, data: str | bytes) -> bool:
         """Whether a message answers the heartbeat's own."""
         if callable(self.reply):
             return call_plain("reply", self.reply, data)
         return self.reply is not None and data == self.reply
 
+    def answer_to(self, data: str | bytes) -> str | bytes | None:
+        """Return the answer to a message of the peer's own keepalive, None to any other.
+
+        Raises:
+            TypeError: The function returned neither text nor bytes nor None.
+            InvalidOptionsError: It returned what is too large.
+        """
+        answer = None if self.answer is None else call_plain("answer", self.answer, data)
+        if answer is not None and len(encode_payload(answer)) > _MAX_BEAT:
+            raise InvalidOptionsError("answer", answer, f"must return at most {_MAX_BEAT} bytes")
+        return answer
+
 
 class ConnectOptions(TypedDict, total=False):
     """Every keyword of ``connect_socket``."""
 
-    header: Mapping[str, str]
-    """Fields added to the request. Default: none. Not Referer, Host, Upgrade, Connection, Content-Length or
+    header: Mapping[str, str] | Sequence[tuple[str, str]]
+    """Fields added to the request, as pairs where one is repeated. Default: none; this package's User-Agent is
+    sent unless there is one, and none where that is empty. Not Referer, Host, Upgrade, Connection, Content-Length or
     Sec-WebSocket-*, which the handshake owns, nor those that HTTP forbids in it, such as Transfer-Encoding."""
     protocols: Sequence[str]
     """Subprotocols offered, the preferred one first. Default: none."""
@@ -127,7 +149,7 @@ class Options:
     """What a caller asked for, checked."""
 
     address: Address
-    header: Mapping[str, str]
+    header: Sequence[tuple[str, str]]
     protocols: Sequence[str]
     tcp_no_delay: bool
     timeout: float
@@ -168,7 +190,7 @@ def check_options(address: Address, options: ConnectOptions) -> Options:
         receive_timeout = check_positive("receive_timeout", receive_timeout, "seconds")
     return Options(
         address=address,
-        header=_check_header(options.get("header", {})),
+        header=_check_header(options.get("header", ())),
         protocols=_check_protocols(options.get("protocols", ())),
         tcp_no_delay=tcp_no_delay,
         timeout=check_positive("timeout", options.get("timeout", 60), "seconds"),
@@ -198,11 +220,9 @@ def is_own_field(name: str) -> bool:
     return name.lower() in _OWN_FIELDS or name.lower().startswith(_OWN_PREFIX)
 
 
-def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
-    if not isinstance(header, Mapping):
-        raise InvalidOptionsError("header", header, "must be a mapping of names to values")
-    checked: dict[str, str] = {}
-    for name, value in header.items():
+def _check_header(header: Mapping[str, str] | Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    checked: list[tuple[str, str]] = []
+    for name, value in _pairs(header):
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             rule = f"must have tokens for names (RFC 7230 section 3.2.6){_offender(name, _NO_TOKEN)}"
             raise InvalidOptionsError("header", name, rule)
@@ -213,8 +233,18 @@ def _check_header(header: Mapping[str, str]) -> Mapping[str, str]:
             rule = f"must have a str without control characters as value of {name}{_offender(value, _CONTROL)}"
             raise InvalidOptionsError("header", value, rule)
         encode_text("header", value)
-        checked[name] = value.strip(" \t")
-    return checked
+        checked.append((name, value.strip(" \t")))
+    return tuple(checked)
+
+
+def _pairs(header: Mapping[str, str] | Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    if isinstance(header, Mapping):
+        return tuple(header.items())
+    if isinstance(header, Sequence) and not isinstance(header, str | bytes):
+        pairs = tuple(header)
+        if all(isinstance(pair, tuple | list) and len(pair) == len(("name", "value")) for pair in pairs):
+            return pairs
+    raise InvalidOptionsError("header", header, "must be a mapping of names to values, or a sequence of such pairs")
 
 
 def _check_protocols(protocols: Sequence[str]) -> Sequence[str]:

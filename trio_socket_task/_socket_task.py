@@ -6,8 +6,9 @@ from typing import final
 
 import trio
 
+from ._byte_stream import ByteStream
 from ._compression import PerMessageDeflate
-from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics
+from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics, TlsInfo
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
 from ._session._session import Session
@@ -49,6 +50,24 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     def header(self) -> Header:
         """The fields of the server's response, found by names in any case; empty before the socket is open."""
         return Header() if self._session.connection is None else self._session.connection.header
+
+    @property
+    def local_address(self) -> tuple[str, int] | str | None:
+        """This side's end of the connection: host and port, or the path of a Unix socket.
+
+        None before the socket is open, and where the stream that `dial` returned has none.
+        """
+        return None if self._session.connection is None else self._session.connection.local_address
+
+    @property
+    def remote_address(self) -> tuple[str, int] | str | None:
+        """The other end of the connection, in the same way: the server's, or that of what stands before it."""
+        return None if self._session.connection is None else self._session.connection.remote_address
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What the TLS handshake has agreed on; None before the socket is open, and where the URL is not a wss one."""
+        return None if self._session.connection is None else self._session.connection.tls
 
     @property
     def ready_state(self) -> ReadyState:
@@ -109,6 +128,32 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketLostError: It closed in any other way. What came before was received first.
         """
         return await self._session.receive()
+
+    @trio.lowlevel.enable_ki_protection
+    def receive_nowait(self) -> str | bytes:
+        """Return the next message without waiting, as `receive` does.
+
+        Raises:
+            trio.WouldBlock: None is here yet, or the socket is still connecting.
+            trio.EndOfChannel: As `receive`; so is SocketLostError.
+            RuntimeError: This is another thread than that of the Trio run.
+        """
+        return self._session.receive_nowait()
+
+    def as_stream(self) -> trio.abc.Stream:
+        """Return the socket as a stream of bytes, for a protocol that cares for bytes and not for messages.
+
+        Whatever is sent goes out in binary messages, and the bytes of those that come are received, in parts of any
+        size; from then on they are the stream's, so call this once. Its end is a close with 1000, 1001 or no status;
+        any other is a `trio.BrokenResourceError`, and so is a text message. To close it is to close the socket: a
+        WebSocket cannot end one direction only.
+
+        Raises:
+            SocketNotOpenError: The socket is still connecting.
+            SocketClosedError: This side closed it before it was open.
+            SocketLostError: It could not be opened.
+        """
+        return ByteStream(self._session)
 
     def on_open(self) -> Listener[OpenEvent]:
         """Listen to the socket's opening (``SocketTask.onOpen``); who comes later hears of it once all the same."""

@@ -12,7 +12,7 @@ _AFTER_URL = "\"')>],.;:!"
 _SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
 _MARK = re.compile(r"([?#])")
 _AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
-_HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "line"})
+_HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "answer", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
 _URL_ARGUMENTS = frozenset({"url", "target", "proxy"})
 _INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode's control characters, surrogates, line separators

@@ -14,7 +14,7 @@ from conftest import Serve
 from heard import Heard
 from peer import Peer
 
-from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious
+from trio_socket_task import Coexist, InvalidOptionsError, ReplacePrevious, __version__
 from trio_socket_task._socket_task import session_of
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, hold, in_turn, open_test_server
@@ -109,6 +109,19 @@ async def test_per_message_deflate_is_offered(
     async with open_mini_program(vendor, dial=serve(script)) as program:
         program.connectSocket(url=URL, perMessageDeflate=value)
         await seen.wait()
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [({}, f"trio-socket-task/{__version__}"), ({"user-agent": "mine"}, "mine"), ({"User-Agent": ""}, "none")],
+)
+async def test_the_user_agent(
+    mini_program: MiniProgram, memory_socket_server: SocketServer, header: dict[str, str], sent: str
+) -> None:
+    """A program may set its own, or none."""
+    mini_program.connectSocket({"url": URL, "header": header})
+    connection = await memory_socket_server.wait_connection()
+    assert connection.header.get("User-Agent", "none") == sent
 
 
 class Hostile(Mapping[str, object]):

@@ -28,7 +28,7 @@ TABLE = {
 PROCESSES = "cli/* testing/test_[!p]* campaign/* test_command_line test_life test_kit miniprogram/test_[!t]*"
 PAGES = (
     "test_architecture test_contract test_diagrams test_docs test_list test_readme test_reference test_supply"
-    " test_tutorial"
+    " test_tutorial test_walk"
 )
 """Tests that are never asked: they start processes or wait in real time, or are about pages. All others come second."""
 SLOW = "not (test_e6 or thousand or herd or many_rounds)"

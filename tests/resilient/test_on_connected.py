@@ -52,6 +52,7 @@ async def test_a_connection_whose_greeting_fails_has_failed(
             await socket.wait_delivered()
             assert socket.statistics().generation == 1
     assert "on_connected raised" in caplog.text
+    assert "PermissionError: no login today" in caplog.text, "with its traceback"
 
 
 @pytest.mark.parametrize("code", [4001, 1012])

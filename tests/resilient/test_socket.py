@@ -229,3 +229,74 @@ async def test_a_thousand_reconnections_leak_nothing(autojump_clock: trio.testin
 def count(kind: type) -> int:
     """Count what is alive of a class."""
     return sum(type(thing) is kind for thing in gc.get_objects())
+
+
+async def test_receive_nowait_goes_on_across_reconnections(autojump_clock: trio.testing.MockClock) -> None:
+    """What is not here yet would block, in a gap, too; the end, and giving up, are those of `receive`."""
+    scripts = in_turn(Script().send("a").send("b").drop(), Script().reject(503), Script().send("c").close(1000))
+    received: list[str | bytes] = []
+    blocked = 0
+    async with open_memory_server(scripts) as server, open_resilient_socket(server.url, dial=server.dial) as socket:
+        with pytest.raises(trio.EndOfChannel):
+            while True:
+                try:
+                    received.append(socket.receive_nowait())
+                except trio.WouldBlock:
+                    blocked += 1
+                    await trio.sleep(0.1)
+        with pytest.raises(trio.EndOfChannel):
+            socket.receive_nowait()
+    assert received == ["a", "b", "c"]
+    assert blocked > 0
+
+
+async def test_receive_nowait_of_what_a_lost_connection_left(autojump_clock: trio.testing.MockClock) -> None:
+    """It is received in a gap, before anything of the next connection."""
+    scripts = in_turn(Script().send("a").send("b").drop(), Script().send("c").expect_close(1000))
+    async with (
+        open_memory_server(scripts) as server,
+        open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket,
+    ):
+        await until(socket, ConnectionState.WAITING)
+        assert [socket.receive_nowait(), socket.receive_nowait()] == ["a", "b"]
+        with pytest.raises(trio.WouldBlock):
+            socket.receive_nowait()
+        assert await socket.receive() == "c"
+
+
+async def test_receive_nowait_of_a_socket_that_gave_up(autojump_clock: trio.testing.MockClock) -> None:
+    """It says why."""
+    async with open_memory_server(Script().reject(403)) as server:
+        with pytest.raises(GaveUpError):
+            async with open_resilient_socket(server.url, dial=server.dial) as socket:
+                await until(socket, ConnectionState.STOPPED)
+                socket.receive_nowait()
+
+
+async def test_receive_nowait_of_a_connection_that_lives_and_of_one_that_ends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Between its Close frame and its end nothing comes, but the next connection may."""
+
+    async def linger(connection: ServerConnection) -> None:
+        await connection.send("a")
+        await trio.sleep(1)
+        connection.stall(answering=False)  # so that it does not see the answer
+        await connection.send_raw(b"\x88\x02\x03\xf4")  # 1012
+        await trio.sleep_forever()
+
+    async with (
+        open_memory_server(in_turn(linger, Script().send("b").expect_close(1000))) as server,
+        open_resilient_socket(server.url, dial=server.dial, backoff=HALF, close_timeout=5) as socket,
+    ):
+        await socket.wait_connected()
+        await trio.testing.wait_all_tasks_blocked()
+        assert socket.receive_nowait() == "a"
+        with pytest.raises(trio.WouldBlock):
+            socket.receive_nowait()
+        await trio.sleep(2)
+        assert socket.task is not None
+        assert socket.task.close_event is not None
+        with pytest.raises(trio.WouldBlock):
+            socket.receive_nowait()
+        assert await socket.receive() == "b"

@@ -35,6 +35,7 @@ class ReadyWire(_PlainWire):
         raise NotImplementedError
 
     def receive_now(self, max_bytes: int) -> bytes | None:
+        assert max_bytes
         self.tries += 1
         return self.there.popleft() if self.there and self.tries > self.after else None
 

@@ -1,8 +1,13 @@
-"""`_driver`: the life of a connection, against a scripted peer."""
+"""`_session`: the life of a connection, against a scripted peer."""
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import socket
 import ssl
+import struct
 from contextlib import suppress
 
 import pytest
@@ -196,7 +201,9 @@ async def test_c4_a_reset_after_our_close(serve_tcp: ServeTcp) -> None:
     async with connect_socket(await serve_tcp(script)) as task:
         await task.aclose(4001, "mine")
     errors, closes = await events(task)
-    assert errors == ["the connection was lost: [Errno 104] Connection reset by peer"]
+    assert errors == [
+        f"the connection was lost: {ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))}"
+    ]
     assert closes == [CloseEvent(code=4001, reason="mine")]
 
 
@@ -314,10 +321,31 @@ async def test_r8_a_reset(socket_server: SocketServer) -> None:
     async with connect_socket(socket_server.url) as task:
         await task.send("go")
         assert await task.receive() == "last"
-        with pytest.raises(SocketLostError, match="Connection reset by peer") as caught:
+        with pytest.raises(SocketLostError, match=re.escape(os.strerror(errno.ECONNRESET))) as caught:
             await task.receive()
         assert isinstance(caught.value.__cause__, ConnectionResetError)
         assert await task.wait_closed() == CloseEvent(code=1006)
+
+
+async def test_a_write_error_is_the_end_where_nothing_is_left_to_read(serve_tcp: ServeTcp) -> None:
+    """It is known at once, in the very send that meets it: nothing that the peer said can change it any more."""
+    peers: list[trio.SocketStream] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert isinstance(peer.stream, trio.SocketStream)
+        peers.append(peer.stream)
+        await trio.sleep_forever()
+
+    async with connect_socket(await serve_tcp(script)) as task:
+        errors = task.on_error()
+        peers[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peers[0].socket.close()  # which resets the connection, while nobody else can run
+        with pytest.raises(SocketLostError):
+            for _ in range(10):
+                task.send_nowait("x")
+        assert task.close_event == CloseEvent(code=1006)
+        assert "1 waiting" in repr(errors)
 
 
 async def test_r8_tls_ends_without_close_notify(

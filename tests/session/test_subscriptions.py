@@ -9,11 +9,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_socket_task import CloseEvent, Listener, MessageEvent, OpenEvent
+from trio_socket_task import CloseEvent, Listener, ListenerStatistics, MessageEvent, OpenEvent, connect_socket
 from trio_socket_task._session._mailbox import FACTS_KEPT, MESSAGE_OVERHEAD, Mailbox
 from trio_socket_task._session._subscriptions import Subscriptions
 from trio_socket_task._session._topic import Topic
 from trio_socket_task._session._wakeup import Wakeup
+from trio_socket_task.testing import SocketServer
 
 OPEN = OpenEvent({})
 
@@ -199,7 +200,8 @@ async def test_a_full_listener_fills_the_socket_and_warns_once(caplog: pytest.Lo
         assert not of.full
         of.deliver([("x" * 10, 10)])
         assert of.full
-        assert of.full
+        of.warn_once()
+        of.warn_once()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "reads no more until it has caught up or is closed" in caplog.text
     await one.receive()
@@ -214,6 +216,7 @@ async def test_a_full_inbox_is_no_warning(caplog: pytest.LogCaptureFixture) -> N
     of = Hub(limit=10).listeners
     of.deliver([("x" * 10, 10)])
     assert of.full
+    of.warn_once()
     assert not caplog.records
 
 
@@ -265,6 +268,7 @@ async def test_an_inbox_nobody_reads_holds_up_listeners_and_says_so(caplog: pyte
     of.deliver([("a" * 10, 10)])
     assert await take_one(listener) == "a" * 10
     assert of.full
+    of.warn_once()
     assert "receive() is 138 bytes behind" in caplog.text
 
 
@@ -297,3 +301,23 @@ def test_a_full_mailbox_has_room_when_it_was_read_to_half() -> None:
     assert (hub.made_room(), mailbox.size, mailbox.full) == (True, 0, False)
     assert mailbox.clear() == []
     assert not hub.made_room()
+
+
+async def test_statistics_of_a_listener(memory_socket_server: SocketServer) -> None:
+    """What waits, in events and in bytes, and who waits for it."""
+    url, dial = memory_socket_server.url, memory_socket_server.dial
+    async with connect_socket(url, dial=dial, receive_buffer=1000) as task, task.on_message() as listener:
+        assert listener.statistics() == ListenerStatistics(
+            events_waiting=0, current_buffer_used=0, max_buffer_size=1000, tasks_waiting_receive=0
+        )
+        await task.send("hello")
+        await wait_all_tasks_blocked()
+        assert listener.statistics() == ListenerStatistics(
+            events_waiting=1, current_buffer_used=128 + 5, max_buffer_size=1000, tasks_waiting_receive=0
+        )
+        await listener.receive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.receive)
+            await wait_all_tasks_blocked()
+            assert listener.statistics().tasks_waiting_receive == 1
+            nursery.cancel_scope.cancel()

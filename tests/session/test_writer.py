@@ -193,6 +193,18 @@ async def test_the_close_frame_is_last(nursery: trio.Nursery) -> None:
     assert b"".join(setup.wire.writes) == b"abCLOSE"
 
 
+async def test_a_close_wakes_those_who_wait_for_room(nursery: trio.Nursery) -> None:
+    """At once, although what they wait for is not written yet: nothing is taken after the Close frame."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    nursery.start_soon(setup.out.room.park)
+    await wait_all_tasks_blocked()
+    setup.out.finish(b"CLOSE")
+    assert not setup.out.room
+    assert setup.out.size == len(b"firstCLOSE")
+
+
 async def test_senders_wait_in_order_for_room(nursery: trio.Nursery) -> None:
     """Each gets its turn when the queue has shrunk below the limit; one woken sender wakes the next."""
     setup = Setup(nursery, ScriptedWire(at_once=0), limit=10)

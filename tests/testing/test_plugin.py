@@ -13,9 +13,12 @@ from trio_socket_task.testing import _plugin
 pytest_plugins = ["pytester"]
 
 LEAKY = """
+    import weakref
     import pytest
     import trio
     from trio_socket_task import connect_socket, open_socket_manager
+
+    OF_NOTHING = weakref.proxy(set())  # what somebody's library may have in memory
 
     @pytest.fixture
     async def application(memory_socket_server):

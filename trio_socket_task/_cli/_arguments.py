@@ -9,11 +9,11 @@ from typing import Final, NoReturn, final
 
 from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import InvalidOptionsError
-from trio_socket_task._options import ConnectOptions
+from trio_socket_task._options import ConnectOptions, Heartbeat
 from trio_socket_task._text import quoted
 from trio_socket_task._version import __version__
 
-from ._connect import insecure_context
+from ._contexts import make_context
 
 PROGRAM: Final = "trio-socket-task"
 _OPENING: Final = 60.0
@@ -23,6 +23,7 @@ _CODES: Final = (
     "exit codes: 0 closed normally; 1 not connected, lost, not sent, not answered; 2 wrong arguments; "
     "130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (the server is told 1001)"
 )
+_SHORT_CODES: Final = "exit codes: 0 closed normally; 1 failed; 2 wrong arguments; 128+N by signal N"
 _MAX_PORT: Final = 65535
 _NAME: Final = re.compile(r"--[a-z-]+")
 
@@ -76,10 +77,17 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
         close_timeout=parsed.timeout or _ANSWER,
         per_message_deflate=parsed.compress,
     )
-    if parsed.insecure and parsed.url.lower().startswith("wss"):
-        options["ssl_context"] = insecure_context()
-    if parsed.command == "connect" and parsed.max_size is not None:
-        options["max_message_size"] = parsed.max_size
+    secure = parsed.url.lower().startswith("wss")
+    context = make_context(
+        secure=secure, insecure=parsed.insecure, cafile=parsed.cafile, cert=parsed.cert, key=parsed.key
+    )
+    if context is not None:
+        options["ssl_context"] = context
+    if parsed.command == "connect":
+        if parsed.max_size is not None:
+            options["max_message_size"] = parsed.max_size
+        if parsed.heartbeat is not None:
+            options["heartbeat"] = Heartbeat(interval=check_positive("--heartbeat", parsed.heartbeat, "seconds"))
     return options
 
 
@@ -111,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     reached = _Parser(add_help=False)
-    reached.add_argument("url", metavar="URL", help="such as wss://example.org/chat")
+    reached.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    reached.add_argument("url", metavar="URL", help=argparse.SUPPRESS)
     reached.add_argument("--header", action="append", default=[], metavar="'N: V'", help="a field of the request")
     reached.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer")
     reached.add_argument(
@@ -119,19 +128,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     reached.add_argument("--insecure", action="store_true", help="trust any certificate")
     reached.add_argument("--compress", action="store_true", help="offer to compress messages (permessage-deflate)")
+    reached.add_argument("--cafile", metavar="FILE", help="trust these authorities only, in PEM")
+    reached.add_argument("--cert", metavar="FILE", help="a certificate for the server, in PEM; its key in --key FILE")
+    reached.add_argument("--key", metavar="FILE", help=argparse.SUPPRESS)
+    reached.add_argument("--show-body", action="store_true", help="print the body of the server's refusal, too")
 
     connect = commands.add_parser(
         "connect",
         parents=[reached],
         usage="%(prog)s [OPTION ...] URL",
         help="send lines, print messages; at a terminal, with a prompt",
-        epilog=_CODES,
+        add_help=False,
+        epilog=_SHORT_CODES,
     )
     connect.add_argument("--listen", action="store_true", help="read no lines, print until the end or Ctrl-C")
     connect.add_argument("--binary", action="store_true", help="lines are hexadecimal, for binary messages")
     connect.add_argument("--count", type=int, metavar="N", help="end after so many messages")
     connect.add_argument("--keep", action="store_true", help="connect again when the connection is lost")
     connect.add_argument("--stats", action="store_true", help="show rates, round trip, buffers every second")
+    connect.add_argument("--trace", action="store_true", help="print each step and each frame, both ways")
+    connect.add_argument("--heartbeat", type=float, metavar="S", help="ping every so many seconds")
     connect.add_argument("--max-size", type=int, metavar="N", help="bytes of a message, at most (16 MiB)")
     printed = connect.add_mutually_exclusive_group()
     printed.add_argument("--json", action="store_true", help="print messages and events as lines of JSON")
@@ -142,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         parents=[reached],
         usage="%(prog)s [OPTION ...] URL",
         help="take one connection apart: timings, header, pings, close",
-        epilog=_CODES,
+        add_help=False,
+        epilog=_SHORT_CODES,
     )
 
     serving = commands.add_parser("serve", help="echo on a port of this machine, to try things against")

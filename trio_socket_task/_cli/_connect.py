@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, final
 
@@ -24,6 +23,7 @@ from ._output import Output
 from ._prompt import Prompt
 from ._sending import ENDS, Channel, Sender, counted, wait_delivered, wait_until_quiet
 from ._stats import show_statistics
+from ._trace import traced
 
 _THEM: Final = ("it", "them")
 _QUIET: Final = {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD}
@@ -50,6 +50,8 @@ class Settings:
     """Seconds that a pong may take."""
     delivery: float
     """Seconds that may pass from the end of the input until everything is delivered, with `keep`."""
+    trace: bool = False
+    """Whether to print the log."""
 
     def open(self) -> AbstractAsyncContextManager[Channel]:
         """Return the block of the connection."""
@@ -58,18 +60,11 @@ class Settings:
         return connect_socket(self.url, **self.options)
 
 
-def insecure_context() -> ssl.SSLContext:
-    """Return TLS settings that trust everybody."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def run_connect(settings: Settings) -> int:
     """Run the command until the server closes, the input ends or enough has come, and return the exit code."""
     source, screen = settings.source, settings.output.screen
-    with source.terminal() if isinstance(source, Prompt) else nullcontext():
+    tracing = traced(settings.output) if settings.trace else nullcontext()
+    with source.terminal() if isinstance(source, Prompt) else nullcontext(), tracing:
         try:
             return await _Conversation(settings).run()
         finally:

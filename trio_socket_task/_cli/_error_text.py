@@ -43,7 +43,18 @@ def name_options(text: str) -> str:
 def error_fields(error: BaseException) -> dict[str, object]:
     """Return what a program reads of an error, beside its text."""
     fields: dict[str, object] = {"kind": type(error).__name__}
-    refusal = error.__cause__ if isinstance(error, GaveUpError) else error
-    if isinstance(refusal, HandshakeError):
-        fields |= {"status": refusal.status_code, "body": refusal.body.decode("utf-8", "replace")}
+    refusal = _refusal(error)
+    if refusal is not None:
+        fields |= {"status": refusal.status_code, "body": refusal_body(error)}
     return fields
+
+
+def refusal_body(error: BaseException) -> str:
+    """Return what the server said, beyond its status, when it refused the handshake; empty where it did not."""
+    refusal = _refusal(error)
+    return "" if refusal is None else refusal.body.decode("utf-8", "replace")
+
+
+def _refusal(error: BaseException) -> HandshakeError | None:
+    cause = error.__cause__ if isinstance(error, GaveUpError) else error
+    return cause if isinstance(cause, HandshakeError) else None

@@ -15,7 +15,7 @@ import attrs
 from trio_socket_task._events import CloseEvent
 from trio_socket_task._text import printable
 
-from ._error_text import error_fields, error_text
+from ._error_text import error_fields, error_text, refusal_body
 from ._screen import Screen
 
 
@@ -34,6 +34,8 @@ class Output:
     """Whether each line begins with the time, for a person."""
     raw: bool = False
     """Whether messages are written as they are."""
+    shows_body: bool = False
+    """Whether the body of a refusal is printed; a program that reads JSON has it in any case."""
     screen: Screen | None = None
     """What stands below what is printed, at a terminal."""
 
@@ -62,6 +64,8 @@ class Output:
             self.event("error", error_text(error), **error_fields(error))
         else:
             self.event(program, error_text(error))
+            for line in refusal_body(error).splitlines() if self.shows_body else ():
+                self._write(sys.stderr, printable(line))
 
     def close(self, event: CloseEvent) -> None:
         """Print how the connection was closed."""

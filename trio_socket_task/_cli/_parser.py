@@ -40,6 +40,7 @@ def prepare(arguments: Sequence[str] | None, output: Output) -> Callable[[], Awa
     """
     parsed = parse(arguments)
     output.as_json = "json" in parsed and parsed.json
+    output.shows_body = "show_body" in parsed and parsed.show_body
     check(parsed)
     # The test kit takes as long to import as all else, so the two commands that use it import it.
     if parsed.command == "demo":
@@ -82,6 +83,7 @@ def _settings(parsed: argparse.Namespace, output: Output) -> Settings:
         statistics=parsed.stats,
         pong=answer_seconds(parsed),
         delivery=delivery_seconds(parsed),
+        trace=parsed.trace,
     )
 
 

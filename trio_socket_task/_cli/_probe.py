@@ -11,8 +11,7 @@ from trio_socket_task._connect import connect_socket
 from trio_socket_task._errors import SocketTaskError
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._protocol._state import ReadyState
-from trio_socket_task._socket_task import SocketTask, session_of
-from trio_socket_task._stream._tls import TlsWire
+from trio_socket_task._socket_task import SocketTask
 from trio_socket_task._text import mask_url
 
 from ._error_text import error_text
@@ -89,6 +88,4 @@ class TimedResolver:
 
 
 def _describe_tls(task: SocketTask) -> str:
-    connection = session_of(task).connection
-    wire = None if connection is None else connection.wire
-    return wire.describe() if isinstance(wire, TlsWire) else ""
+    return "" if task.tls is None else f"{task.tls.version} {task.tls.cipher}".rstrip()

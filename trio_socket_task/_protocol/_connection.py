@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+from trio_socket_task._checks import encode_payload
 from trio_socket_task._compression import PerMessageDeflate
 
 from ._constants import MAX_PONGS, Opcode
@@ -80,6 +81,10 @@ class ClientConnection:
     def send_pongs(self, payloads: Sequence[bytes]) -> bytes:
         """Return the answers to pings that came together: to the latest of very many (section 5.5.3)."""
         return b"".join(encode(Opcode.PONG, payload) for payload in payloads[-MAX_PONGS:])
+
+    def send_answers(self, answers: Sequence[str | bytes]) -> bytes:
+        """Return the frames of answers to the peer's own keepalive, which are as many and as small as Pongs may be."""
+        return b"".join(self.send_small_message(answer, encode_payload(answer)) for answer in answers)
 
     def close(self, code: int, reason: str, encoded_reason: bytes) -> bytes | None:
         """Begin the close handshake and return the Close frame, empty before the connection is open.

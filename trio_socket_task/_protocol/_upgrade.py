@@ -12,10 +12,12 @@ import h11
 
 from trio_socket_task._compression import PerMessageDeflate
 from trio_socket_task._options import Options
+from trio_socket_task._version import __version__
 
 from ._extension import InvalidExtensionError, accept, offer
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
+_USER_AGENT = f"trio-socket-task/{__version__}".encode()
 _ONCE = (b"sec-websocket-accept", b"sec-websocket-protocol")  # section 11.3: must not appear more than once
 
 
@@ -54,7 +56,14 @@ class Upgrade:
             fields.append((b"Sec-WebSocket-Protocol", ", ".join(protocols).encode()))
         if self._options.per_message_deflate:
             fields.append((b"Sec-WebSocket-Extensions", offer(self._options.per_message_deflate).encode()))
-        fields.extend((name.encode(), value.encode()) for name, value in self._options.header.items())
+        own_agent = True
+        for name, value in self._options.header:
+            is_agent = name.lower() == "user-agent"
+            own_agent = own_agent and not is_agent
+            if value or not is_agent:
+                fields.append((name.encode(), value.encode()))
+        if own_agent:
+            fields.append((b"User-Agent", _USER_AGENT))
         return h11.Request(method=b"GET", target=address.target.encode(), headers=fields)
 
     def validate_response(self, response: h11.InformationalResponse) -> Chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import final
 
 import trio
@@ -26,7 +27,7 @@ from ._supervisor import Supervisor
 class ResilientSocket(trio.abc.Channel[str | bytes]):
     """A WebSocket that connects again when it is lost. Made by `open_resilient_socket`.
 
-    Every ``async`` method is a cancel point on every call, and `send` and `receive` let other tasks run at least once per
+    Every ``async`` method is a cancel point on every call; `send` and `receive` let other tasks run at least once per
     32 messages or 1 MiB. Any number of tasks may use one socket.
     """
 
@@ -173,6 +174,28 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
                 self._supervisor.require_running()
             elif states.changed is changed:
                 await changed.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    def receive_nowait(self) -> str | bytes:
+        """Return the next message without waiting, as `receive` does.
+
+        Raises:
+            trio.WouldBlock: None is here yet, though one may come, be it of the next connection.
+            trio.EndOfChannel: As `receive`; so is GaveUpError.
+            RuntimeError: This is another thread than that of the Trio run.
+        """
+        self._thread.check()
+        attempts = self._attempts
+        if attempts.task is not None:
+            with suppress(trio.EndOfChannel, SocketLostError):  # that connection is over, and another state is coming
+                return attempts.task.receive_nowait()
+        elif attempts.backlog.messages:
+            return attempts.backlog.pop()
+        elif self._states.stopped:
+            if self._supervisor.ended_normally:
+                raise trio.EndOfChannel
+            self._supervisor.require_running()
+        raise trio.WouldBlock
 
     async def wait_connected(self) -> None:
         """Wait until it is connected and ``on_connected`` is done; if this is cancelled, the socket is unharmed.

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import final
 
+import trio
+
 from trio_socket_task._errors import SocketLostError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent, ErrorEvent
-from trio_socket_task._protocol._state import Life
+from trio_socket_task._protocol._state import Life, Phase
 from trio_socket_task._stream._causes import describe, root_cause
+from trio_socket_task._text import quoted
 
 from ._deadline import Deadline
+from ._reader import Reader
 from ._subscriptions import Subscriptions
 from ._wakeup import Wakeup
+
+_ANSWER_GRACE = 0.1
+"""Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
 
 
 @final
@@ -36,9 +43,24 @@ class Ending:
             self._subscriptions.error.publish(ErrorEvent(str(error), error))
             self.end_messages()
 
+    async def wait_for_answers(self, reader: Reader) -> None:
+        """Wait until the program, after a violation, has taken what came before it and waits for more.
+
+        Where the connection is over already, nobody can be answered.
+        """
+        inbox = self._subscriptions.inbox
+        with trio.move_on_after(_ANSWER_GRACE):
+            while not reader.over and self._life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
+                await self._wakeup.wait()
+
     def end_messages(self) -> None:
         """Wake those who wait for a message, because none will come."""
         self._subscriptions.inbox.readers.unpark_all()
+
+    def require_more(self) -> None:
+        """Raise what a reader of messages gets where none can come any more."""
+        if self._life.is_decided:
+            raise trio.EndOfChannel if self._life.ended_cleanly() else self._life.ended_error()
 
     def fail_to_read(self, error: Exception) -> None:
         """Note that nothing can be read any more."""
@@ -73,3 +95,14 @@ def lost(why: str, error: Exception | None = None) -> SocketLostError:
     failure = SocketLostError(CloseEvent(code=CloseCode.ABNORMAL_CLOSURE), why)
     failure.__cause__ = None if error is None else root_cause(error)
     return failure
+
+
+def describe_end(life: Life) -> str:
+    """Return how a connection has ended, for the log."""
+    event = life.close_event()
+    parts = [f"closed with {event.code} {quoted(event.reason)}".rstrip()]
+    if event.peer_code is not None:
+        parts.append(f"the peer with {event.peer_code} {quoted(event.peer_reason)}".rstrip())
+    if life.error is not None:
+        parts.append(str(life.error))
+    return "; ".join(parts)

@@ -13,6 +13,7 @@ from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._events import Close, Control, Message, Ping, Pong, Violation
 
 from ._ending import Ending, lost
+from ._peer_keepalive import answer_peer
 from ._pings import Pings
 from ._statistics import Traffic
 from ._subscriptions import Subscriptions
@@ -54,7 +55,10 @@ class Incoming:
 
     def is_full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
-        return self._protocol.life.is_open and self._subscriptions.full
+        if not self._protocol.life.is_open or not self._subscriptions.full:
+            return False
+        self._subscriptions.warn_once()
+        return True
 
     def is_failing(self) -> bool:
         """Whether the peer broke the protocol, which is to be told when the program has answered what came before."""
@@ -76,9 +80,15 @@ class Incoming:
             messages = self._pings.take_replies(self._options.heartbeat, messages)
             if not messages:
                 return
-        self._traffic.count_received(messages)
         if self._options.receive_timeout is not None:
             self._traffic.spoken_at = trio.current_time()
+        if self._options.heartbeat is not None and self._options.heartbeat.answer is not None:
+            messages, answers = answer_peer(self._options.heartbeat, messages)
+            if answers:
+                self._writer.put_pongs(self._protocol.send_answers(answers))
+            if not messages:
+                return
+        self._traffic.count_received(messages)
         life = self._protocol.life
         if not life.is_open and not self._discards:
             self._discards = self._subscriptions.full

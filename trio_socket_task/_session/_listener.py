@@ -8,6 +8,7 @@ from typing import TypeVar, final
 
 import trio
 
+from trio_socket_task._events import ListenerStatistics
 from trio_socket_task._thread import HomeThread
 
 from ._mailbox import TURN, TURN_SHIFT, Mailbox
@@ -64,6 +65,16 @@ class Listener(trio.abc.ReceiveChannel[_T]):
         event, size = mailbox.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)
         return event
+
+    def statistics(self) -> ListenerStatistics:
+        """Return a snapshot of what is waiting to be received."""
+        mailbox = self._mailbox
+        return ListenerStatistics(
+            events_waiting=len(mailbox.items),
+            current_buffer_used=mailbox.size,
+            max_buffer_size=mailbox.limit,
+            tasks_waiting_receive=len(mailbox.readers),
+        )
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:

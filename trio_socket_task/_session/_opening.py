@@ -12,15 +12,22 @@ from trio_socket_task._protocol._state import Life
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
+from trio_socket_task._text import mask_url
 
 from ._ending import Ending
 
 
 async def open_connection(
-    options: Options, wait_for: Sequence[Callable[[], Awaitable[object]]], life: Life, ending: Ending
+    options: Options,
+    wait_for: Sequence[Callable[[], Awaitable[object]]],
+    life: Life,
+    ending: Ending,
+    progress: Progress,
 ) -> Connected | None:
     """Return an open connection, once what it waits for has happened; None where it failed, which is noted and told."""
-    progress, deadline = Progress(options.address.peer), ending.deadline
+    deadline = ending.deadline
+    if progress.is_logged:
+        progress.log("connecting to %s", mask_url(options.address.url))
     with deadline.scope as scope:
         for wait in wait_for:
             await wait()

@@ -9,16 +9,19 @@ from typing import Self, final
 import trio
 
 from trio_socket_task._checks import check_close, encode_payload
+from trio_socket_task._errors import SocketLostError
 from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketStatistics
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._state import Life, Phase, ReadyState
+from trio_socket_task._stream._causes import forget_frames
 from trio_socket_task._stream._connect import Connected
+from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
 from trio_socket_task._thread import HomeThread
 
 from ._busy_poll import BusyPoll
-from ._ending import Ending, lost
+from ._ending import Ending, describe_end, lost
 from ._incoming import Incoming
 from ._keepalive import Keepalive
 from ._mailbox import TURN, TURN_SHIFT
@@ -32,8 +35,6 @@ from ._writer import Writer
 
 _ABORT_GRACE = 0.1
 """Seconds that an aborted connection may take to write its Close frame, where the stream can only write by waiting."""
-_ANSWER_GRACE = 0.1
-"""Seconds that a program may take, after a protocol violation, to answer the messages that came before it."""
 Data = str | bytes | bytearray | memoryview
 
 
@@ -80,18 +81,21 @@ class Session:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Open, serve and close the connection.
-
-        Each is shielded: a cancelled block lets its body end before its sockets. None raises what the network did.
-        """
+        """Open, serve and close the connection: shielded, as a cancelled body ends before its sockets; never raise."""
+        progress = Progress(self.options.address.peer)
         try:
-            predecessors, self._predecessors = self._predecessors, ()
-            wait_for = [predecessor.wait_closed for predecessor in predecessors]
-            self.connection = await open_connection(self.options, wait_for, self.life, self._ending)
+            await self._open(progress)
             if self.connection is not None:
                 await self._serve(self.connection)
         finally:
             self.life.end()
+            if progress.is_logged:
+                progress.log("%s", describe_end(self.life))
+
+    async def _open(self, progress: Progress) -> None:
+        predecessors, self._predecessors = self._predecessors, ()  # which are free to go when they have closed
+        wait_for = [predecessor.wait_closed for predecessor in predecessors]
+        self.connection = await open_connection(self.options, wait_for, self.life, self._ending, progress)
 
     def announce_close(self) -> None:
         """Tell everybody that the socket has closed."""
@@ -110,7 +114,7 @@ class Session:
                     self._start(connection, nursery)
                     await self.reader.run()
                     if self._incoming.violation is not None:
-                        await self._wait_for_answers()
+                        await self._ending.wait_for_answers(self.reader)
                         self._incoming.fail(self._incoming.violation)
                         await self.reader.run()
                     if self.writer.finished:
@@ -141,10 +145,8 @@ class Session:
         self._incoming = Incoming(
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
-        readers = self.subscriptions.inbox.readers
-        self.reader: Reader = Reader(
-            connection.wire, self._incoming, self._wakeup, readers, BusyPoll(options.busy_poll)
-        )
+        readers, busy_poll = self.subscriptions.inbox.readers, BusyPoll(options.busy_poll)
+        self.reader: Reader = Reader(connection.wire, self._incoming, self._wakeup, readers, busy_poll)
         self.reader.inflates = connection.per_message_deflate is not None
         self._keepalive = Keepalive(self.writer, self.reader, self.pings, self.traffic, self._ending)
         self._keepalive.start(options, nursery)
@@ -153,18 +155,13 @@ class Session:
         if connection.rest:
             self.reader.accept(connection.rest)
 
-    async def _wait_for_answers(self) -> None:
-        """Wait until the program, after a violation, has taken what came before it and waits for more."""
-        inbox = self.subscriptions.inbox
-        with trio.move_on_after(_ANSWER_GRACE):
-            while self.life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
-                await self._wakeup.wait()
-
     def _conclude(self) -> None:
         """Note why the connection is over, where that is a failure, and wake whoever waits for anything of it."""
         error = self.reader.error
         self.reader.end()
         self.writer.end()
+        forget_frames(error)
+        forget_frames(self.life.write_error and self.life.write_error.__cause__)
         if error is not None:
             self._ending.fail_to_read(error)
         elif self.life.write_error is not None:
@@ -208,16 +205,13 @@ class Session:
         return had_room
 
     async def use_room(self, use: Callable[[], None]) -> bool:
-        """Wait until the queue has room, then call `use`; return False at once when nothing is put into it any more."""
-        if self.writer.finished:
-            return False
-        await self.writer.use_room(use)
-        return True
+        """Wait until the queue has room, then call `use`; return False when nothing is put into it any more."""
+        return await self.writer.use_room(use)
 
     def _require_open(self) -> None:
         if not self.life.is_open:
-            if self.life.phase is Phase.BROKEN:
-                self._read_after_write_error()
+            if self.life.phase is Phase.BROKEN and self.life.write_error is not None:
+                self._read_after_write_error(self.life.write_error)
             self.life.require_open()
 
     def _put(self, data: Data, payload: bytes) -> None:
@@ -227,17 +221,16 @@ class Session:
         self.traffic.messages_sent += 1
         self.traffic.bytes_sent += len(payload)
 
-    def _read_after_write_error(self) -> None:
+    def _read_after_write_error(self, error: SocketLostError) -> None:
         """Find out what the peer said before it went away, so that it is known how the connection closes."""
-        if self.reader.read_arrived() and self._incoming.violation is None and self.life.write_error is not None:
-            self._ending.fail(self.life.write_error)
+        if self.reader.read_arrived() and self._incoming.violation is None:
+            self._ending.fail(error)
 
     async def receive(self) -> str | bytes:
         """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
-        subscriptions = self.subscriptions
-        inbox = subscriptions.inbox
-        if not subscriptions.claimed:
-            subscriptions.claim_inbox()
+        inbox = self.subscriptions.inbox
+        if not self.subscriptions.claimed:
+            self.subscriptions.claim_inbox()
         if inbox.items:
             if self._credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -256,11 +249,20 @@ class Session:
         self._credit -= 1 + (size >> TURN_SHIFT)
         return data
 
+    def receive_nowait(self) -> str | bytes:
+        """Return the next message, or raise `trio.WouldBlock` where none is here yet."""
+        self.thread.check()
+        self.subscriptions.claim_inbox()
+        if not self.subscriptions.inbox.items:
+            self._ending.require_more()
+            raise trio.WouldBlock
+        return self.subscriptions.inbox.pop()[0]
+
     async def _wait_for_message(self) -> None:
         if self.life.is_decided:
             await trio.lowlevel.checkpoint()
-            raise trio.EndOfChannel if self.life.ended_cleanly() else self.life.ended_error()
-        if self.life.phase is Phase.FAILING:
+            self._ending.require_more()
+        if self._incoming.is_failing():
             self._wakeup.set()
             await self.subscriptions.inbox.readers.park()
         else:

@@ -106,16 +106,17 @@ class Subscriptions:
     @property
     def full(self) -> bool:
         """Whether some reader of messages is so far behind that reading must stop."""
-        is_full = self.inbox.full or (bool(self.message.mailboxes) and self.message.full)
-        if is_full and not self._warned and self.message.mailboxes:
-            self._warned = True
-            behind = "a message listener" if self.message.full else "receive()"
-            _logger.warning(
-                "%s is %d bytes behind, so the socket reads no more until it has caught up or is closed",
-                behind,
-                self.kept,
-            )
-        return is_full
+        return self.inbox.full or (bool(self.message.mailboxes) and self.message.full)
+
+    def warn_once(self) -> None:
+        """Log, the first time, that reading stops because of a reader beside others, who then get nothing either."""
+        if self._warned or not self.message.mailboxes:
+            return
+        self._warned = True
+        behind = "a message listener" if self.message.full else "receive()"
+        _logger.warning(
+            "%s is %d bytes behind, so the socket reads no more until it has caught up or is closed", behind, self.kept
+        )
 
     @property
     def kept(self) -> int:

@@ -98,13 +98,16 @@ class Writer:
             self._granted = True
             self.room.unpark()
 
-    async def use_room(self, use: Callable[[], None]) -> None:
-        """Wait for a turn, and call `use`, which puts as many messages as it likes, or none."""
-        if not self.has_room():
+    async def use_room(self, use: Callable[[], None]) -> bool:
+        """Wait for a turn, and call `use`, which puts as many messages as it likes; False when no more are taken."""
+        if not self.finished and not self.has_room():
             await self.room.park()
             self._granted = False
+        if self.finished:
+            return False
         use()
         self._grant_room()
+        return True
 
     def put_ping(self, frame: bytes) -> None:
         """Take a Ping, which goes before the messages that wait (RFC 6455 section 5.4)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from traceback import clear_frames
+
 import trio
 
 
@@ -18,3 +20,9 @@ def describe(error: BaseException) -> str:
     if isinstance(error.__cause__, BaseExceptionGroup):
         said += f" ({'; '.join(describe(single) for single in error.__cause__.exceptions)})"
     return said
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Clear the frames that an error's traceback leads through: they refer to what refers to the error, in a cycle."""
+    if error is not None:
+        clear_frames(error.__traceback__)

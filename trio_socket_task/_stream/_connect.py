@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from traceback import clear_frames
 from typing import final
 
 import attrs
@@ -10,11 +9,12 @@ import trio
 
 from trio_socket_task._compression import PerMessageDeflate
 from trio_socket_task._errors import ConnectError
-from trio_socket_task._events import Header
+from trio_socket_task._events import Header, TlsInfo
 from trio_socket_task._options import Options
 
-from ._causes import describe
-from ._dial import open_wire
+from ._causes import describe, forget_frames
+from ._dial import SocketAddress, open_wire
+from ._frame_log import log_frames
 from ._http import handshake
 from ._progress import Progress
 from ._wire import Wire, close_forcefully
@@ -35,6 +35,9 @@ class Connected:
     dial_seconds: float
     tls_seconds: float | None
     handshake_seconds: float
+    local_address: SocketAddress | None
+    remote_address: SocketAddress | None
+    tls: TlsInfo | None
 
 
 async def connect(options: Options, progress: Progress) -> Connected:
@@ -46,8 +49,7 @@ async def connect(options: Options, progress: Progress) -> Connected:
     try:
         return await _connect(options, progress)
     except ConnectError as error:
-        if error.__cause__ is not None:
-            clear_frames(error.__cause__.__traceback__)  # which hold what came in
+        forget_frames(error.__cause__)  # which hold what came in
         raise
     except Exception as error:
         why = f"{type(error).__name__} while {progress.phase}: {describe(error)}"
@@ -62,8 +64,10 @@ async def _connect(options: Options, progress: Progress) -> Connected:
     except BaseException:
         await close_forcefully(dialled.wire)
         raise
+    if progress.is_logged:
+        progress.log("handshake done: protocol %s, fields %s", opened.protocol or "none", ", ".join(opened.header))
     return Connected(
-        wire=dialled.wire,
+        wire=log_frames(dialled.wire, progress.number, opened.rest),
         header=opened.header,
         protocol=opened.protocol,
         per_message_deflate=opened.per_message_deflate,
@@ -71,4 +75,7 @@ async def _connect(options: Options, progress: Progress) -> Connected:
         dial_seconds=dialled.dial_seconds,
         tls_seconds=dialled.tls_seconds,
         handshake_seconds=trio.current_time() - started,
+        local_address=dialled.local_address,
+        remote_address=dialled.remote_address,
+        tls=dialled.tls,
     )

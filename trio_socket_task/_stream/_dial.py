@@ -6,6 +6,7 @@ import functools
 import inspect
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import final
 
@@ -13,12 +14,16 @@ import attrs
 import trio
 
 from trio_socket_task._errors import ConnectError
+from trio_socket_task._events import TlsInfo
 from trio_socket_task._options import Options
 
 from ._causes import describe, root_cause
 from ._progress import Progress
 from ._tls import TlsWire
 from ._wire import Wire, close_forcefully, wire_for
+
+SocketAddress = tuple[str, int] | str
+"""The host and the port of TCP, or the path of a Unix socket."""
 
 
 @final
@@ -29,6 +34,9 @@ class Dialled:
     wire: Wire
     dial_seconds: float
     tls_seconds: float | None
+    tls: TlsInfo | None
+    local_address: SocketAddress | None
+    remote_address: SocketAddress | None
 
 
 async def open_wire(options: Options, progress: Progress) -> Dialled:
@@ -41,21 +49,70 @@ async def open_wire(options: Options, progress: Progress) -> Dialled:
     address = options.address
     started = trio.current_time()
     progress.connects(by_dial=options.dial is not None)
+    if progress.is_logged and options.dial is None:
+        await _log_resolution(options, progress)
     stream = await _dial(options)
     connected = trio.current_time()
     try:
         if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
             with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_no_delay)
-        wire = wire_for(stream)
-        if not address.secure:
-            return Dialled(wire=wire, dial_seconds=connected - started, tls_seconds=None)
-        progress.secures()
-        secured = await _secure(wire, options)
+        local, remote = _addresses(stream)
+        if progress.is_logged:
+            progress.log("connected from %s to %s", _shown(local), _shown(remote))
+        wire, tls, tls_seconds = wire_for(stream), None, None
+        if address.secure:
+            progress.secures()
+            wire = secured = await _secure(wire, options)
+            tls, tls_seconds = secured.info(), trio.current_time() - connected
+            if progress.is_logged:
+                progress.log("TLS done: %s %s, ALPN %s", tls.version, tls.cipher, tls.alpn_protocol or "none")
     except BaseException:
         await close_forcefully(stream)
         raise
-    return Dialled(wire=secured, dial_seconds=connected - started, tls_seconds=trio.current_time() - connected)
+    return Dialled(
+        wire=wire,
+        dial_seconds=connected - started,
+        tls_seconds=tls_seconds,
+        tls=tls,
+        local_address=local,
+        remote_address=remote,
+    )
+
+
+async def _log_resolution(options: Options, progress: Progress) -> None:
+    """Resolve the name once more than is needed, because Trio does not tell what it found."""
+    address = options.address
+    with suppress(OSError):  # which will be there again
+        found = await trio.socket.getaddrinfo(address.host, address.port, type=trio.socket.SOCK_STREAM)
+        progress.log("resolved to %s", ", ".join(dict.fromkeys(str(place[0]) for *_, place in found)))
+
+
+def _addresses(stream: trio.abc.Stream) -> tuple[SocketAddress | None, SocketAddress | None]:
+    """Return this side's and the peer's address, None where a stream has none, or has broken already."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if not isinstance(stream, trio.SocketStream):
+        return None, None
+    return _address(stream.socket.getsockname), _address(stream.socket.getpeername)
+
+
+def _shown(address: SocketAddress | None) -> str:
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else address or "no address"
+
+
+def _address(ask: Callable[[], object]) -> SocketAddress | None:
+    try:
+        found = ask()
+    except OSError:
+        return None
+    match found:
+        case (str() as host, int() as port, *_):
+            return host, port
+        case str():
+            return found
+        case _:
+            return None
 
 
 async def _dial(options: Options) -> trio.abc.Stream:
@@ -75,7 +132,7 @@ async def _dial(options: Options) -> trio.abc.Stream:
     return stream
 
 
-async def _secure(wire: Wire, options: Options) -> Wire:
+async def _secure(wire: Wire, options: Options) -> TlsWire:
     try:
         secured = TlsWire(wire, options.ssl_context or _default_context(), options.address.server_name)
         await secured.handshake()

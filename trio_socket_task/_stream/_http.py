@@ -126,7 +126,7 @@ class _Server:
     async def _receive(self) -> bytes:
         try:
             while (received := await self._wire.receive(_READ)) is None:
-                await self._wire.send(self._wire.pending_output())
+                await self._send(memoryview(self._wire.pending_output()))
             data = received
         except trio.Cancelled:  # by the deadline, perhaps: what has come already counts all the same
             arrived = await receive_arrived(self._wire, _READ)

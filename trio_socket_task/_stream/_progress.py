@@ -1,10 +1,18 @@
-"""What an opening is waiting for, so that the error of a time-out can say it."""
+"""What an opening is waiting for, so that the error of a time-out can say it; and the log of a connection's life."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from typing import final
 
 import attrs
+import trio
+
+_logger = logging.getLogger("trio_socket_task")
+_numbers = count(1)
 
 
 @final
@@ -16,6 +24,17 @@ class Progress:
     """The host and the port that it goes to."""
     phase: str = ""
     """What is waited for, in words; empty before it begins."""
+    number: int = attrs.field(factory=partial(next, _numbers))
+    """The socket's number in the log: the first of the process has 1."""
+    is_logged: bool = attrs.field(factory=partial(_logger.isEnabledFor, logging.DEBUG))
+    """Whether somebody listens to the log, which is asked once."""
+    _began: float = attrs.field(factory=trio.current_time)
+
+    def log(self, what: str, *values: object) -> None:
+        """Log a step and the milliseconds since the beginning; a log that fails harms nobody."""
+        elapsed = (trio.current_time() - self._began) * 1000
+        with suppress(Exception):  # whatever a handler or a filter of the program's raises
+            _logger.debug(f"#%d %.1f ms: {what}", self.number, elapsed, *values)  # noqa: G004 (what is no value)
 
     def connects(self, *, by_dial: bool) -> None:
         """Note that name resolution and TCP are under way, or whatever `dial` does."""

@@ -8,6 +8,8 @@ from typing import final
 
 import trio
 
+from trio_socket_task._events import TlsInfo
+
 from ._wire import Wire
 
 _RECORD = 16 * 1024  # bytes of a record at most (RFC 8446 section 5.1)
@@ -157,10 +159,15 @@ class TlsWire:
             return b""
         raise trio.BrokenResourceError(str(error)) from error
 
-    def describe(self) -> str:
-        """Return the version and the cipher that were agreed on."""
+    def info(self) -> TlsInfo:
+        """Return what the TLS handshake has agreed on."""
         cipher = self._tls.cipher()
-        return f"{self._tls.version()} {'' if cipher is None else cipher[0]}".rstrip()
+        return TlsInfo(
+            version=self._tls.version() or "",
+            cipher="" if cipher is None else cipher[0],
+            alpn_protocol=self._tls.selected_alpn_protocol(),
+            peer_certificate=self._tls.getpeercert(binary_form=True),
+        )
 
     @property
     def reads_now(self) -> bool:

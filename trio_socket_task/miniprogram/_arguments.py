@@ -1,4 +1,4 @@
-"""What mini-program code passes, read as the vendors read it, and the words in which it is refused."""
+"""What mini-program code passes, read as the vendors read it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from math import isfinite
 from typing import Final, cast, final
 
 from trio_socket_task._checks import check_close, encode_payload
-from trio_socket_task._errors import InvalidOptionsError, SocketLimitError
+from trio_socket_task._errors import InvalidOptionsError
 from trio_socket_task._options import ConnectOptions, is_own_field
+
+from ._err_msg import WRONG_DATA, close_refusal, wrong_url
 
 Callback = Callable[..., object]
 """A function of the program: plain or async, given one dict."""
@@ -115,7 +117,7 @@ def read_url(arguments: Arguments) -> str:
     """
     url = arguments.get("url", keeps_none=True)
     if not isinstance(url, str):
-        raise RefusedError(f"parameter error: parameter.url should be String instead of {_type_name(url)};")
+        raise RefusedError(wrong_url(_type_name(url)))
     return url
 
 
@@ -216,7 +218,7 @@ def read_data(arguments: Arguments) -> str | bytes:
     try:
         payload = encode_payload(cast("str | bytes", data))
     except Exception:  # noqa: BLE001 (of another type, with a lone surrogate, or a memoryview that was released)
-        raise RefusedError("data must be string or ArrayBuffer") from None
+        raise RefusedError(WRONG_DATA) from None
     return data if isinstance(data, str) else payload
 
 
@@ -234,27 +236,5 @@ def read_close(arguments: Arguments) -> tuple[int, str]:
     try:
         check_close(cast("int", code), cast("str", reason))
     except InvalidOptionsError as error:
-        raise RefusedError(_close_refusal(error, reason)) from None
+        raise RefusedError(close_refusal(error, reason)) from None
     return cast("int", code), cast("str", reason)
-
-
-def _close_refusal(error: InvalidOptionsError, reason: object) -> str:
-    if error.argument == "code":
-        return "invalid code"
-    if not isinstance(reason, str) or "surrogate" in error.rule:
-        return "reason must be a string"
-    return "reason must not exceed 123 UTF-8 bytes"
-
-
-def connect_refusal(error: InvalidOptionsError | SocketLimitError, options: ConnectOptions) -> str:
-    """Return why ``connectSocket`` was refused, as the vendors say it."""
-    if isinstance(error, SocketLimitError):
-        return f"fail reach max websocket connect count {error.limit}"  # the second "fail" is the vendors' own
-    if error.argument == "url":
-        return f'invalid url "{error.value}"'
-    if error.argument == "header":
-        return "invalid header" if isinstance(options.get("header"), Mapping) else "header must be an object"
-    if error.argument == "protocols":
-        is_array = isinstance(options.get("protocols"), list | tuple)
-        return "invalid protocol" if is_array else "protocols must be an array"
-    return "invalid timeout"

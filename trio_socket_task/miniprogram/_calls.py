@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from trio_socket_task._protocol._state import ReadyState
 
 from ._arguments import Arguments, RefusedError, read_close, read_data
+from ._err_msg import NOT_CONNECTED, fail
 from ._invocation import Invocation
 from ._outcome import Outcome
 from ._program_callbacks import ProgramCallbacks
@@ -19,7 +20,7 @@ def send(socket: Socket | None, callbacks: ProgramCallbacks, arguments: Argument
     try:
         data = read_data(arguments)
     except RefusedError as refused:
-        return call.fail(f"sendSocketMessage:fail {refused}")
+        return call.fail(fail("sendSocketMessage", refused))
     if socket is None or socket.ready_state is not ReadyState.OPEN:
         return call.fail(not_open)
     socket.sending.send(data, call, not_open)
@@ -38,9 +39,9 @@ def close(
     try:
         code, reason = read_close(arguments)
     except RefusedError as refused:
-        return call.fail(f"closeSocket:fail {refused}")
+        return call.fail(fail("closeSocket", refused))
     if socket is None or socket.ready_state not in from_states:
-        return call.fail("closeSocket:fail WebSocket is not connected")
+        return call.fail(fail("closeSocket", NOT_CONNECTED))
     socket.sending.settle()
     close(socket, code, reason)
     return call.succeed()

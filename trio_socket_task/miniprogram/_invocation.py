@@ -7,6 +7,7 @@ from typing import final
 
 from ._arguments import Arguments, Callback
 from ._callbacks import PendingCallback
+from ._err_msg import ok
 from ._outcome import Outcome, ResultFuture
 from ._values import Result
 
@@ -29,7 +30,7 @@ class Invocation:
     def succeed(self, number: int | None = None, put: Put | None = None) -> Outcome:
         """Queue ``success`` and then ``complete``, by `put` where the call has made a socket."""
         self._put = put or self._put
-        return self._settle(self._success, f"{self._name}:ok", number)
+        return self._settle(self._success, ok(self._name), number)
 
     def fail(self, message: str, number: int | None = None) -> Outcome:
         """Queue ``fail`` and then ``complete``; `message` is the whole of errMsg."""

@@ -17,9 +17,10 @@ from trio_socket_task._policy import Coexist, CoexistencePolicy, policy_for_base
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._service_nursery import ServiceBlock
 
-from ._arguments import Arguments, RefusedError, connect_refusal, read_connect_options, read_url
+from ._arguments import Arguments, RefusedError, read_connect_options, read_url
 from ._callbacks import ProgramNursery
 from ._calls import close, send
+from ._err_msg import NOT_CONNECTED, connect_refusal, fail
 from ._invocation import Invocation
 from ._outcome import Outcome
 from ._program_callbacks import ProgramCallbacks
@@ -75,9 +76,9 @@ class MiniProgram:
             self._callbacks.check_not_ended()
             socket = self._sockets.connect(read_url(arguments), native_options)
         except RefusedError as refused:
-            call.fail(f"connectSocket:fail {refused}", number)
+            call.fail(fail("connectSocket", refused), number)
         except (InvalidOptionsError, SocketLimitError) as refused:
-            call.fail(f"connectSocket:fail {connect_refusal(refused, native_options)}", number)
+            call.fail(fail("connectSocket", connect_refusal(refused, native_options)), number)
         else:
             call.succeed(number, socket.put)
         return SocketTask(number, socket, self._callbacks, strict=self._strict)
@@ -88,8 +89,7 @@ class MiniProgram:
         One that `closeSocket` closes gives way to the next at once, though its server may be slow to answer.
         """
         socket, arguments = self._sockets.current, Arguments(options, keywords, strict=self._strict)
-        not_open = "sendSocketMessage:fail WebSocket is not connected"
-        return send(socket, self._callbacks, arguments, not_open)
+        return send(socket, self._callbacks, arguments, fail("sendSocketMessage", NOT_CONNECTED))
 
     def closeSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the earliest socket that is not closed; options: code, reason, success, fail, complete.

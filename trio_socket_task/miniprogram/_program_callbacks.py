@@ -12,6 +12,7 @@ import trio
 
 from ._arguments import RefusedError
 from ._callbacks import PendingCallback, ProgramNursery
+from ._err_msg import PROGRAM_ENDED
 
 
 class _Phase(Enum):
@@ -53,7 +54,7 @@ class ProgramCallbacks:
             RefusedError: The program has ended.
         """
         if self._phase is not _Phase.RUNNING:
-            raise RefusedError("the mini program has ended")
+            raise RefusedError(PROGRAM_ENDED)
 
     def put(self, callbacks: Sequence[PendingCallback]) -> None:
         """Queue the callbacks of one call, which are called one after another."""

@@ -11,6 +11,7 @@ from trio_socket_task._text import mask_url
 
 from ._arguments import Arguments
 from ._calls import close, send
+from ._err_msg import TASK_NOT_OPEN
 from ._outcome import Outcome
 from ._program_callbacks import ProgramCallbacks
 from ._socket import Socket
@@ -48,8 +49,7 @@ class SocketTask:
     def send(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Send a message; options: data, success, fail, complete."""
         arguments = Arguments(options, keywords, strict=self._strict)
-        not_open = "SocketTask.send:fail SocketTask.readyState is not OPEN"
-        return send(self._socket, self._callbacks, arguments, not_open)
+        return send(self._socket, self._callbacks, arguments, TASK_NOT_OPEN)
 
     def close(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> Outcome:
         """Close the socket, or stop its opening; options: code, reason, success, fail, complete."""

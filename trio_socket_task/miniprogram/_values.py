@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-from trio_socket_task._errors import ConnectError, ConnectTimeoutError
 from trio_socket_task._events import ErrorEvent, MessageEvent, OpenEvent, SocketEvent
-from trio_socket_task._text import quoted
+
+from ._err_msg import of_failure
 
 
 class Result(TypedDict):
@@ -60,14 +60,6 @@ def describe(event: SocketEvent) -> AnyResult:
         case MessageEvent():
             return MessageResult(data=event.data)
         case ErrorEvent():
-            return ErrorResult(errMsg=_error_message(event.error))
+            return ErrorResult(errMsg=of_failure(event.error))
         case _:
             return CloseResult(code=int(event.code), reason=event.reason)
-
-
-def _error_message(error: Exception) -> str:
-    if isinstance(error, ConnectTimeoutError):
-        return "connectSocket:fail timeout"
-    if isinstance(error, ConnectError):
-        return f"connectSocket:fail WebSocket connection failed: {quoted(error.why)}"
-    return str(error)

@@ -12,7 +12,6 @@ from trio_socket_task._connect import SocketBlock
 from trio_socket_task._members import Members
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._resilient._open import ResilientBlock
-from trio_socket_task._service_nursery import ServiceBlock
 from trio_socket_task._text import mask_url
 from trio_socket_task.miniprogram._program import ProgramBlock
 
@@ -55,21 +54,25 @@ def _alive() -> Iterator[tuple[object, str]]:
     def stays(nursery: trio.Nursery | None) -> bool:
         return nursery is not None and nursery.parent_task not in own and nursery in nursery.parent_task.child_nurseries
 
-    # No registry of sockets burdens the programs that are not tested.
+    # No registry of sockets burdens the programs that are not tested. Types are compared, because isinstance would ask
+    # a proxy of somebody's what it is.
     for thing in gc.get_objects():
         if type(thing) is Members:
             yield from _of_members(thing, stays)
-        elif isinstance(thing, ServiceBlock) and stays(thing.nursery):
+            continue
+        is_block = type(thing) is SocketBlock or type(thing) is ResilientBlock or type(thing) is ProgramBlock
+        if is_block and stays(thing.nursery):
             yield from _of_block(thing)
 
 
-def _of_block(block: ServiceBlock[object]) -> Iterator[tuple[object, str]]:
-    if isinstance(block, SocketBlock) and block.member is not None:
+def _of_block(block: SocketBlock | ResilientBlock | ProgramBlock) -> Iterator[tuple[object, str]]:
+    if isinstance(block, SocketBlock):
+        assert block.member is not None  # noqa: S101 (it has a nursery)
         task = block.member.task
         yield block.nursery, f"the socket to {mask_url(task.url)}, {task.ready_state.name}, in a block that lives on"
     elif isinstance(block, ResilientBlock):
         yield from _of_resilient(block)
-    elif isinstance(block, ProgramBlock):
+    else:
         yield block.nursery, "a mini program, in a block that lives on"
 
 
