@@ -24,8 +24,8 @@ MIB = 2**20
 def bomb() -> bytes:
     """Give a gigabyte of nothing, deflated."""
     stream = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
-    mib = bytes(MIB)
-    return b"".join(stream.compress(mib) for _ in range(1024)) + stream.flush(zlib.Z_SYNC_FLUSH)[: -len(TAIL)]
+    mib = stream.compress(bytes(MIB)) + stream.flush(zlib.Z_FULL_FLUSH)  # which refers to nothing before it
+    return (mib * 1024)[: -len(TAIL)]
 
 
 @cache
