@@ -1,4 +1,4 @@
-"""What is measured, once for every client; each payload that comes back is checked."""
+"""What is done on one socket, or a few; each payload that comes back is checked."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import attrs
 from clients import Connect, Receive, Runner, Send
 
 SMALL, LARGE = 64, 1_000_000
-SECONDS = 0.4
+SECONDS = 0.3
 """How long a measurement runs at least."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,14 +31,16 @@ class Bench:
     ports: dict[str, int]
 
     @asynccontextmanager
-    async def open(self, path: str, server: str = "plain") -> AsyncIterator[tuple[Send, Receive]]:
+    async def open(
+        self, path: str, server: str = "plain", heartbeat: float | None = None
+    ) -> AsyncIterator[tuple[Send, Receive]]:
         """Connect; only for the benchmarks, which are not cancelled inside it."""
         scheme = "wss" if server == "tls" else "ws"
-        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}") as connection:
+        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}", heartbeat) as connection:
             yield connection
 
 
-Scenario = Callable[[Bench], Coroutine[None, None, Figures]]
+Measurement = Callable[[Bench], Coroutine[None, None, Figures]]
 
 
 def check(data: object, expected: bytes) -> None:
@@ -212,40 +213,8 @@ async def fairness(bench: Bench) -> Figures:
     return figures[0]
 
 
-SCENARIOS: Final[dict[str, Scenario]] = {
-    "echo 64 B": partial(echo, size=SMALL, count=100),
-    "latency": latency,
-    "flood 64 B": partial(flood, size=SMALL, count=20_000),
-    "sink 64 B": partial(sink, size=SMALL, count=20_000),
-    "sink 64 B, 20 tasks": sink_from_20_tasks,
-    "five sockets echo": five_sockets,
-    "echo 1 MB": partial(echo, size=LARGE, count=5),
-    "flood 1 MB": partial(flood, size=LARGE, count=200),
-    "sink 1 MB": partial(sink, size=LARGE, count=200),
-    "TLS echo 64 B": partial(echo, size=SMALL, count=100, server="tls"),
-    "TLS flood 64 B": partial(flood, size=SMALL, count=20_000, server="tls"),
-    "TLS sink 64 B": partial(sink, size=SMALL, count=20_000, server="tls"),
-    "TLS echo 1 MB": partial(echo, size=LARGE, count=5, server="tls"),
-    "open and close": open_and_close,
-    "TLS open and close": partial(open_and_close, server="tls"),
-    "idle sockets": idle,
-    "latency under a flood": fairness,
-}
-"""What is measured. Each has a name that the goals, the charts and the command line know it by."""
-BULK: Final = {name for name in SCENARIOS if "1 MB" in name}
-"""Those whose server has a processor of its own; see `run`."""
-FRESH: Final = {"idle sockets", "open and close", "TLS open and close", *BULK}
-"""Those that want a new process each round. What a process did before to its memory matters: what was freed is not
-counted again, and whether large blocks are given back to the system depends on the blocks that came before them. And
-of two processes that do the same, one opens sockets faster by some 8 %, as its hashes and addresses have it."""
-
-
 async def raw_echo(bench: Bench) -> Figures:
     """The limit: an echo of as many bytes as a frame of 64 bytes has, without frames."""
     message = os.urandom(SMALL + 6)
     async with bench.open("", "raw") as (send, receive):
         return {"rate": await repeat(partial(echo_some, send, receive, message, 100))}
-
-
-LIMITS: Final[dict[str, Scenario]] = {"echo 64 B": raw_echo}
-"""What raw Trio TCP is measured with."""

@@ -1,0 +1,149 @@
+"""What is done on many sockets of one program. Their cost is the processor time of the client, in microseconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from itertools import count
+
+import attrs
+from clients import Job, Receive, Send
+from scenarios import SMALL, Bench, Figures, check
+
+PERIOD = 0.3
+"""Seconds between two messages of one socket; those of all sockets are spread over it."""
+TURNS = 5
+"""Messages of each socket that are counted."""
+BEATS = 3
+"""Seconds in which heartbeats are counted."""
+
+Sockets = list[tuple[Send, Receive]]
+
+
+@attrs.define
+class Opened:
+    """Many sockets, and what it cost to open one."""
+
+    sockets: Sockets
+    cost: float
+
+
+async def crowd(
+    open_one: Callable[[], object], bench: Bench, sockets: int, use: Callable[[Opened], Awaitable[Figures]]
+) -> Figures:
+    """Open sockets one after another, each in a task of its own as programs do, and use them all."""
+    is_open, over = [bench.runner.event() for _ in range(sockets)], bench.runner.event()
+    opened, figures = Opened([], 0.0), []
+
+    async def hold(number: int) -> None:
+        if number:
+            await is_open[number - 1].wait()
+        async with open_one() as socket:
+            opened.sockets.append(socket)
+            is_open[number].set()
+            await over.wait()
+
+    async def use_all() -> None:
+        started = time.process_time()
+        await is_open[-1].wait()
+        opened.cost = (time.process_time() - started) / sockets * 1e6
+        figures.append(await use(opened))
+        over.set()
+
+    await bench.runner.together([use_all, *(partial(hold, number) for number in range(sockets))])
+    return figures[0]
+
+
+async def cost(bench: Bench, jobs: list[Job], done: Iterator[int], warm_up: float) -> float:
+    """Run jobs that count what they have done; give the cost of one of these things once they are warm."""
+    warm: list[tuple[float, int]] = []
+
+    async def take_time() -> None:
+        await bench.runner.sleep(warm_up)
+        warm.append((time.process_time(), next(done)))
+
+    await bench.runner.together([take_time, *jobs])
+    cpu, before = warm[0]
+    return (time.process_time() - cpu) / (next(done) - before - 1) * 1e6
+
+
+async def sporadic(bench: Bench, *, sockets: int, server: str = "plain", size: int = SMALL) -> Figures:
+    """The cost of an echo where each socket sends a message and waits for its answer every now and then."""
+    message = os.urandom(size)
+
+    async def use(opened: Opened) -> Figures:
+        started, done = time.perf_counter(), count()
+
+        async def speak(number: int, send: Send, receive: Receive) -> None:
+            for turn in range(TURNS + 1):
+                due = started + (turn + number / sockets) * PERIOD
+                await bench.runner.sleep(max(0.0, due - time.perf_counter()))
+                await send(message)
+                check(await receive(), message)
+                next(done)
+
+        jobs = [partial(speak, number, *socket) for number, socket in enumerate(opened.sockets)]
+        return {"cpu": await cost(bench, jobs, done, PERIOD)}
+
+    return await crowd(partial(bench.open, "echo", server), bench, sockets, use)
+
+
+async def push(bench: Bench, *, sockets: int) -> Figures:
+    """The cost of a message that the server sends to a socket whose program waits for it."""
+    path = f"push/{os.urandom(8).hex()}"
+
+    async def use(opened: Opened) -> Figures:
+        done = count()
+
+        async def listen(receive: Receive) -> None:
+            for turn in range(TURNS + 1):
+                check(await receive(), b"%064d" % turn)
+                next(done)
+
+        async def start() -> None:
+            await opened.sockets[0][0](b"%d %f" % (TURNS + 1, PERIOD))
+
+        jobs = [partial(listen, receive) for _, receive in opened.sockets]
+        return {"cpu": await cost(bench, [start, *jobs], done, PERIOD)}
+
+    return await crowd(partial(bench.open, path), bench, sockets, use)
+
+
+async def heartbeats(bench: Bench, *, sockets: int) -> Figures:
+    """The cost of a ping and its pong, where each socket sends one in a second and nothing else."""
+
+    async def use(_: Opened) -> Figures:
+        async with bench.open("pings") as (send, receive):
+
+            async def pings() -> int:
+                await send(b"how many?")
+                return int(await receive())
+
+            before, cpu = await pings(), time.process_time()
+            await bench.runner.sleep(BEATS)
+            cpu, beats = time.process_time() - cpu, await pings() - before
+            if not 0.7 < beats / sockets / BEATS < 1.1:
+                raise AssertionError(f"{sockets} sockets sent {beats} pings in {BEATS} seconds")
+            return {"cpu": cpu / beats * 1e6}
+
+    return await crowd(partial(bench.open, "echo", heartbeat=1.0), bench, sockets, use)
+
+
+async def open_many(bench: Bench, *, sockets: int, server: str = "plain", size: int = SMALL) -> Figures:
+    """The cost of opening one of so many sockets, and that of an echo where all echo at once."""
+    message, times = os.urandom(size), max(2, 5000 // sockets)
+
+    async def use(opened: Opened) -> Figures:
+        async def some(times: int, send: Send, receive: Receive) -> None:
+            for _ in range(times):
+                await send(message)
+                check(await receive(), message)
+
+        await bench.runner.together([partial(some, 1, *socket) for socket in opened.sockets])
+        cpu = time.process_time()
+        await bench.runner.together([partial(some, times, *socket) for socket in opened.sockets])
+        return {"cpu to open": opened.cost, "cpu to echo": (time.process_time() - cpu) / sockets / times * 1e6}
+
+    return await crowd(partial(bench.open, "echo", server), bench, sockets, use)
