@@ -200,8 +200,12 @@ async def picows(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     @asynccontextmanager
     async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
-        ping = {} if heartbeat is None else {"enable_auto_ping": True, "auto_ping_idle_timeout": heartbeat}
-        transport, listener = await ws_connect(Listener, url, ssl_context=tls, max_frame_size=LARGEST, **ping)
+        ping = (
+            {} if heartbeat is None else dict.fromkeys(("auto_ping_idle_timeout", "auto_ping_reply_timeout"), heartbeat)
+        )
+        transport, listener = await ws_connect(
+            Listener, url, ssl_context=tls, max_frame_size=LARGEST, enable_auto_ping=heartbeat is not None, **ping
+        )
 
         async def send(data: bytes) -> None:
             transport.send(WSMsgType.BINARY, data)

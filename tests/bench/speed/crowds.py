@@ -12,11 +12,13 @@ import attrs
 from clients import Job, Receive, Send
 from scenarios import SMALL, Bench, Figures, check
 
+FRAMED = SMALL + 6
+"""What raw TCP sends: as many bytes as a frame of 64 has."""
 PERIOD = 0.3
 """Seconds between two messages of one socket; those of all sockets are spread over it."""
-TURNS = 5
+TURNS = 3
 """Messages of each socket that are counted."""
-BEATS = 3
+BEATS = 2
 """Seconds in which heartbeats are counted."""
 
 Sockets = list[tuple[Send, Receive]]
@@ -69,46 +71,68 @@ async def cost(bench: Bench, jobs: list[Job], done: Iterator[int], warm_up: floa
     return (time.process_time() - cpu) / (next(done) - before - 1) * 1e6
 
 
-async def sporadic(bench: Bench, *, sockets: int, server: str = "plain", size: int = SMALL) -> Figures:
-    """The cost of an echo where each socket sends a message and waits for its answer every now and then."""
-    message = os.urandom(size)
+async def speak_now_and_then(bench: Bench, sockets: Sockets, message: bytes) -> float:
+    """Let each socket send a message and wait for its answer every now and then; give the cost of an echo."""
+    started, done = time.perf_counter(), count()
+
+    async def speak(number: int, send: Send, receive: Receive) -> None:
+        for turn in range(TURNS + 1):
+            due = started + (turn + number / len(sockets)) * PERIOD
+            await bench.runner.sleep(max(0.0, due - time.perf_counter()))
+            await send(message)
+            check(await receive(), message)
+            next(done)
+
+    return await cost(bench, [partial(speak, number, *socket) for number, socket in enumerate(sockets)], done, PERIOD)
+
+
+async def listen_now_and_then(bench: Bench, sockets: Sockets) -> float:
+    """Let the server send a message to each socket every now and then; give the cost of one."""
+    done = count()
+
+    async def listen(receive: Receive) -> None:
+        for turn in range(TURNS + 1):
+            check(await receive(), b"%064d" % turn)
+            next(done)
+
+    async def start() -> None:
+        await sockets[0][0](b"push %d %f" % (TURNS + 1, PERIOD))
+
+    return await cost(bench, [start, *(partial(listen, receive) for _, receive in sockets)], done, PERIOD)
+
+
+async def echo_at_once(bench: Bench, sockets: Sockets, message: bytes) -> float:
+    """Let all sockets echo at once; give the cost of an echo."""
+    times = max(2, 5000 // len(sockets))
+
+    async def some(times: int, send: Send, receive: Receive) -> None:
+        for _ in range(times):
+            await send(message)
+            check(await receive(), message)
+
+    await bench.runner.together([partial(some, 1, *socket) for socket in sockets])
+    cpu = time.process_time()
+    await bench.runner.together([partial(some, times, *socket) for socket in sockets])
+    return (time.process_time() - cpu) / len(sockets) / times * 1e6
+
+
+async def many(bench: Bench, *, sockets: int, parts: tuple[str, ...], server: str = "plain") -> Figures:
+    """What it costs to open one of many sockets, and what their messages cost."""
+    message = os.urandom(SMALL if server == "plain" else FRAMED)
 
     async def use(opened: Opened) -> Figures:
-        started, done = time.perf_counter(), count()
+        figures = {}
+        if "sporadic" in parts:
+            figures["sporadic"] = await speak_now_and_then(bench, opened.sockets, message)
+        if "push" in parts:
+            figures["push"] = await listen_now_and_then(bench, opened.sockets)
+        return {
+            **figures,
+            "echo at once": await echo_at_once(bench, opened.sockets, message),
+            "opening": opened.cost,
+        }
 
-        async def speak(number: int, send: Send, receive: Receive) -> None:
-            for turn in range(TURNS + 1):
-                due = started + (turn + number / sockets) * PERIOD
-                await bench.runner.sleep(max(0.0, due - time.perf_counter()))
-                await send(message)
-                check(await receive(), message)
-                next(done)
-
-        jobs = [partial(speak, number, *socket) for number, socket in enumerate(opened.sockets)]
-        return {"cpu": await cost(bench, jobs, done, PERIOD)}
-
-    return await crowd(partial(bench.open, "echo", server), bench, sockets, use)
-
-
-async def push(bench: Bench, *, sockets: int) -> Figures:
-    """The cost of a message that the server sends to a socket whose program waits for it."""
-    path = f"push/{os.urandom(8).hex()}"
-
-    async def use(opened: Opened) -> Figures:
-        done = count()
-
-        async def listen(receive: Receive) -> None:
-            for turn in range(TURNS + 1):
-                check(await receive(), b"%064d" % turn)
-                next(done)
-
-        async def start() -> None:
-            await opened.sockets[0][0](b"%d %f" % (TURNS + 1, PERIOD))
-
-        jobs = [partial(listen, receive) for _, receive in opened.sockets]
-        return {"cpu": await cost(bench, [start, *jobs], done, PERIOD)}
-
-    return await crowd(partial(bench.open, path), bench, sockets, use)
+    return await crowd(partial(bench.open, f"push/{os.urandom(8).hex()}", server), bench, sockets, use)
 
 
 async def heartbeats(bench: Bench, *, sockets: int) -> Figures:
@@ -124,26 +148,8 @@ async def heartbeats(bench: Bench, *, sockets: int) -> Figures:
             before, cpu = await pings(), time.process_time()
             await bench.runner.sleep(BEATS)
             cpu, beats = time.process_time() - cpu, await pings() - before
-            if not 0.7 < beats / sockets / BEATS < 1.1:
+            if not sockets * BEATS / 2 < beats < sockets * BEATS * 1.2:
                 raise AssertionError(f"{sockets} sockets sent {beats} pings in {BEATS} seconds")
-            return {"cpu": cpu / beats * 1e6}
+            return {"beat": cpu / beats * 1e6}
 
     return await crowd(partial(bench.open, "echo", heartbeat=1.0), bench, sockets, use)
-
-
-async def open_many(bench: Bench, *, sockets: int, server: str = "plain", size: int = SMALL) -> Figures:
-    """The cost of opening one of so many sockets, and that of an echo where all echo at once."""
-    message, times = os.urandom(size), max(2, 5000 // sockets)
-
-    async def use(opened: Opened) -> Figures:
-        async def some(times: int, send: Send, receive: Receive) -> None:
-            for _ in range(times):
-                await send(message)
-                check(await receive(), message)
-
-        await bench.runner.together([partial(some, 1, *socket) for socket in opened.sockets])
-        cpu = time.process_time()
-        await bench.runner.together([partial(some, times, *socket) for socket in opened.sockets])
-        return {"cpu to open": opened.cost, "cpu to echo": (time.process_time() - cpu) / sockets / times * 1e6}
-
-    return await crowd(partial(bench.open, "echo", server), bench, sockets, use)

@@ -105,7 +105,7 @@ async def dialect_echo(bench: Bench) -> Figures:
 
 async def dialect_flood(bench: Bench) -> Figures:
     """Messages received a second."""
-    expected, count = bytes(SMALL), 20_000
+    expected, count = bytes(SMALL), 10_000
 
     async with bench.open("flood") as (send, listen):
 
@@ -129,7 +129,7 @@ async def dialect_flood(bench: Bench) -> Figures:
 
 async def dialect_sink(bench: Bench) -> Figures:
     """Messages sent a second, a hundred before the program lets others run, as one callback might."""
-    message, batches = bytes(SMALL), 200
+    message, batches = bytes(SMALL), 100
 
     async with bench.open("sink") as (send, listen):
 

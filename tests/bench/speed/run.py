@@ -155,7 +155,7 @@ def ratios(results: Results) -> dict[str, dict[str, float]]:
             for client in (name for name in clients if name == OURS or name in INTERFACES):
                 row = scenario if figure == "rate" else f"{scenario}, {figure}"
                 row = row if client == OURS else f"{row}: {client}"
-                peers = (name for name in clients if name not in INTERFACES)
+                peers = (name for name, of in clients.items() if name not in INTERFACES and figure in of[0])
                 found[row] = {peer: compare(results, scenario, peer, figure, client) for peer in peers}
     return found
 

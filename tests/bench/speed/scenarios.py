@@ -49,9 +49,11 @@ def check(data: object, expected: bytes) -> None:
         raise AssertionError(f"{data!r:.100} came instead of {expected!r:.100}")
 
 
-async def repeat(job: Callable[[], Coroutine[None, None, int]]) -> float:
-    """Run a job again and again, and give how many it did in a second; the first time is not counted."""
-    await job()
+async def repeat(
+    job: Callable[[], Coroutine[None, None, int]], warm_up: Callable[[], Coroutine[None, None, int]] | None = None
+) -> float:
+    """Run a job again and again, and give how many it did in a second; a first time, or a warm-up, is not counted."""
+    await (warm_up or job)()
     done, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < SECONDS:
         done += await job()
@@ -108,7 +110,8 @@ async def flood_some(send: Send, receive: Receive, size: int, count: int) -> int
 async def flood(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
     """Messages received a second."""
     async with bench.open("flood", server) as (send, receive):
-        return {"rate": await repeat(partial(flood_some, send, receive, size, count))}
+        some = partial(flood_some, send, receive, size)
+        return {"rate": await repeat(partial(some, count), partial(some, count // 10))}
 
 
 async def sink_some(send: Send, receive: Receive, message: bytes, count: int) -> int:
@@ -123,7 +126,8 @@ async def sink_some(send: Send, receive: Receive, message: bytes, count: int) ->
 async def sink(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
     """Messages sent a second."""
     async with bench.open("sink", server) as (send, receive):
-        return {"rate": await repeat(partial(sink_some, send, receive, bytes(size), count))}
+        some = partial(sink_some, send, receive, bytes(size))
+        return {"rate": await repeat(partial(some, count), partial(some, count // 10))}
 
 
 async def sink_from_20_tasks(bench: Bench) -> Figures:
@@ -134,14 +138,14 @@ async def sink_from_20_tasks(bench: Bench) -> Figures:
         for _ in range(count):
             await send(message)
 
-    async def job() -> int:
-        await bench.runner.together([partial(send_some, send, 500)] * 20)
+    async def job(each: int = 500) -> int:
+        await bench.runner.together([partial(send_some, send, each)] * 20)
         await send(b"end")
-        check(await receive(), b"10000")
-        return 10_000
+        check(await receive(), b"%d" % (20 * each))
+        return 20 * each
 
     async with bench.open("sink") as (send, receive):
-        return {"rate": await repeat(job)}
+        return {"rate": await repeat(job, partial(job, 50))}
 
 
 async def five_sockets(bench: Bench) -> Figures:

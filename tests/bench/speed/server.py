@@ -1,9 +1,9 @@
 """The server of the benchmarks: picows on uvloop, in a process of its own, so that it is never what is measured.
 
 It prints its ports as JSON: plain, TLS, and one that echoes raw TCP. ``/echo`` sends back; ``/flood`` is told
-"SIZE COUNT" and sends; ``/sink`` counts, and answers "end" with the count. ``/push/NAME`` is told "COUNT SECONDS" and
-sends so many messages, one in so many seconds, to every socket of that name. ``/pings`` answers with how many pings
-have come to this server.
+"SIZE COUNT" and sends; ``/sink`` counts, and answers "end" with the count. ``/push/NAME`` sends back, too, but told
+"push COUNT SECONDS" it sends so many messages, one in so many seconds, to every socket of that name. ``/pings`` answers
+with how many pings have come to this server.
 """
 
 from __future__ import annotations
@@ -86,8 +86,14 @@ class Session(WSListener):  # type: ignore[misc]
         elif self._path == "/pings":
             transport.send(WSMsgType.BINARY, b"%d" % SEEN["pings"])
         elif self._path.startswith("/push"):
-            turns, seconds = frame.get_payload_as_bytes().split()
+            self._push_or_echo(frame.get_payload_as_bytes())
+
+    def _push_or_echo(self, payload: bytes) -> None:
+        if payload.startswith(b"push "):
+            _, turns, seconds = payload.split()
             self._task = asyncio.get_running_loop().create_task(self._push(int(turns), float(seconds)))
+        else:
+            self._transport.send(WSMsgType.BINARY, payload)
 
     def _sink(self, payload: bytes) -> None:
         if payload == b"end":
@@ -144,8 +150,10 @@ async def main(certificate: str, processor: str) -> None:
     context.load_cert_chain(certificate)
     loop = asyncio.get_running_loop()
     servers = {
-        "plain": await ws_create_server(choose, "127.0.0.1", 0, max_frame_size=LARGEST),
-        "tls": await ws_create_server(choose, "127.0.0.1", 0, ssl=context, max_frame_size=LARGEST),
+        "plain": await ws_create_server(choose, "127.0.0.1", 0, max_frame_size=LARGEST, enable_auto_pong=False),
+        "tls": await ws_create_server(
+            choose, "127.0.0.1", 0, ssl=context, max_frame_size=LARGEST, enable_auto_pong=False
+        ),
         "raw": await loop.create_server(RawEcho, "127.0.0.1", 0),
     }
     print(json.dumps({name: server.sockets[0].getsockname()[1] for name, server in servers.items()}), flush=True)
