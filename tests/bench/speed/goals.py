@@ -33,6 +33,10 @@ class Goal:
     beside: str = ""
     """Another scenario that the peer's figure is of."""
 
+    def scenarios(self) -> list[str]:
+        """Give what has to be measured."""
+        return [self.scenario, self.beside or self.scenario]
+
     def measured(self, results: Results) -> float:
         """Give what is compared with what is wanted."""
         if not self.peer:
@@ -47,7 +51,7 @@ class Goal:
         at = f" at {self.beside}" if self.beside else ""
         subject = f"{self.scenario}{whose}, {self.figure}"
         wanted = f"wanted {'<=' if lower else '>='} {self.wanted:g}"
-        if self.scenario not in results or (self.beside and self.beside not in results):
+        if not all(name in results for name in self.scenarios()):
             return False, f"{subject}: not measured, {wanted}{than}{at}"
         found = self.measured(results)
         is_met = found <= self.wanted if lower else found >= self.wanted

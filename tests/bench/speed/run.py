@@ -162,7 +162,7 @@ def ratios(results: Results) -> dict[str, dict[str, float]]:
 
 def judge(results: Results, only: str) -> list[tuple[bool, str]]:
     """Give how the goals stand, of all that was to be measured: whether each is met, and the words for it."""
-    return [goal.judge(results) for goal in GOALS if re.search(only, goal.scenario)]
+    return [goal.judge(results) for goal in GOALS if all(re.search(only, name) for name in goal.scenarios())]
 
 
 def as_json(results: Results, rounds: int) -> str:
