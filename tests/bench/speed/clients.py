@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -17,10 +17,26 @@ LARGEST = 64 * 2**20
 
 Send = Callable[[bytes], Awaitable[object]]
 Receive = Callable[[], Awaitable[object]]
-Connect = Callable[[str], AbstractAsyncContextManager[tuple[Send, Receive]]]
+
+
+class Connect(Protocol):
+    """Connects to a URL; with a heartbeat, which is a ping each so many seconds, where the client has one."""
+
+    def __call__(
+        self, url: str, heartbeat: float | None = None
+    ) -> AbstractAsyncContextManager[tuple[Send, Receive]]: ...
+
+
 Session = Callable[[ssl.SSLContext], AbstractAsyncContextManager[Connect]]
 """What a program keeps for all its connections, and how it makes one with it."""
 Job = Callable[[], Coroutine[None, None, None]]
+
+
+class Event(Protocol):
+    """What tasks wait for."""
+
+    def set(self) -> object: ...
+    async def wait(self) -> object: ...
 
 
 @attrs.frozen
@@ -30,6 +46,7 @@ class Runner:
     run: Callable[[Callable[[], Coroutine[None, None, object]]], object]
     together: Callable[[list[Job]], Awaitable[None]]
     sleep: Callable[[float], Awaitable[object]]
+    event: Callable[[], Event]
 
 
 async def trio_together(jobs: list[Job]) -> None:
@@ -58,9 +75,9 @@ def run_uvloop(main: Callable[[], Coroutine[None, None, object]]) -> object:
     return uvloop.run(main())
 
 
-ON_TRIO = Runner(trio.run, trio_together, trio.sleep)
-ON_ASYNCIO = Runner(run_asyncio, asyncio_together, asyncio.sleep)
-ON_UVLOOP = Runner(run_uvloop, asyncio_together, asyncio.sleep)
+ON_TRIO = Runner(trio.run, trio_together, trio.sleep, trio.Event)
+ON_ASYNCIO = Runner(run_asyncio, asyncio_together, asyncio.sleep, asyncio.Event)
+ON_UVLOOP = Runner(run_uvloop, asyncio_together, asyncio.sleep, asyncio.Event)
 
 
 def context_for(url: str, context: ssl.SSLContext) -> ssl.SSLContext | None:
@@ -71,11 +88,13 @@ def context_for(url: str, context: ssl.SSLContext) -> ssl.SSLContext | None:
 @asynccontextmanager
 async def trio_socket_task(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by this package."""
-    from trio_socket_task import Coexist, open_socket_manager
+    from trio_socket_task import Coexist, Heartbeat, open_socket_manager
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
-        task = manager.connect_socket(url)
+    async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
+        task = manager.connect_socket(
+            url, **({} if heartbeat is None else {"heartbeat": Heartbeat(interval=heartbeat)})
+        )
         await task.wait_open()
         yield task.send, task.receive
         await task.aclose()
@@ -91,7 +110,7 @@ async def trio_websocket(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     from trio_websocket import open_websocket_url
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+    async def connect(url: str, _heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
         async with open_websocket_url(url, ssl_context=tls, max_message_size=LARGEST) as connection:
             yield connection.send_message, connection.get_message
@@ -105,9 +124,10 @@ async def websockets_trio(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     from websockets.trio.client import connect as connect_websocket
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+    async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
-        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST) as connection:
+        ping = {} if heartbeat is None else {"ping_interval": heartbeat}
+        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST, **ping) as connection:
             yield connection.send, connection.recv
 
     yield connect
@@ -120,9 +140,9 @@ async def httpx_ws(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     from httpx_ws import aconnect_ws
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+    async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         async with aconnect_ws(
-            url, client, max_message_size_bytes=LARGEST, keepalive_ping_interval_seconds=None
+            url, client, max_message_size_bytes=LARGEST, keepalive_ping_interval_seconds=heartbeat
         ) as connection:
             yield connection.send_bytes, connection.receive_bytes
 
@@ -137,9 +157,10 @@ async def websockets_asyncio(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     from websockets.asyncio.client import connect as connect_websocket
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+    async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
-        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST) as connection:
+        ping = {} if heartbeat is None else {"ping_interval": heartbeat}
+        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST, **ping) as connection:
             yield connection.send, connection.recv
 
     yield connect
@@ -151,8 +172,8 @@ async def aiohttp(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     from aiohttp import ClientSession, TCPConnector
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
-        async with session.ws_connect(url, ssl=context, max_msg_size=LARGEST) as socket:
+    async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
+        async with session.ws_connect(url, ssl=context, max_msg_size=LARGEST, heartbeat=heartbeat) as socket:
             yield socket.send_bytes, socket.receive_bytes
 
     async with ClientSession(connector=TCPConnector(limit=0)) as session:
@@ -177,9 +198,14 @@ async def picows(context: ssl.SSLContext) -> AsyncIterator[Connect]:
                 self.waiting = None
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+    async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
-        transport, listener = await ws_connect(Listener, url, ssl_context=tls, max_frame_size=LARGEST)
+        ping = (
+            {} if heartbeat is None else dict.fromkeys(("auto_ping_idle_timeout", "auto_ping_reply_timeout"), heartbeat)
+        )
+        transport, listener = await ws_connect(
+            Listener, url, ssl_context=tls, max_frame_size=LARGEST, enable_auto_ping=heartbeat is not None, **ping
+        )
 
         async def send(data: bytes) -> None:
             transport.send(WSMsgType.BINARY, data)
@@ -209,7 +235,7 @@ async def raw_trio(_context: ssl.SSLContext) -> AsyncIterator[Connect]:
     """Connect by Trio's TCP alone: the limit of a WebSocket in one task."""
 
     @asynccontextmanager
-    async def connect(url: str) -> AsyncIterator[tuple[Send, Receive]]:
+    async def connect(url: str, _heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         stream = await trio.open_tcp_stream("127.0.0.1", int(url.split(":")[2].split("/", maxsplit=1)[0]))
         async with stream:
             yield stream.send_all, partial(stream.receive_some, 2**16)

@@ -21,6 +21,7 @@ from statistics import median
 
 import attrs
 import trio
+from catalogue import SHARING
 from clients import ON_TRIO, Receive, Send, trio_socket_task
 from run import serving
 from scenarios import Bench, check, echo_some, flood_some, memory
@@ -188,7 +189,7 @@ def main() -> int:
         context = ssl.create_default_context(cafile=certificate)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         for name, curve in CURVES.items():
-            points = measure(curve, json.loads(ports)["near"], context)
+            points = measure(curve, json.loads(ports)[SHARING], context)
             print(f"{curve.title}: " + ", ".join(f"{across}: {value:.1f}" for across, value in points.items()))
             curves[name] = {"title": curve.title, "across": curve.across, "up": curve.up, "points": points}
     output.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is measured, once for every client; each payload that comes back is checked."""
+"""What is done on one socket, or a few; each payload that comes back is checked."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import attrs
 from clients import Connect, Receive, Runner, Send
 
 SMALL, LARGE = 64, 1_000_000
-SECONDS = 0.4
+SECONDS = 0.3
 """How long a measurement runs at least."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,14 +31,16 @@ class Bench:
     ports: dict[str, int]
 
     @asynccontextmanager
-    async def open(self, path: str, server: str = "plain") -> AsyncIterator[tuple[Send, Receive]]:
+    async def open(
+        self, path: str, server: str = "plain", heartbeat: float | None = None
+    ) -> AsyncIterator[tuple[Send, Receive]]:
         """Connect; only for the benchmarks, which are not cancelled inside it."""
         scheme = "wss" if server == "tls" else "ws"
-        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}") as connection:
+        async with self.connect(f"{scheme}://127.0.0.1:{self.ports[server]}/{path}", heartbeat) as connection:
             yield connection
 
 
-Scenario = Callable[[Bench], Coroutine[None, None, Figures]]
+Measurement = Callable[[Bench], Coroutine[None, None, Figures]]
 
 
 def check(data: object, expected: bytes) -> None:
@@ -48,9 +49,11 @@ def check(data: object, expected: bytes) -> None:
         raise AssertionError(f"{data!r:.100} came instead of {expected!r:.100}")
 
 
-async def repeat(job: Callable[[], Coroutine[None, None, int]]) -> float:
-    """Run a job again and again, and give how many it did in a second; the first time is not counted."""
-    await job()
+async def repeat(
+    job: Callable[[], Coroutine[None, None, int]], warm_up: Callable[[], Coroutine[None, None, int]] | None = None
+) -> float:
+    """Run a job again and again, and give how many it did in a second; a first time, or a warm-up, is not counted."""
+    await (warm_up or job)()
     done, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < SECONDS:
         done += await job()
@@ -107,7 +110,8 @@ async def flood_some(send: Send, receive: Receive, size: int, count: int) -> int
 async def flood(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
     """Messages received a second."""
     async with bench.open("flood", server) as (send, receive):
-        return {"rate": await repeat(partial(flood_some, send, receive, size, count))}
+        some = partial(flood_some, send, receive, size)
+        return {"rate": await repeat(partial(some, count), partial(some, count // 10))}
 
 
 async def sink_some(send: Send, receive: Receive, message: bytes, count: int) -> int:
@@ -122,7 +126,8 @@ async def sink_some(send: Send, receive: Receive, message: bytes, count: int) ->
 async def sink(bench: Bench, *, size: int, count: int, server: str = "plain") -> Figures:
     """Messages sent a second."""
     async with bench.open("sink", server) as (send, receive):
-        return {"rate": await repeat(partial(sink_some, send, receive, bytes(size), count))}
+        some = partial(sink_some, send, receive, bytes(size))
+        return {"rate": await repeat(partial(some, count), partial(some, count // 10))}
 
 
 async def sink_from_20_tasks(bench: Bench) -> Figures:
@@ -133,14 +138,14 @@ async def sink_from_20_tasks(bench: Bench) -> Figures:
         for _ in range(count):
             await send(message)
 
-    async def job() -> int:
-        await bench.runner.together([partial(send_some, send, 500)] * 20)
+    async def job(each: int = 500) -> int:
+        await bench.runner.together([partial(send_some, send, each)] * 20)
         await send(b"end")
-        check(await receive(), b"10000")
-        return 10_000
+        check(await receive(), b"%d" % (20 * each))
+        return 20 * each
 
     async with bench.open("sink") as (send, receive):
-        return {"rate": await repeat(job)}
+        return {"rate": await repeat(job, partial(job, 50))}
 
 
 async def five_sockets(bench: Bench) -> Figures:
@@ -212,40 +217,8 @@ async def fairness(bench: Bench) -> Figures:
     return figures[0]
 
 
-SCENARIOS: Final[dict[str, Scenario]] = {
-    "echo 64 B": partial(echo, size=SMALL, count=100),
-    "latency": latency,
-    "flood 64 B": partial(flood, size=SMALL, count=20_000),
-    "sink 64 B": partial(sink, size=SMALL, count=20_000),
-    "sink 64 B, 20 tasks": sink_from_20_tasks,
-    "five sockets echo": five_sockets,
-    "echo 1 MB": partial(echo, size=LARGE, count=5),
-    "flood 1 MB": partial(flood, size=LARGE, count=200),
-    "sink 1 MB": partial(sink, size=LARGE, count=200),
-    "TLS echo 64 B": partial(echo, size=SMALL, count=100, server="tls"),
-    "TLS flood 64 B": partial(flood, size=SMALL, count=20_000, server="tls"),
-    "TLS sink 64 B": partial(sink, size=SMALL, count=20_000, server="tls"),
-    "TLS echo 1 MB": partial(echo, size=LARGE, count=5, server="tls"),
-    "open and close": open_and_close,
-    "TLS open and close": partial(open_and_close, server="tls"),
-    "idle sockets": idle,
-    "latency under a flood": fairness,
-}
-"""What is measured. Each has a name that the goals, the charts and the command line know it by."""
-BULK: Final = {name for name in SCENARIOS if "1 MB" in name}
-"""Those whose server has a processor of its own; see `run`."""
-FRESH: Final = {"idle sockets", "open and close", "TLS open and close", *BULK}
-"""Those that want a new process each round. What a process did before to its memory matters: what was freed is not
-counted again, and whether large blocks are given back to the system depends on the blocks that came before them. And
-of two processes that do the same, one opens sockets faster by some 8 %, as its hashes and addresses have it."""
-
-
 async def raw_echo(bench: Bench) -> Figures:
     """The limit: an echo of as many bytes as a frame of 64 bytes has, without frames."""
     message = os.urandom(SMALL + 6)
     async with bench.open("", "raw") as (send, receive):
         return {"rate": await repeat(partial(echo_some, send, receive, message, 100))}
-
-
-LIMITS: Final[dict[str, Scenario]] = {"echo 64 B": raw_echo}
-"""What raw Trio TCP is measured with."""

@@ -1,7 +1,9 @@
 """The server of the benchmarks: picows on uvloop, in a process of its own, so that it is never what is measured.
 
 It prints its ports as JSON: plain, TLS, and one that echoes raw TCP. ``/echo`` sends back; ``/flood`` is told
-"SIZE COUNT" and sends; ``/sink`` counts, and answers "end" with the count.
+"SIZE COUNT" and sends; ``/sink`` counts, and answers "end" with the count. ``/push/NAME`` sends back, too, but told
+"push COUNT SECONDS" it sends so many messages, one in so many seconds, to every socket of that name. ``/pings`` answers
+with how many pings have come to this server.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import ssl
 import sys
+from collections import Counter
 from typing import cast
 
 import uvloop
@@ -30,6 +34,11 @@ def encode(payload: bytes) -> bytes:
     return b"\x82" + length + payload
 
 
+SEEN: Counter[str] = Counter()
+GROUPS: dict[str, list[WSTransport]] = {}
+"""The sockets to push to, by their path."""
+
+
 class Session(WSListener):  # type: ignore[misc]
     """One connection."""
 
@@ -43,6 +52,13 @@ class Session(WSListener):  # type: ignore[misc]
         """Remember whom to answer."""
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(HIGH_WATER)
+        if self._path.startswith("/push"):
+            GROUPS.setdefault(self._path, []).append(transport)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Push no more."""
+        if self._path.startswith("/push"):
+            GROUPS[self._path].remove(transport)
 
     def pause_writing(self) -> None:
         """Wait with what is to be sent."""
@@ -58,6 +74,7 @@ class Session(WSListener):  # type: ignore[misc]
             transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
         elif frame.msg_type == WSMsgType.PING:
+            SEEN["pings"] += 1
             transport.send_pong(frame.get_payload_as_bytes())
         elif self._path == "/echo":
             transport.send(WSMsgType.BINARY, frame.get_payload_as_bytes())
@@ -66,6 +83,17 @@ class Session(WSListener):  # type: ignore[misc]
             self._task = asyncio.get_running_loop().create_task(self._flood(bytes(size), count))
         elif self._path == "/sink":
             self._sink(frame.get_payload_as_bytes())
+        elif self._path == "/pings":
+            transport.send(WSMsgType.BINARY, b"%d" % SEEN["pings"])
+        elif self._path.startswith("/push"):
+            self._push_or_echo(frame.get_payload_as_bytes())
+
+    def _push_or_echo(self, payload: bytes) -> None:
+        if payload.startswith(b"push "):
+            _, turns, seconds = payload.split()
+            self._task = asyncio.get_running_loop().create_task(self._push(int(turns), float(seconds)))
+        else:
+            self._transport.send(WSMsgType.BINARY, payload)
 
     def _sink(self, payload: bytes) -> None:
         if payload == b"end":
@@ -84,6 +112,17 @@ class Session(WSListener):  # type: ignore[misc]
             count -= now
             await asyncio.sleep(0)
             await self._room.wait()
+
+    async def _push(self, turns: int, seconds: float) -> None:
+        """Send to everybody, spread over the time."""
+        loop, group = asyncio.get_running_loop(), list(GROUPS[self._path])
+        started = loop.time()
+        for turn in range(turns):
+            for number, transport in enumerate(group):
+                left = started + (turn + number / len(group)) * seconds - loop.time()
+                if left > 0:
+                    await asyncio.sleep(left)
+                transport.send(WSMsgType.BINARY, b"%064d" % turn)
 
 
 class RawEcho(asyncio.Protocol):
@@ -106,12 +145,15 @@ def choose(request: WSUpgradeRequest) -> Session:
 async def main(certificate: str, processor: str) -> None:
     """Listen on three free ports until the standard input ends."""
     os.sched_setaffinity(0, {int(processor)})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     loop = asyncio.get_running_loop()
     servers = {
-        "plain": await ws_create_server(choose, "127.0.0.1", 0, max_frame_size=LARGEST),
-        "tls": await ws_create_server(choose, "127.0.0.1", 0, ssl=context, max_frame_size=LARGEST),
+        "plain": await ws_create_server(choose, "127.0.0.1", 0, max_frame_size=LARGEST, enable_auto_pong=False),
+        "tls": await ws_create_server(
+            choose, "127.0.0.1", 0, ssl=context, max_frame_size=LARGEST, enable_auto_pong=False
+        ),
         "raw": await loop.create_server(RawEcho, "127.0.0.1", 0),
     }
     print(json.dumps({name: server.sockets[0].getsockname()[1] for name, server in servers.items()}), flush=True)

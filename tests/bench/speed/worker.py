@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import ssl
 import sys
 import time
 from pathlib import Path
 
-from clients import CLIENTS
-from scenarios import BULK, LIMITS, SCENARIOS, Bench, Figures
+from catalogue import measurement
+from clients import CLIENTS, ON_TRIO
+from interfaces import INTERFACES
+from scenarios import Bench, Figures
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -24,18 +27,17 @@ def peak() -> float:
 def main(name: str, ports: dict[str, dict[str, int]], certificate: str, processor: str) -> None:
     """Serve the harness."""
     os.sched_setaffinity(0, {int(processor)})
-    session, runner, _ = CLIENTS[name]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    session, runner = (INTERFACES[name], ON_TRIO) if name in INTERFACES else CLIENTS[name][:2]
     context = ssl.create_default_context(cafile=certificate)
-    scenarios = LIMITS if name.startswith("raw") else SCENARIOS
     for line in sys.stdin:
-        scenario = json.loads(line)
+        scenario, place = json.loads(line)
         cpu = time.process_time()
         CLEAR.write_text("5", encoding="ascii")  # so that the peak is this scenario's
 
-        async def measure(scenario: str = scenario) -> Figures:
+        async def measure(scenario: str = scenario, place: str = place) -> Figures:
             async with session(context) as connect:
-                place = "far" if scenario in BULK else "near"
-                return await scenarios[scenario](Bench(connect, runner, ports[place]))
+                return await measurement(scenario, name)(Bench(connect, runner, ports[place]))
 
         figures = runner.run(measure)
         assert isinstance(figures, dict)
