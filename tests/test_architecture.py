@@ -43,8 +43,8 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "_stream": [
         {"_causes", "_progress", "_refusal", "_wire"},
-        {"_environment", "_frame_log", "_socks", "_tls"},
-        {"_http"},
+        {"_environment", "_socks", "_tls"},
+        {"_frame_log", "_http"},
         {"_proxy"},
         {"_dial"},
         {"_connect"},

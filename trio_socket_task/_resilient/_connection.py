@@ -123,6 +123,7 @@ class Connection:
             nursery.cancel_scope.cancel()
         return failure
 
+    @trio.lowlevel.enable_ki_protection
     async def _cancel_when_closed(self, scope: trio.CancelScope) -> None:
         await self.session.wait_closed()
         scope.cancel()
@@ -154,6 +155,7 @@ class Connection:
         self._sender.end_connection()
         return max(0.0, ended - started)
 
+    @trio.lowlevel.enable_ki_protection
     async def _close_when_requested(self) -> None:
         await self._close_requested.wait()
         with trio.move_on_after(self.session.options.close_timeout):

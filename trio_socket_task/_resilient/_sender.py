@@ -84,6 +84,7 @@ class Sender:
             self.undelivered.report(expired, "expired")
             self._progress.unpark_all()
 
+    @trio.lowlevel.enable_ki_protection
     async def expire_in_time(self) -> None:
         """Give up what has waited for too long, as soon as it has, for ever."""
         while True:

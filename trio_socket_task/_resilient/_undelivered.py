@@ -102,6 +102,7 @@ class Undelivered:
         if dropped or not self._readers:
             self._wakeup.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def log_losses(self) -> None:
         """Write to the log what nobody was told, at most a line of each kind a second, for ever."""
         while True:

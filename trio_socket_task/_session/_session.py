@@ -317,6 +317,7 @@ class Session:
         else:
             self._ending.deadline.expire()
 
+    @trio.lowlevel.enable_ki_protection
     async def _drop_when_drained(self) -> None:
         await self.writer.wait_drained()
         self._ending.deadline.expire()
