@@ -53,7 +53,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     @property
     def local_address(self) -> tuple[str, int] | str | None:
-        """This side's end of the connection: host and port, or the path of a Unix socket.
+        """The host and the port of this side, or the path of a Unix socket.
 
         None before the socket is open, and where the stream that `dial` returned has none.
         """
@@ -61,7 +61,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     @property
     def remote_address(self) -> tuple[str, int] | str | None:
-        """The other end of the connection, in the same way: the server's, or that of what stands before it."""
+        """The same of the other side, which is the server, or what stands before it."""
         return None if self._session.connection is None else self._session.connection.remote_address
 
     @property
