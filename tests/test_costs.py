@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 from collections import Counter as Counted
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -25,7 +26,7 @@ from trio_socket_task import (
     open_socket_manager,
 )
 from trio_socket_task._session._busy_poll import waiting_in_this_run
-from trio_socket_task.testing import Script, ServerConnection, SocketServer, echo, open_memory_server, open_test_server
+from trio_socket_task.testing import Script, ServerConnection, SocketServer, open_memory_server, open_test_server
 
 MESSAGES = 1000
 SMALL = bytes(64)
@@ -228,17 +229,27 @@ async def use_up(task: SocketTask, how: str) -> None:
             await task.send(SMALL)
         await listener.receive()
         await task.ping()
-        await task.aclose()
+        if how == "closed":
+            await task.aclose()
+        else:
+            await task.send("end")
+            await task.wait_closed()
+
+
+async def until_told(connection: ServerConnection, how: str) -> None:
+    """Echo, and end the connection when the client wants that."""
+    async for data in connection:
+        if data == "end":
+            await (connection.close() if how == "closed by the peer" else connection.drop())
+            return
+        await connection.send(data)
 
 
 @pytest.mark.parametrize("kind", ["memory", "tcp", "tls"])
-@pytest.mark.parametrize("how", ["closed", "refused"])
+@pytest.mark.parametrize("how", ["closed", "refused", "closed by the peer", "lost"])
 async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str) -> None:
-    """Its last user's goodbye frees it: nothing of it refers to itself in a circle, and no listener to it.
-
-    Only a lost socket does: the traceback of what was lost is kept, for whoever looks into it.
-    """
-    handler = Script().reject(403) if how == "refused" else echo
+    """Its last user's goodbye frees it: nothing of it refers to itself in a cycle, and no listener to it."""
+    handler = Script().reject(403) if how == "refused" else partial(until_told, how=how)
     watched: ConnectOptions = {"heartbeat": Heartbeat(interval=60), "receive_timeout": 60}
     server_block = open_memory_server(handler) if kind == "memory" else open_test_server(handler, tls=kind == "tls")
     async with server_block as server, open_socket_manager(**watched) as manager, manager.on_socket_message():

@@ -404,6 +404,23 @@ async def test_a_send_on_a_connection_that_broke_unnoticed(
     assert await task.send(data="x") == NOT_OPEN
 
 
+@pytest.mark.parametrize("how", ["drop", "close"])
+async def test_sends_that_wait_fail_where_the_server_ends_the_connection(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard, how: str
+) -> None:
+    """None of them succeeds because of that: what waits for room is lost with the connection."""
+    async with open_mini_program(dial=memory_socket_server.dial, send_buffer=1, close_timeout=1) as wx:
+        task, connection = await open_to_a_deaf_server(wx, memory_socket_server)
+        for _ in range(4):
+            task.send(data=bytes(100_000), success=heard("success"), fail=heard("fail"))
+        await trio.testing.wait_all_tasks_blocked()
+        before = heard.names.count("success")
+        await (connection.drop() if how == "drop" else connection.send_raw(b"\x88\x00"))
+        await wx.wait_closed()
+    assert heard.names.count("success") == before
+    assert heard.names.count("fail") == 4 - before > 0
+
+
 async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
     autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
 ) -> None:

@@ -348,6 +348,22 @@ async def test_a_write_error_is_the_end_where_nothing_is_left_to_read(serve_tcp:
         assert "1 waiting" in repr(errors)
 
 
+async def test_a_receive_after_a_close_that_follows_a_violation(serve: Serve, autojump_clock: MockClock) -> None:
+    """It ends when the violation is told, and not when the peer has gone at last."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(then=frame(TEXT, b"last") + b"\x83\x00")
+        await trio.sleep(100)
+
+    async with connect_socket(URL, dial=serve(script), close_timeout=2) as task:
+        assert await task.receive() == "last"
+        task.close()
+        started = trio.current_time()
+        with pytest.raises(trio.EndOfChannel):
+            await task.receive()
+        assert trio.current_time() < started + 0.2
+
+
 async def test_r8_tls_ends_without_close_notify(
     serve_tcp: ServeTcp, server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
