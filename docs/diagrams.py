@@ -133,10 +133,19 @@ def needed(boxes: Imports) -> dict[str, set[str]]:
     return {box: set(of).difference(*(_reach(other, boxes) for other in of)) for box, of in boxes.items()}
 
 
+def _raised(level: Mapping[str, int], boxes: Imports) -> dict[str, int]:
+    """Return the floors with each box as near to what imports it as it can be: so arrows are short."""
+    raised = dict(level)
+    for box in sorted(boxes, key=lambda box: -level[box]):
+        above = [raised[other] for other, of in boxes.items() if box in of]
+        raised[box] = min(above, default=raised[box] + 1) - 1
+    return raised
+
+
 def draw_floors(imports: Imports) -> str:
     """Draw every module on its floor, a folder as one box, and the imports that do not follow from others."""
     boxes = group(imports)
-    level = floors(boxes)
+    level = _raised(floors(boxes), boxes)
     members = {box: sorted(m.partition(".")[2] for m in imports if m.startswith(f"{box}.")) for box in boxes}
     lines = {box: [box, *textwrap.wrap("  ".join(members[box]), 50)] for box in boxes}
     size = {box: (max(map(len, text)) * _LETTER + 16, len(text) * _LINE + 12.0) for box, text in lines.items()}
