@@ -279,3 +279,10 @@ def test_an_answer_is_a_small_message() -> None:
         Heartbeat(answer=lambda _data: bytes(32769)).answer_to("2")
     with pytest.raises(TypeError, match="data must be str or bytes, not int"):
         Heartbeat(answer=lambda _data: 3).answer_to("2")  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("seconds", [True, "x", -0.1, 0.0011, float("nan")])
+def test_a_busy_poll_is_short(seconds: object) -> None:
+    """Because nothing else runs meanwhile."""
+    with pytest.raises(InvalidOptionsError, match="busy_poll must be a number of seconds from 0 to"):
+        check_options(check_url("ws://a/"), cast("ConnectOptions", {"busy_poll": seconds}))

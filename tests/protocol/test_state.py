@@ -135,3 +135,10 @@ def test_waiting_for_a_socket_that_was_called_off() -> None:
     life = Life()
     life.request_close(1000, "")
     assert isinstance(life.connect_error(), SocketClosedError)
+
+
+def test_an_open_connection_is_all_that_is_required() -> None:
+    """Nothing is raised then."""
+    life = Life()
+    life.open()
+    life.require_open()

@@ -18,7 +18,7 @@ class ScriptedWire(_PlainWire):
     """A wire whose bytes a test gives, and that tells who reads."""
 
     def __init__(self) -> None:
-        self.give, self._bytes = trio.open_memory_channel[bytes | Exception](1000)
+        self.give, self._bytes = trio.open_memory_channel[bytes | Exception | None](1000)
         self.readers: list[str] = []
         self.there: deque[bytes] = deque()
         self.at_once = 0
@@ -30,7 +30,7 @@ class ScriptedWire(_PlainWire):
         del data
         await trio.lowlevel.checkpoint()
 
-    async def receive(self, max_bytes: int) -> bytes:
+    async def receive(self, max_bytes: int) -> bytes | None:
         self.max_bytes = max_bytes
         self.readers.append(trio.lowlevel.current_task().name.rpartition(".")[2])
         got = await self._bytes.receive()
@@ -371,3 +371,26 @@ async def test_a_consumer_that_is_behind_is_asked_before_more_is_read(how: str) 
     else:
         assert not setup.reading.read_arrived()
     assert list(setup.inbox) == [b"much", b"", b"", b""]
+
+
+async def test_what_the_wire_has_to_send_is_written_before_it_is_read_again(nursery: trio.Nursery) -> None:
+    """TLS may have to answer before bytes can come."""
+    setup = Setup()
+    nursery.start_soon(setup.reading.run, name="background")
+    setup.wire.give.send_nowait(None)
+    await wait_all_tasks_blocked()
+    assert (setup.written, list(setup.inbox)) == (1, [])
+    setup.wire.give.send_nowait(b"x")
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox) == [b"x"]
+    setup.reading.end()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_look_goes_past_what_the_wire_has_to_send() -> None:
+    """What has come behind it counts; what is to be sent is written afterwards."""
+    setup = Setup()
+    setup.wire.give.send_nowait(None)
+    setup.wire.give.send_nowait(b"x")
+    await setup.reading.look()
+    assert (setup.written, list(setup.inbox)) == (1, [b"x"])

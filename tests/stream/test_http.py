@@ -7,7 +7,7 @@ import warnings
 import pytest
 import trio
 from conftest import Serve
-from peer import TEXT, URL, Peer, Script, frame
+from peer import TEXT, URL, Peer, Script, echo, frame
 
 from trio_socket_task import (
     ConnectError,
@@ -17,6 +17,7 @@ from trio_socket_task import (
     connect_socket,
     open_socket_manager,
 )
+from trio_socket_task._stream._wire import StreamWire
 
 
 async def refuse(peer: Peer, *parts: bytes, end: bool = True) -> None:
@@ -334,3 +335,23 @@ async def test_o1_a_silent_server(serve: Serve, autojump_clock: trio.testing.Moc
             pass
     assert caught.value.timeout == 7
     assert trio.current_time() - started == pytest.approx(7)
+
+
+async def test_what_tls_has_to_send_goes_out_before_the_response_comes(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the server asks for a certificate after its TLS handshake."""
+    receive = StreamWire.receive
+    sent: list[bytes] = []
+
+    async def say_first(self: StreamWire, max_bytes: int) -> bytes | None:
+        if not sent:
+            sent.append(self.pending_output())
+            return None
+        return await receive(self, max_bytes)
+
+    monkeypatch.setattr(StreamWire, "receive", say_first)
+    async with connect_socket(URL, dial=serve(echo)) as task:
+        await task.send("x")
+        assert await task.receive() == "x"
+    assert sent == [b""]

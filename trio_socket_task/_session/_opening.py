@@ -28,6 +28,7 @@ async def open_connection(
     deadline = ending.deadline
     if progress.is_logged:
         progress.log("connecting to %s", mask_url(options.address.url))
+    connected = None
     with deadline.scope as scope:
         for wait in wait_for:
             await wait()
@@ -39,8 +40,9 @@ async def open_connection(
             ending.fail(error.with_traceback(None))  # whose frames refer to the session: a reference cycle
             return None
         if life.open():
-            return connection
-        await close_forcefully(connection.wire)
+            connected = connection
+        else:
+            await close_forcefully(connection.wire)
     if scope.cancelled_caught:  # by the deadline; or by a close, after which nothing is a failure
         ending.fail(ConnectTimeoutError(options.address.url, options.timeout, progress.phase))
-    return None
+    return connected

@@ -107,6 +107,7 @@ class Exchange:
         self._http = _new_connection()
         self._total = 0
         self._write_error: Exception | None = None
+        self._written = trio.Event()  # the whole request: one task writes at a time, in the order of what is encrypted
 
     async def exchange(self, request: h11.Request) -> h11.InformationalResponse | h11.Response:
         """Send a request and return the head of the response that ends HTTP.
@@ -121,10 +122,11 @@ class Exchange:
         except trio.BrokenResourceError as failure:
             self._write_error, data = failure, data[:0]
         if not data:
+            self._written.set()
             return await self.receive_head()
         failures: list[Exception] = []
         async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            nursery.start_soon(self._send, data)
+            nursery.start_soon(self._send_request, data)
             try:
                 response = await self.receive_head()
             except Exception as error:  # noqa: BLE001 (it is raised below, not in a group)
@@ -140,6 +142,10 @@ class Exchange:
         return data
 
     @trio.lowlevel.enable_ki_protection
+    async def _send_request(self, data: memoryview) -> None:
+        await self._send(data)
+        self._written.set()
+
     async def _send(self, data: memoryview) -> None:
         try:
             await self._wire.send(data)
@@ -157,6 +163,7 @@ class Exchange:
             return data
         try:
             while (received := await self._wire.receive(_READ)) is None:
+                await self._written.wait()
                 await self._send(memoryview(self._wire.pending_output()))
             data = received
         except trio.Cancelled:  # by the deadline, perhaps: what has come already counts all the same
