@@ -1,0 +1,32 @@
+"""`_undelivered`: reports to listeners, and how senders wait for those who read them."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_socket_task import Outbox
+from trio_socket_task._resilient._label import SocketLabel
+from trio_socket_task._resilient._queue import MessageQueue, QueuedMessage
+from trio_socket_task._resilient._undelivered import Undelivered
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_reader_that_is_behind_is_waited_for_as_long_as_it_reads(*, reads: bool) -> None:
+    """One report taken is enough; one that takes none is waited for no more."""
+    undelivered = Undelivered(MessageQueue(Outbox(max_messages=1, max_bytes=10)), SocketLabel("ws://x/"))
+    listener = undelivered.listen()
+    undelivered.report([QueuedMessage("x", 1, 0.0)] * 1024, "lost")
+    assert undelivered.is_behind(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(undelivered.wait_for_readers, 1)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        if reads:
+            await listener.receive()
+    await wait_all_tasks_blocked()
+    assert not undelivered.is_behind(1)
+    assert undelivered.dropped == 0
+    undelivered.report([QueuedMessage("x", 1, 0.0)], "lost")
+    assert undelivered.is_behind(1) is reads, "who reads is waited for again"
