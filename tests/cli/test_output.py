@@ -153,6 +153,17 @@ def test_a_terminal_that_is_gone_is_not_drawn(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "x\n"
 
 
+def test_no_prompt_appears_after_the_end() -> None:
+    """The thread that would ask for the next line may be late; it asks for none then."""
+    prompt = Prompt.__new__(Prompt)  # without readline, which touches the terminal
+    prompt.screen = Screen(Terminal(), lambda: "")
+    assert prompt.screen.ask()
+    prompt.screen.end_line()
+    prompt.screen.end()
+    assert not prompt.screen.ask()
+    assert prompt._ask() is None
+
+
 def test_a_prompt_that_is_about_to_appear() -> None:
     """What is printed before leaves it alone; it is there once."""
     terminal, typed = Terminal(), "漢"

@@ -47,7 +47,8 @@ class Prompt:
         return await trio.to_thread.run_sync(self._ask, abandon_on_cancel=True)
 
     def _ask(self) -> Line | None:
-        self.screen.ask()
+        if not self.screen.ask():
+            return None
         try:
             text = input(PROMPT)
         except EOFError:

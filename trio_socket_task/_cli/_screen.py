@@ -32,6 +32,7 @@ class Screen:
         self._lock = threading.Lock()
         self._prompting = False  # whether a line is being typed
         self._asked = False  # whether the prompt may appear at any moment
+        self._over = False  # whether no prompt is to appear any more
         self._answered = threading.Event()  # set when the prompt was shown, or will not be
         self._ended = threading.Event()  # set when the line that was typed has ended
         self._rows: int | None = None  # how many are ours above that of the cursor; None when nothing is ours
@@ -57,11 +58,13 @@ class Screen:
             self._status = line
             self._draw()
 
-    def ask(self) -> None:
-        """Expect the prompt: from now on the terminal may show it."""
+    def ask(self) -> bool:
+        """Expect the prompt: from now on the terminal may show it; return False when it is not to appear any more."""
         with self._lock:
-            self._asked = True
-            self._answered.clear()
+            self._asked = not self._over
+            if self._asked:
+                self._answered.clear()
+            return self._asked
 
     def begin_prompt(self) -> None:
         """Hold back whatever would be printed, until `begin_line`: the prompt is being shown."""
@@ -94,8 +97,11 @@ class Screen:
 
     @trio.lowlevel.enable_ki_protection
     def end(self) -> None:
-        """Erase what is shown below for good; a prompt that is about to appear is waited for."""
-        if self._asked:
+        """Erase what is shown below for good; a prompt that is about to appear is waited for, and none comes later."""
+        with self._lock:
+            self._over = True
+            asked = self._asked
+        if asked:
             self._answered.wait(_PATIENCE)
         self._wait_for_end_of_line()
         with self._lock:
