@@ -69,10 +69,7 @@ class SocketManager:
             SocketLimitError: The policy admits no more; nothing was dialled.
             RuntimeError: The manager's block has ended, or this is another thread than that of the Trio run.
         """
-        member = self._members.admit(url, options)
-        assert self._members.nursery is not None  # noqa: S101 (only its block gives a manager out)
-        self._members.start(member, self._members.nursery)
-        return member.task
+        return self._members.connect(url, options).task
 
     def statistics(self) -> SocketStatistics:
         """Return the figures of all its sockets together, closed ones included; times of single sockets are None."""

@@ -110,6 +110,13 @@ class Members:
         self._bind()
         return member
 
+    def connect(self, url: str, options: ConnectOptions) -> Member:
+        """Add a socket that lives in the manager's nursery, and start its task."""
+        member = self.admit(url, options)
+        assert self.nursery is not None  # noqa: S101 (only its block gives a manager out)
+        self.start(member, self.nursery)
+        return member
+
     def complete(self, address: Address, options: ConnectOptions) -> ConnectOptions:
         """Add the manager's own options where the call gave none."""
         complete = with_defaults(self._defaults, options)

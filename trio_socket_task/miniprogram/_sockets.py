@@ -34,9 +34,7 @@ class Sockets:
 
     def connect(self, url: str, options: ConnectOptions) -> Socket:
         """Add a socket; what it raises is what `SocketManager.connect_socket` does."""
-        member = self._joined.admit(url, options)
-        assert self._joined.nursery is not None  # noqa: S101 (only its block gives a manager out)
-        self._joined.start(member, self._joined.nursery)
+        member = self._joined.connect(url, options)
         socket = Socket(member, self._nursery, self._callbacks, tells_close=self._tells_close)
         self._nursery.start_soon(partial(self._run, socket))
         self.members.append(socket)
