@@ -43,6 +43,16 @@ def _standard_input(lines: bytes) -> Iterator[None]:
             os.close(descriptor)
 
 
+async def _wait_for_threads() -> None:
+    """Wait until no thread is busy, also none that was abandoned: a late one would read the input of the next run."""
+    limiter = trio.to_thread.current_default_thread_limiter()
+    borrowers = [object() for _ in range(int(limiter.total_tokens))]
+    for borrower in borrowers:
+        await limiter.acquire_on_behalf_of(borrower)
+    for borrower in borrowers:
+        limiter.release_on_behalf_of(borrower)
+
+
 async def run(*arguments: str, lines: bytes = b"") -> Completed:
     """Run the command line to its end, as `main` does, with lines on its standard input."""
     out, err, output = io.BytesIO(), io.BytesIO(), Output()
@@ -53,5 +63,6 @@ async def run(*arguments: str, lines: bytes = b"") -> Completed:
             code = await prepare(arguments, output)()
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 (what has no exit code is raised)
             code = exit_code(error, output)
+        await _wait_for_threads()
         flush_streams()
     return Completed(code, out.getvalue(), err.getvalue())
