@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import sys
 import tracemalloc
 from collections import Counter as Counted
@@ -260,6 +261,54 @@ async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str
         try:
             before = parts()  # of sockets of other tests
             await use_up(manager.connect_socket(server.url, **options), how)
+            assert [part for part in parts() if part not in before] == []
+        finally:
+            gc.enable()
+
+
+class Forgetful(trio.abc.Stream):
+    """Somebody's stream with a mistake in it: so many pieces can be read."""
+
+    def __init__(self, stream: trio.abc.Stream, reads: int) -> None:
+        self.stream = stream
+        self.reads = reads
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        self.reads -= 1
+        if self.reads < 0:
+            raise LookupError("no bytes today")
+        return bytes(await self.stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+async def test_a_mistake_in_a_stream_keeps_no_socket_alive_and_is_found(reads: int) -> None:
+    """The callers of its frames are the socket's, so these go; a note says where it was raised."""
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        return Forgetful(await server.dial(host, port), reads)
+
+    async with open_memory_server() as server, open_socket_manager() as manager:
+        waiting_in_this_run()  # the run's own
+        gc.collect()
+        gc.disable()
+        try:
+            before = parts()
+            task = manager.connect_socket(server.url, dial=dial)
+            await task.wait_closed()
+            async with task.on_error() as errors:
+                cause = (await errors.receive()).error.__cause__
+            assert isinstance(cause, LookupError)
+            assert re.match(r"raised in receive_some, .*test_costs.py, line \d+$", cause.__notes__[0])
+            del errors, task
             assert [part for part in parts() if part not in before] == []
         finally:
             gc.enable()

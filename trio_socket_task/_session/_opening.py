@@ -9,6 +9,7 @@ import trio
 from trio_socket_task._errors import ConnectError, ConnectTimeoutError
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._state import Life
+from trio_socket_task._stream._causes import forget_tracebacks
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
@@ -37,7 +38,8 @@ async def open_connection(
         try:
             connection = await connect(options, progress)
         except ConnectError as error:
-            ending.fail(error.with_traceback(None))  # whose frames refer to the session: a reference cycle
+            forget_tracebacks(error)  # whose frames refer to the session: a reference cycle
+            ending.fail(error)
             return None
         if life.open():
             connected = connection

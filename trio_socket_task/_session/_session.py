@@ -14,7 +14,7 @@ from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketSta
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._state import Life, Phase, ReadyState
-from trio_socket_task._stream._causes import forget_frames
+from trio_socket_task._stream._causes import forget_tracebacks
 from trio_socket_task._stream._connect import Connected
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
@@ -160,8 +160,8 @@ class Session:
         error = self.reader.error
         self.reader.end()
         self.writer.end()
-        forget_frames(error)
-        forget_frames(self.life.write_error and self.life.write_error.__cause__)
+        forget_tracebacks(error)
+        forget_tracebacks(self.life.write_error and self.life.write_error.__cause__)
         if error is not None:
             self._ending.fail_to_read(error)
         elif self.life.write_error is not None:

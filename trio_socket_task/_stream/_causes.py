@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from traceback import clear_frames
+from traceback import walk_tb
 
 import trio
+
+from trio_socket_task._errors import SocketTaskError
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -22,7 +24,14 @@ def describe(error: BaseException) -> str:
     return said
 
 
-def forget_frames(error: BaseException | None) -> None:
-    """Clear the frames that an error's traceback leads through: they refer to what refers to the error, in a cycle."""
-    if error is not None:
-        clear_frames(error.__traceback__)
+def forget_tracebacks(error: BaseException | None) -> None:
+    """Let go of the frames that an error and its causes came through: their callers refer to what keeps the error.
+
+    A note says where an error was raised, unless it is the system's or this library's own.
+    """
+    while error is not None and error.__traceback__ is not None:
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        error.__traceback__ = None
+        if not isinstance(error, OSError | SocketTaskError):
+            error.add_note(f"raised in {frame.f_code.co_name}, {frame.f_code.co_filename}, line {line}")
+        error = error.__cause__ or error.__context__

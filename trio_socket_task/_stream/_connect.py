@@ -12,7 +12,7 @@ from trio_socket_task._errors import ConnectError
 from trio_socket_task._events import Header, TlsInfo
 from trio_socket_task._options import Options
 
-from ._causes import describe, forget_frames
+from ._causes import describe
 from ._dial import SocketAddress, open_wire
 from ._frame_log import log_frames
 from ._http import handshake
@@ -49,8 +49,7 @@ async def connect(options: Options, progress: Progress) -> Connected:
     """
     try:
         return await _connect(options, progress)
-    except ConnectError as error:
-        forget_frames(error.__cause__)  # which hold what came in
+    except ConnectError:
         raise
     except Exception as error:
         why = f"{type(error).__name__} while {progress.phase}: {describe(error)}"
