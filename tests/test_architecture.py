@@ -76,7 +76,7 @@ ROOMS: dict[str, list[set[str]]] = {
     "miniprogram": [
         {"_err_msg"},
         {"_arguments", "_native", "_values"},
-        {"_outcome"},
+        {"_outcome", "_profile"},
         {"_callbacks"},
         {"_callback_queue", "_invocation", "_listeners"},
         {"_program_callbacks", "_sending"},

@@ -111,6 +111,17 @@ async def test_per_message_deflate_is_offered(
         await seen.wait()
 
 
+async def test_cellular_network_is_accepted(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """And without effect, by strict programs as well: this side has one network."""
+    async with open_mini_program(strict=True, dial=memory_socket_server.dial) as wx:
+        for value in (True, False, "x"):
+            wx.connectSocket(url=URL, forceCellularNetwork=value, success=heard("success"), fail=heard("fail"))
+        await memory_socket_server.wait_connection()
+    assert heard.names == ["success"] * 3
+
+
 @pytest.mark.parametrize(
     ("header", "sent"),
     [({}, f"trio-socket-task/{__version__}"), ({"user-agent": "mine"}, "mine"), ({"User-Agent": ""}, "none")],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -20,6 +22,14 @@ ROUNDS = int(os.environ.get("ROUNDS", "300"))  # of five sockets each; ten thous
 SENT = {"errMsg": "sendSocketMessage:ok"}
 NOT_OPEN = {"errMsg": "SocketTask.send:fail SocketTask.readyState is not OPEN"}
 BAD_DATA = {"errMsg": "sendSocketMessage:fail data must be string or ArrayBuffer"}
+
+
+class Listener:
+    """Something with a listener, which keeps it."""
+
+    def hear(self, _res: object) -> None:
+        """Listen."""
+
 
 Opened = Callable[[], Awaitable[SocketTask]]
 
@@ -434,6 +444,36 @@ async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
         assert await task.close() == {"errMsg": "closeSocket:ok"}
         await wx.wait_closed()
     assert heard[0] == ("fail", NOT_OPEN)
+
+
+@pytest.mark.parametrize("how", ["task.close", "closeSocket", "drop", "refused"])
+async def test_a_closed_task_is_forgotten(
+    autojump_clock: trio.testing.MockClock,
+    mini_program: MiniProgram,
+    memory_socket_server: SocketServer,
+    how: str,
+) -> None:
+    """By the program, which goes on: it is freed with its listeners as soon as nobody holds it, in no cycle."""
+    memory_socket_server.handler = Script().sleep(1).drop() if how == "drop" else hold
+    task = mini_program.connectSocket(url=URL if how != "refused" else "test.php")
+    listener = Listener()
+    for listen in (task.onOpen, task.onMessage, task.onError, task.onClose):
+        listen(listener.hear)
+    mini_program.onSocketOpen(lambda _res: mini_program.closeSocket() if how == "closeSocket" else None)
+    gone = [weakref.ref(one) for one in (task, listener, task._socket) if one is not None]
+    del listener, listen
+    gc.disable()
+    try:
+        await trio.testing.wait_all_tasks_blocked()
+        if how == "task.close":
+            task.close()
+        await mini_program.wait_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert task.readyState == task.CLOSED
+        del task
+        assert [reference() for reference in gone] == [None] * len(gone)
+    finally:
+        gc.enable()
 
 
 async def test_many_rounds_leak_nothing(

@@ -32,6 +32,8 @@ class Connected:
     """What was agreed on of compression."""
     rest: bytes
     """Bytes that came right after the response's head: the first frames."""
+    opened_at: float
+    """When the opening handshake was done (Trio's clock)."""
     dial_seconds: float
     proxy_seconds: float | None
     tls_seconds: float | None
@@ -66,16 +68,18 @@ async def _connect(options: Options, progress: Progress) -> Connected:
         raise
     if progress.is_logged:
         progress.log("handshake done: protocol %s, fields %s", opened.protocol or "none", ", ".join(opened.header))
+    opened_at = trio.current_time()
     return Connected(
         wire=log_frames(dialled.wire, progress.number, opened.rest),
         header=opened.header,
         protocol=opened.protocol,
         per_message_deflate=opened.per_message_deflate,
         rest=opened.rest,
+        opened_at=opened_at,
         dial_seconds=dialled.dial_seconds,
         proxy_seconds=dialled.proxy_seconds,
         tls_seconds=dialled.tls_seconds,
-        handshake_seconds=trio.current_time() - started,
+        handshake_seconds=opened_at - started,
         local_address=dialled.local_address,
         remote_address=dialled.remote_address,
         tls=dialled.tls,

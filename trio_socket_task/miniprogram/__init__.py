@@ -12,7 +12,7 @@ from __future__ import annotations
 from ._outcome import Outcome
 from ._program import MiniProgram, open_mini_program
 from ._task import SocketTask
-from ._values import CloseResult, ErrorResult, MessageResult, OpenResult, Result
+from ._values import CloseResult, ErrorResult, MessageResult, OpenResult, Profile, Result
 
 __all__ = [
     "CloseResult",
@@ -21,6 +21,7 @@ __all__ = [
     "MiniProgram",
     "OpenResult",
     "Outcome",
+    "Profile",
     "Result",
     "SocketTask",
     "open_mini_program",

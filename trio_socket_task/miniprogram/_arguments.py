@@ -121,7 +121,7 @@ def read_url(arguments: Arguments) -> str:
     return url
 
 
-def read_connect_options(arguments: Arguments, *, with_timeout: bool) -> ConnectOptions:
+def read_connect_options(arguments: Arguments, *, is_wx: bool) -> ConnectOptions:
     """Read the other options of ``connectSocket`` into those of this package, which checks them.
 
     What has the wrong type is handed on, so that it is refused after the url and the limit, in their order.
@@ -130,12 +130,12 @@ def read_connect_options(arguments: Arguments, *, with_timeout: bool) -> Connect
     header, timeout = arguments.get("header"), arguments.number("timeout")
     if header is not ABSENT:
         options["header"] = _header(header, strict=arguments.strict)
-    deflate = (("perMessageDeflate", _truth),) if with_timeout else ()  # wx has both, qq neither
+    deflate = (("perMessageDeflate", _truth),) if is_wx else ()  # wx has both, qq neither
     for name, read in (("protocols", _protocols), ("tcpNoDelay", _truth), *deflate):
         value = arguments.get(name)
         if value is not ABSENT:
             options[_NATIVE_NAMES.get(name, name)] = read(value)
-    if timeout is not ABSENT and with_timeout:
+    if timeout is not ABSENT and is_wx:
         options["timeout"] = _seconds(timeout)
     return cast("ConnectOptions", options)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
 
 from ._arguments import Callback
 from ._callbacks import PendingCallback
-from ._values import describe
+from ._values import AnyResult, describe
 
 KINDS: Final = (OpenEvent, MessageEvent, ErrorEvent, CloseEvent)
 """In the order in which they happen."""
@@ -22,10 +22,11 @@ GlobalListeners = Mapping[Kind, Callback]
 class SocketListeners:
     """The listeners of a socket's own, and the global ones, once they are attached to it.
 
-    `tells_close` is whether a socket that could not be opened has a close event after its error.
+    `tells_close` is whether a socket that could not be opened has a close event after its error; `describe` makes what
+    a listener is given of an event.
     """
 
-    def __init__(self, *, tells_close: bool) -> None:
+    def __init__(self, *, tells_close: bool, describe: Callable[[SocketEvent], AnyResult] = describe) -> None:
         self.global_listeners: GlobalListeners | None = None
         """The program's listeners, which may change, once they are attached to this socket."""
         self._own: dict[Kind, list[Callback]] = {}
@@ -33,6 +34,7 @@ class SocketListeners:
         self._delivered_globally: set[Kind] = set()
         self._delivering: Kind | None = None  # what the global listener is about to be given
         self._tells_close = tells_close
+        self._describe = describe
 
     @property
     def ended(self) -> bool:
@@ -53,7 +55,7 @@ class SocketListeners:
         return self._missed(kind, listener)
 
     def _missed(self, kind: Kind, listener: Callback) -> PendingCallback:
-        return PendingCallback(listener, describe(self._delivered[kind]))
+        return PendingCallback(listener, self._describe(self._delivered[kind]))
 
     def deliver(self, event: SocketEvent) -> Iterator[PendingCallback]:
         """Return the calls that deliver an event, one by one: the socket's own listeners come before the global one."""
@@ -65,8 +67,8 @@ class SocketListeners:
             self._delivered[kind] = event
         self._delivering = None if listeners is None else kind
         for listener in tuple(self._own.get(kind, ())):
-            yield PendingCallback(listener, describe(event))
+            yield PendingCallback(listener, self._describe(event))
         if listeners is not None and kind in listeners:
             self._delivered_globally.add(kind)
-            yield PendingCallback(listeners[kind], describe(event))
+            yield PendingCallback(listeners[kind], self._describe(event))
         self._delivering = None

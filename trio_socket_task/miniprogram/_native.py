@@ -9,6 +9,7 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._socket_task import SocketTask as NativeTask
 from trio_socket_task._socket_task import session_of
+from trio_socket_task._stream._connect import Connected
 
 _T = TypeVar("_T")
 
@@ -16,6 +17,13 @@ _T = TypeVar("_T")
 def receive_buffer(native: NativeTask) -> int:
     """Return the limit of what a reader of messages may leave, in bytes."""
     return session_of(native).options.receive_buffer
+
+
+def connection_of(native: NativeTask) -> Connected:
+    """Return the connection of a socket that has opened, with the times of that."""
+    connection = session_of(native).connection
+    assert connection is not None  # noqa: S101 (it has opened)
+    return connection
 
 
 def attach_events(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> None:

@@ -45,13 +45,13 @@ class MiniProgram:
         nursery: ProgramNursery,
         callbacks: ProgramCallbacks,
         *,
-        has_timeout: bool,
+        is_wx: bool,
         strict: bool,
     ) -> None:
         self._sockets = sockets
         self._nursery = nursery
         self._callbacks = callbacks
-        self._has_timeout = has_timeout
+        self._is_wx = is_wx
         self._strict = strict
         self._made = 0
 
@@ -62,15 +62,15 @@ class MiniProgram:
         """Start a connection; a SocketTask is returned in every case, CLOSED where the call is refused.
 
         Options: url, header, protocols, tcpNoDelay, success, fail, complete; wx has timeout (milliseconds, 60000 unless
-        given) and perMessageDeflate, too. ``success`` means that the call was accepted; ``onOpen`` says that the socket
-        is open.
+        given) and perMessageDeflate, too, and forceCellularNetwork, which has no effect here. ``success`` means that
+        the call was accepted; ``onOpen`` says that the socket is open.
         """
         self._made += 1
         number = self._made
         arguments = Arguments(options, keywords, strict=self._strict)
         # Everything is read before anything is decided, because what is read may call back.
         call = Invocation("connectSocket", arguments, self._callbacks.put)
-        native_options = read_connect_options(arguments, with_timeout=self._has_timeout)
+        native_options = read_connect_options(arguments, is_wx=self._is_wx)
         socket = None
         try:
             self._callbacks.check_not_ended()
@@ -138,13 +138,13 @@ class ProgramBlock(ServiceBlock[MiniProgram]):
         self,
         sockets: AbstractAsyncContextManager[SocketManager],
         *,
-        has_timeout: bool,
+        is_wx: bool,
         close_after_connect_error: bool,
         strict: bool,
     ) -> None:
         self._strict = strict
         self._sockets = sockets
-        self._has_timeout = has_timeout
+        self._is_wx = is_wx
         self._close_after_connect_error = close_after_connect_error
         self._finished = trio.Event()
 
@@ -152,9 +152,12 @@ class ProgramBlock(ServiceBlock[MiniProgram]):
         """Open the manager of the program's sockets."""
         self._program_nursery = program_nursery = ProgramNursery(nursery)
         self._callbacks = callbacks = ProgramCallbacks(program_nursery)
-        manager, tells_close = await self._sockets.__aenter__(), self._close_after_connect_error
-        sockets = Sockets(manager, program_nursery, callbacks, tells_close=tells_close)
-        return MiniProgram(sockets, program_nursery, callbacks, has_timeout=self._has_timeout, strict=self._strict)
+        sockets = Sockets(
+            *(await self._sockets.__aenter__(), program_nursery, callbacks),
+            tells_close=self._close_after_connect_error,
+            has_profile=self._is_wx,
+        )
+        return MiniProgram(sockets, program_nursery, callbacks, is_wx=self._is_wx, strict=self._strict)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -224,7 +227,7 @@ def open_mini_program(
             raise InvalidOptionsError(name, value, "must be True or False")
     return ProgramBlock(
         open_socket_manager(_policy(vendor, base_library), **defaults),
-        has_timeout=vendor == "wx",
+        is_wx=vendor == "wx",
         close_after_connect_error=close_after_connect_error,
         strict=strict,
     )

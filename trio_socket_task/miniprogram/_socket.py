@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import final
 
 import trio
@@ -17,8 +18,10 @@ from ._callback_queue import CallbackQueue
 from ._callbacks import PendingCallback, ProgramNursery
 from ._listeners import KINDS, GlobalListeners, Kind, SocketListeners
 from ._native import attach_events, attach_messages, receive_buffer
+from ._profile import describe_with_profile
 from ._program_callbacks import ProgramCallbacks
 from ._sending import Sending
+from ._values import describe
 
 
 @final
@@ -26,14 +29,23 @@ class Socket:
     """A socket that was accepted. `SocketTask` is the program's handle of it, and `Sockets` runs its task."""
 
     def __init__(
-        self, member: Member, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
+        self,
+        member: Member,
+        nursery: ProgramNursery,
+        callbacks: ProgramCallbacks,
+        *,
+        tells_close: bool,
+        has_profile: bool,
     ) -> None:
         native = member.task
         self.member: Member = member
         self.native: NativeTask = native
         self.sending: Sending = Sending(native, nursery)
         self.queue: CallbackQueue = CallbackQueue(receive_buffer(native))
-        self._listeners = SocketListeners(tells_close=tells_close)
+        self._listeners = SocketListeners(
+            tells_close=tells_close,
+            describe=partial(describe_with_profile, native, trio.current_time()) if has_profile else describe,
+        )
         self._nursery = nursery
         self._callbacks = callbacks
         self._receives = False

@@ -22,7 +22,13 @@ class Sockets:
     """The sockets whose close has not been delivered, the earliest first."""
 
     def __init__(
-        self, manager: SocketManager, nursery: ProgramNursery, callbacks: ProgramCallbacks, *, tells_close: bool
+        self,
+        manager: SocketManager,
+        nursery: ProgramNursery,
+        callbacks: ProgramCallbacks,
+        *,
+        tells_close: bool,
+        has_profile: bool,
     ) -> None:
         self.manager = manager
         self._joined = members_of(manager)
@@ -31,11 +37,14 @@ class Sockets:
         self._nursery = nursery
         self._callbacks = callbacks
         self._tells_close = tells_close
+        self._has_profile = has_profile
 
     def connect(self, url: str, options: ConnectOptions) -> Socket:
         """Add a socket; what it raises is what `SocketManager.connect_socket` does."""
         member = self._joined.connect(url, options)
-        socket = Socket(member, self._nursery, self._callbacks, tells_close=self._tells_close)
+        socket = Socket(
+            *(member, self._nursery, self._callbacks), tells_close=self._tells_close, has_profile=self._has_profile
+        )
         self._nursery.start_soon(partial(self._run, socket))
         self.members.append(socket)
         self._attach()

@@ -18,11 +18,37 @@ class Result(TypedDict):
     """The number of the SocketTask; ``connectSocket`` only."""
 
 
+class Profile(TypedDict):
+    """How a socket was opened: points in time and durations, in milliseconds, with three digits after the point.
+
+    The points are on Trio's clock, so that what counts is the time between them.
+    """
+
+    fetchStart: float
+    """When the opening began: for a socket that replaces another, when that one had closed."""
+    domainLookUpStart: float
+    """``fetchStart``: resolving the name is a part of connecting here, and has no times of its own."""
+    domainLookUpEnd: float
+    """``fetchStart``, too."""
+    connectStart: float
+    """``fetchStart``, too."""
+    connectEnd: float
+    """When the connection was there: by a proxy where there is one, and with TLS where the URL is ``wss://``."""
+    rtt: float
+    """How long that took, from ``connectStart`` to ``connectEnd``."""
+    handshakeCost: float
+    """How long the opening handshake took then."""
+    cost: float
+    """How long it took from the call of ``connectSocket`` until the socket was open."""
+
+
 class OpenResult(TypedDict):
     """What a listener of openings is given."""
 
     header: dict[str, str]
     """The fields of the server's response."""
+    profile: NotRequired[Profile]
+    """When and how long the socket was opened; wx only."""
 
 
 class MessageResult(TypedDict):
