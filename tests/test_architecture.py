@@ -28,6 +28,7 @@ HOUSE: list[set[str]] = [
     {"_connect"},
     {"_resilient"},
     {"miniprogram"},
+    {"javascript"},
     {"testing"},
     {"_cli"},
     {"__init__", "__main__"},
@@ -86,6 +87,13 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_program"},
         {""},
     ],
+    "javascript": [
+        {"_console", "_errors", "_platform", "_sources", "_time_limit", "_timers", "_url_map", "_values"},
+        {"_engine", "_modules", "_reports", "_sockets"},
+        {"_program"},
+        {"_open"},
+        {""},
+    ],
     "testing": [
         {"_misuse", "_memory", "_certificates"},
         {"_faulty_stream", "_leaks", "_assertions", "_checks"},
@@ -116,6 +124,7 @@ PURE |= {
     f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")
 }
 PURE |= {"_proxy_url", "miniprogram._arguments", "miniprogram._values"}
+PURE |= {f"javascript.{name}" for name in ("_errors", "_modules", "_sources", "_time_limit", "_url_map", "_values")}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path
