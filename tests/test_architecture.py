@@ -28,6 +28,7 @@ HOUSE: list[set[str]] = [
     {"_connect"},
     {"_resilient"},
     {"miniprogram"},
+    {"javascript"},
     {"testing"},
     {"_cli"},
     {"__init__", "__main__"},
@@ -50,17 +51,17 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_connect"},
     ],
     "_session": [
-        {"_busy_poll", "_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
+        {"_busy_poll", "_clock", "_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
         {"_mailbox"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},
-        {"_ending"},
+        {"_ending", "_watch"},
         {"_writer"},
         {"_incoming", "_keepalive", "_opening"},
         {"_session"},
     ],
     "_resilient": [
-        {"_backlog", "_label", "_reports", "_validators"},
+        {"_backlog", "_label", "_on_demand", "_reports", "_validators"},
         {"_backoff", "_proof", "_retry", "_states"},
         {"_outbox"},
         {"_queue", "_settings"},
@@ -84,6 +85,13 @@ ROOMS: dict[str, list[set[str]]] = {
         {"_calls", "_sockets"},
         {"_task"},
         {"_program"},
+        {""},
+    ],
+    "javascript": [
+        {"_console", "_errors", "_platform", "_sources", "_time_limit", "_timers", "_url_map", "_values"},
+        {"_engine", "_modules", "_reports", "_sockets"},
+        {"_program"},
+        {"_open"},
         {""},
     ],
     "testing": [
@@ -116,6 +124,7 @@ PURE |= {
     f"_resilient._{name}" for name in ("backoff", "label", "outbox", "proof", "queue", "reports", "retry", "validators")
 }
 PURE |= {"_proxy_url", "miniprogram._arguments", "miniprogram._values"}
+PURE |= {f"javascript.{name}" for name in ("_errors", "_modules", "_sources", "_time_limit", "_url_map", "_values")}
 FOLDER = Path(trio_socket_task.__file__).parent
 PATHS = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__"): path

@@ -1,0 +1,199 @@
+"""The JavaScript engine, QuickJS: one turn after another, each with the Promise jobs that it leaves."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Final, Protocol, cast, final
+
+import attrs
+import trio
+
+from ._errors import JavaScriptError
+from ._sources import Sources, place
+from ._time_limit import make_context, start_time_limit
+from ._values import pack, unpack
+
+_logger = logging.getLogger("trio_socket_task.javascript")
+_PRELUDE: Final = ("border", "console", "globals", "modules", "sockets", "pages")
+_STACK: Final = 1 << 20  # bytes: less than what threads have on any platform
+
+
+_INSTALL: Final = "pip install 'trio-socket-task[javascript]'"
+
+
+def import_engine() -> ModuleType:
+    """Import the engine.
+
+    Raises:
+        ModuleNotFoundError: It is not installed, or is the old one, whose module has the same name.
+    """
+    try:
+        quickjs = importlib.import_module("quickjs")
+        version("quickjs-ng")
+    except ImportError as error:
+        raise ModuleNotFoundError(f"JavaScript needs quickjs-ng, which is not installed; {_INSTALL}") from error
+    return quickjs
+
+
+class Answer(Protocol):
+    """Answers a question of the prelude; what it raises is thrown in the script."""
+
+    def __call__(self, *values: object) -> object: ...
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a script may use."""
+
+    memory: int
+    """Bytes."""
+    time: float
+    """Seconds of the processor for one turn, its Promise jobs included."""
+
+
+@final
+class Engine:
+    """Runs the script, a turn at a time; never calls it while it runs, so that its limits hold."""
+
+    def __init__(
+        self,
+        answers: Mapping[str, Answer],
+        sources: Sources,
+        limits: Limits,
+        report: Callable[[JavaScriptError], None],
+        later: Callable[[Callable[[], object]], None],
+    ) -> None:
+        self._limits = limits
+        self._sources = sources
+        self._report = report
+        self._later = later
+        self._released: list[int] = []
+        self._running = False
+        self._has_rejections = False
+        self._started = 0.0
+        self._answers = {**answers, "error": self._tell, "rejected": self._note_rejection}
+        quickjs = import_engine()
+        self._exception: type[Exception] = quickjs.JSException
+        self._context = make_context(quickjs)
+        self._context.set_memory_limit(limits.memory)
+        self._context.set_max_stack_size(_STACK)
+        self._context.add_callable("$host", self._answer)
+        for name in _PRELUDE:
+            source = (Path(__file__).parent / "prelude" / f"{name}.js").read_text(encoding="utf-8")
+            self._context.eval("\n" * (sources.add(None, source) - 1) + source)
+        self._turn = cast("Callable[..., object]", self._context.eval("$border.turn"))
+        self._context.eval("delete globalThis.$border; delete globalThis.$host")
+
+    @trio.lowlevel.enable_ki_protection  # an interrupt must not end a turn halfway
+    def call(self, name: str, *values: object) -> object:
+        """Call a function of the prelude, then run the jobs of promises; return what it returns, or None.
+
+        What the engine itself throws, because a limit is reached, is reported.
+        """
+        released, self._released[:] = json.dumps(self._released), []
+        self._running = True
+        if name != "rejections":
+            self._started = time.process_time()
+        start_time_limit(self._context, self._limits.time)
+        try:
+            result = self._attempt(partial(self._turn, name, released, json.dumps([pack(one) for one in values])))
+            while self._attempt(self._context.execute_pending_job):
+                if self._seconds() > 2 * self._limits.time:  # jobs that live on interrupts
+                    self._tell(self._too_long(), "")
+                    break
+        finally:
+            self._running = False
+        if self._has_rejections:
+            self._has_rejections = False
+            self.call("rejections")
+        return None if result is None else unpack(json.loads(str(result)), self._function)
+
+    def _attempt(self, action: Callable[[], object]) -> object:
+        try:
+            return action()
+        except self._exception as error:
+            message, _, stack = str(error).partition("\n")
+            self._tell(message, stack)
+            return None
+
+    def _seconds(self) -> float:
+        return time.process_time() - self._started
+
+    def _too_long(self) -> str:
+        return f"interrupted: a turn of the script may take {self._limits.time:g} seconds of the processor"
+
+    def error(self, message: str, stack: str) -> JavaScriptError:
+        """Return an error of the script; its stack is the engine's."""
+        stack = self._sources.stack(stack)
+        return JavaScriptError(message, *place(stack), stack)
+
+    def _tell(self, *values: object) -> None:
+        message, stack = map(str, values)
+        is_late = self._seconds() > self._limits.time
+        if message == "InternalError: interrupted" or (message == "null" and is_late):
+            message = self._too_long()
+        elif message == "null":  # what the engine throws where it has no memory left for an error
+            message = (
+                f"null: the script threw that, or is out of memory, of which it may have {self._limits.memory} bytes"
+            )
+        self._report(self.error(message, stack))
+
+    def _note_rejection(self, *_values: object) -> None:
+        self._has_rejections = True
+
+    def _answer(self, name: str, text: str) -> str:
+        """Answer the prelude; raises nothing, because the engine takes no exception."""
+        try:
+            values = [unpack(one, self._function) for one in json.loads(text)]
+            return json.dumps({"value": pack(self._answers[name](*values))})
+        except JavaScriptError as error:
+            return json.dumps({"error": ["Error", error.message]})
+        except (TypeError, ValueError) as error:
+            kind = "TypeError" if isinstance(error, TypeError) else "RangeError"
+            return json.dumps({"error": [kind, str(error)]})
+        except Exception as error:
+            _logger.exception("%s raised, and the script is told so", name)
+            return json.dumps({"error": ["Error", f"{type(error).__name__}: {error}"]})
+
+    def _function(self, number: int) -> Function:
+        return Function(number, self, self._released)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the script runs just now, and has called Python."""
+        return self._running
+
+    def call_later(self, call: Callable[[], object]) -> None:
+        """Call a function of the script soon."""
+        self._later(call)
+
+
+@final
+class Function:
+    """A function of the script. Calling it raises nothing and returns nothing: what it throws is reported."""
+
+    __slots__ = ("_engine", "_number", "_released")
+
+    def __init__(self, number: int, engine: Engine, released: list[int]) -> None:
+        self._number = number
+        self._engine = engine
+        self._released = released
+
+    def __call__(self, *values: object) -> None:
+        """Call it: now, or soon where the script runs just now."""
+        if self._engine.is_running:
+            self._engine.call_later(partial(self, *values))
+        else:
+            self._engine.call("invoke", self._number, *values)
+
+    def __del__(self) -> None:
+        self._released.append(self._number)

@@ -1,0 +1,95 @@
+"""What the engine lacks and Python has: text codecs and URLs; and time and chance, which a test wants for itself."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import time
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final, final
+from urllib.parse import quote, urljoin, urlsplit
+
+import trio
+
+_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
+_LATIN: Final = {"latin1", "latin-1", "iso-8859-1", "iso8859-1", "ascii", "us-ascii"}
+_SAFE: Final = "!$%&'()*+,-./:;=?@[]_~|"
+
+
+@final
+class Clock:
+    """The script's wall clock: it begins at the time that it is given, and goes on as Trio's does."""
+
+    def __init__(self, start: float | None) -> None:
+        self._offset = (time.time() if start is None else start) - trio.current_time()
+
+    def milliseconds(self) -> float:
+        """Return the milliseconds since 1970."""
+        return (trio.current_time() + self._offset) * 1000
+
+
+def random_answers(seed: int | None) -> dict[str, Callable[[], object]]:
+    """Return what the prelude asks of chance."""
+    return {"isSeeded": lambda: seed is not None, "random": Random(seed).random}  # noqa: S311 (a script's jitter)
+
+
+def codec(label: str) -> str:
+    """Return the name of an encoding.
+
+    Raises:
+        ValueError: There is none of that label.
+    """
+    plain = label.strip().lower()
+    try:
+        found = codecs.lookup("windows-1252" if plain in _LATIN else plain)
+        found.incrementaldecoder("strict").decode(b"", final=True)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"there is no encoding {label!r}") from None
+    return {"cp1252": "windows-1252"}.get(found.name, found.name)
+
+
+def encode(text: str) -> str:
+    """Return text in UTF-8, in Base64."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def decode(encoding: str, is_fatal: object, is_stream: object, data: str) -> list[str]:
+    """Return the text of bytes in Base64, and in Base64 the bytes of a character that is not complete.
+
+    Raises:
+        TypeError: The bytes are not in that encoding, and that is fatal.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)("strict" if is_fatal else "replace")
+    try:
+        text = decoder.decode(base64.b64decode(data), final=not is_stream)
+    except UnicodeError:
+        raise TypeError(f"the data is not valid {encoding}") from None
+    return [text, base64.b64encode(decoder.getstate()[0]).decode()]
+
+
+def split_url(url: str, base: str | None) -> Mapping[str, str]:
+    """Return the parts of a URL by the names that JavaScript has for them.
+
+    Raises:
+        TypeError: It is none.
+    """
+    try:
+        parts = urlsplit(urljoin(base, url.strip()) if base is not None else url.strip())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    is_special = parts.scheme in _PORTS
+    if not parts.scheme or (is_special and not parts.hostname):
+        raise TypeError(f"Invalid URL: {url}")
+    host = parts.hostname or ""
+    return {
+        "protocol": f"{parts.scheme}:",
+        "username": parts.username or "",
+        "password": parts.password or "",
+        "hostname": f"[{host}]" if ":" in host else host,
+        "port": "" if port is None or port == _PORTS.get(parts.scheme) else str(port),
+        "pathname": quote(parts.path, safe=_SAFE) or ("/" if is_special else ""),
+        "search": f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "",
+        "hash": f"#{quote(parts.fragment, safe=_SAFE)}" if parts.fragment else "",
+    }
