@@ -119,4 +119,10 @@
     toJSON () { return this.href }
     static canParse (url, base) { try { return Boolean(new URL(url, base)) } catch { return false } }
   }
+
+  // A phone has these names, and nothing by them: libraries ask for them as they stand, in their first line.
+  const absent = [
+    'window', 'document', 'frames', 'self', 'location', 'navigator', 'localStorage', 'XMLHttpRequest', 'WebSocket'
+  ]
+  for (const name of absent) globalThis[name] = undefined
 }

@@ -16,7 +16,7 @@
   }
   const call = (handle, name, promises) => given => {
     const packed = read(given)
-    const perform = () => host('call', handle, name, ['object', packed])
+    const perform = () => host('call', handle, name, ['object', packed]) ?? undefined
     const isHeard = callbacks.some(key => Array.isArray(packed[key]) && packed[key][0] === 'function')
     if (!promises || isHeard) return perform()
     const promise = new Promise((resolve, reject) => {

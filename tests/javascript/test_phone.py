@@ -1,0 +1,35 @@
+"""What libraries find on a phone, and what its calls return."""
+
+from __future__ import annotations
+
+import trio.testing
+
+from trio_socket_task.javascript import open_javascript
+from trio_socket_task.testing import SocketServer
+
+
+async def test_names_of_browsers_are_there_and_undefined(autojump_clock: trio.testing.MockClock) -> None:
+    """So a library may ask for them as they stand, and a program may give them a meaning."""
+    async with open_javascript() as program:
+        await program.run(source="const found = [window, self, navigator, document]; navigator = { language: 'zh' }")
+        await program.run(source="console.log(typeof WebSocket, 'window' in globalThis, navigator.language)")
+        assert list(program.console) == [("log", "undefined true zh")]
+        assert list(program.errors) == []
+
+
+async def test_calls_return_undefined(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer
+) -> None:
+    """Those of a SocketTask always, those of wx where a callback is given; else it is a promise."""
+    script = """
+    const task = wx.connectSocket({ url: 'wss://phone.test/' })
+    const success = () => {}
+    task.onOpen(() => console.log(
+      task.send({ data: 'x' }), wx.sendSocketMessage({ data: 'x', success }), wx.closeSocket({ success }),
+      task.close({}), task.onClose(success), typeof wx.sendSocketMessage({ data: 'x' }).then
+    ))
+    """
+    async with open_javascript(map={"wss://phone.test": "ws://phone.test"}, dial=memory_socket_server.dial) as program:
+        await program.run(source=script)
+        await program.wait_idle()
+        assert next(iter(program.console)) == ("log", " ".join(["undefined"] * 5 + ["function"]))
