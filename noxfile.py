@@ -155,6 +155,22 @@ def proxies(session: nox.Session) -> None:
 
 
 @nox.session
+def libraries(session: nox.Session) -> None:
+    """Run socket libraries of mini programs, as npm has them, against real servers; ``-- mqtt5`` runs one.
+
+    Node and npm must be there, and npm's registry within reach.
+    """
+    session.install(".[javascript]")
+    folder = Path(session.create_tmp()).resolve() / "libraries"
+    folder.mkdir(exist_ok=True)
+    shutil.copy("tests/libraries/package.json", folder)
+    # Its scripts are not run, and no lock file holds addresses; the versions are in package.json.
+    quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
+    session.run("npm", "install", *quiet, "--prefix", str(folder), external=True)
+    session.run("python", "tests/libraries/run.py", str(folder), *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change 400 places of the code, by seed, and require that tests notice; ``-- --sample 40 --seed 2`` for others.
 
