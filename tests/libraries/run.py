@@ -27,6 +27,11 @@ MQTT = (
     *("echo/2 exactly once", "ended"),
 )
 
+SOCKET_IO = (
+    *("connected", 'echo ["text",{"nested":[1,null,true]}]', "acknowledged!", "lost: transport error"),
+    *("connected again", "ended"),
+)
+
 
 def request(options: dict[str, Callable[[object], None]]) -> None:
     """Answer an HTTP request of LeanCloud's, which asks for news after it was offline: there are none."""
@@ -64,10 +69,21 @@ LIBRARIES = [
         file="lib/weapp.socket.io.js",
         server="socket.io",
         program="socket_io.js",
-        lines=(
-            *("connected", 'echo ["text",{"nested":[1,null,true]}]', "acknowledged!", "lost: transport error"),
-            *("connected again", "ended"),
-        ),
+        lines=SOCKET_IO,
+    ),
+    Library(
+        package="@hyoga/uni-socket.io",
+        file="dist/uni-socket.io.js",
+        server="socket.io",
+        program="socket_io.js",
+        lines=SOCKET_IO,
+    ),
+    Library(
+        package="graphql-ws",
+        file="umd/graphql-ws.min.js",
+        server="graphql-ws",
+        program="graphql.js",
+        lines=("query 你好", "subscription 1,2,3", "lost: error", "query 你好, connection 2", "ended"),
     ),
     Library(
         package="@stomp/stompjs",

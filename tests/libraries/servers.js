@@ -30,6 +30,23 @@ const servers = {
     io.of('/room').on('connection', serve)
   },
 
+  // Counts, and drops whoever asks for it.
+  'graphql-ws' (http) {
+    const { GraphQLInt, GraphQLObjectType, GraphQLSchema, GraphQLString } = installed('graphql')
+    const { useServer } = installed('graphql-ws/lib/use/ws')
+    const count = { type: GraphQLInt, resolve: value => value, async * subscribe () { yield * [1, 2, 3] } }
+    const drop = {
+      type: GraphQLString,
+      resolve: (root, values, context) => { setTimeout(() => context.extra.socket.terminate(), 100) }
+    }
+    const hello = { type: GraphQLString, resolve: () => '你好' }
+    const schema = new GraphQLSchema({
+      query: new GraphQLObjectType({ name: 'Query', fields: { hello, drop } }),
+      subscription: new GraphQLObjectType({ name: 'Subscription', fields: { count } })
+    })
+    useServer({ schema, context: context => context }, sockets(http), 200)
+  },
+
   'stomp-broker-js' (http) {
     const Broker = installed('stomp-broker-js')
     new Broker({ server: http, path: '/stomp', heartbeat: [200, 200] })

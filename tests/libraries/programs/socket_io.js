@@ -1,3 +1,4 @@
+globalThis.uni = wx // as uni-app has it
 const io = require('./library')
 
 const socket = io('https://server.example.com', { transports: ['websocket'], reconnectionDelay: 100, forceNew: true })
