@@ -16,6 +16,8 @@ from typing import Final, Protocol, cast, final
 import attrs
 import trio
 
+from trio_socket_task._errors import InvalidOptionsError
+
 from ._errors import JavaScriptError
 from ._sources import Sources, place
 from ._time_limit import make_context, start_time_limit
@@ -86,12 +88,20 @@ class Engine:
         self._context = make_context(quickjs)
         self._context.set_memory_limit(limits.memory)
         self._context.set_max_stack_size(_STACK)
+        try:
+            self._turn = self._load_prelude()
+        except self._exception as error:
+            rule = "must leave room for what every script has: timers, console, wx"
+            raise InvalidOptionsError("memory_limit", limits.memory, rule) from error
+
+    def _load_prelude(self) -> Callable[..., object]:
         self._context.add_callable("$host", self._answer)
         for name in _PRELUDE:
             source = (Path(__file__).parent / "prelude" / f"{name}.js").read_text(encoding="utf-8")
-            self._context.eval("\n" * (sources.add(None, source) - 1) + source)
-        self._turn = cast("Callable[..., object]", self._context.eval("$border.turn"))
+            self._context.eval("\n" * (self._sources.add(None, source) - 1) + source)
+        turn = self._context.eval("$border.turn")
         self._context.eval("delete globalThis.$border; delete globalThis.$host")
+        return cast("Callable[..., object]", turn)
 
     @trio.lowlevel.enable_ki_protection  # an interrupt must not end a turn halfway
     def call(self, name: str, *values: object) -> object:

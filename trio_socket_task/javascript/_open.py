@@ -63,8 +63,15 @@ class JavaScriptBlock(ServiceBlock[JavaScriptProgram]):
 
     async def start(self, nursery: trio.Nursery) -> JavaScriptProgram:
         """Open the mini program, and make the engine."""
-        settings, timers, reports, sources = self._settings, self._timers, self._reports, Sources()
         program = await self._block.__aenter__()
+        try:
+            return self._start(program, nursery)
+        except BaseException as error:
+            await self._block.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    def _start(self, program: MiniProgram, nursery: trio.Nursery) -> JavaScriptProgram:
+        settings, timers, reports, sources = self._settings, self._timers, self._reports, Sources()
         modules = Modules(settings.folder, sources)
         self._sockets = Sockets(program, settings.url_map, strict=settings.strict)
         answers: dict[str, Callable[..., object]] = {
