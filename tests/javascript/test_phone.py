@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
+import trio
 import trio.testing
 
 from trio_socket_task import InvalidOptionsError
@@ -45,3 +48,19 @@ async def test_too_little_memory_is_refused(autojump_clock: trio.testing.MockClo
             raise AssertionError
     async with open_javascript() as program:
         await program.run(source="console.log('another runs')")
+
+
+@pytest.mark.parametrize(("vendor", "text"), [("wx", "1000 1000 0 2000"), ("qq", "undefined")])
+async def test_the_times_of_an_opening_are_those_of_date(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, vendor: Literal["wx", "qq"], text: str
+) -> None:
+    """The same in every run, where the script's time is given; qq knows none."""
+    script = """
+    setTimeout(() => wx.connectSocket({ url: 'wss://phone.test/' }).onOpen(({ profile: times }) => setTimeout(() =>
+      console.log(...times ? [times.fetchStart, times.connectEnd, times.cost, Date.now()] : [times]), 1000)), 1000)
+    """
+    lead = {"wss://phone.test": "ws://phone.test"}
+    async with open_javascript(vendor, map=lead, dial=memory_socket_server.dial, start_time=0) as program:
+        await program.run(source=script)
+        await trio.sleep(3)
+        assert list(program.console) == [("log", text)]

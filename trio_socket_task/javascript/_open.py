@@ -73,11 +73,12 @@ class JavaScriptBlock(ServiceBlock[JavaScriptProgram]):
     def _start(self, program: MiniProgram, nursery: trio.Nursery) -> JavaScriptProgram:
         settings, timers, reports, sources = self._settings, self._timers, self._reports, Sources()
         modules = Modules(settings.folder, sources)
-        self._sockets = Sockets(program, settings.url_map, strict=settings.strict)
+        clock = Clock(settings.start_time)
+        self._sockets = Sockets(program, settings.url_map, clock, strict=settings.strict)
         answers: dict[str, Callable[..., object]] = {
             **self._sockets.answers(),
             **random_answers(settings.seed),
-            "now": Clock(settings.start_time).milliseconds,
+            "now": clock.milliseconds,
             "startTimer": timers.start,
             "clearTimer": timers.clear,
             "resolve": modules.resolve,

@@ -28,6 +28,10 @@ class Clock:
         """Return the milliseconds since 1970."""
         return (trio.current_time() + self._offset) * 1000
 
+    def of_trio(self, milliseconds: float) -> int:
+        """Return the milliseconds since 1970 of a time on Trio's clock."""
+        return round(milliseconds + self._offset * 1000)
+
 
 def random_answers(seed: int | None) -> dict[str, Callable[[], object]]:
     """Return what the prelude asks of chance."""

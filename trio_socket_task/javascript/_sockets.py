@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, final
 
-from trio_socket_task.miniprogram import MiniProgram, SocketTask
+from trio_socket_task.miniprogram import MiniProgram, OpenResult, SocketTask
 
+from ._platform import Clock
 from ._url_map import UrlMap
 from ._values import OTHER, Unreadable, View
 
@@ -32,10 +33,11 @@ class CallOptions(dict[str, object]):
 class Sockets:
     """The sockets by the numbers that the script knows them by."""
 
-    def __init__(self, program: MiniProgram, url_map: UrlMap, *, strict: bool) -> None:
+    def __init__(self, program: MiniProgram, url_map: UrlMap, clock: Clock, *, strict: bool) -> None:
         self._targets: dict[int, MiniProgram | SocketTask] = {_PROGRAM: program}
         self._made = 0
         self._url_map = url_map
+        self._clock = clock
         self._strict = strict
         self._listeners: dict[tuple[int, str], list[Callable[[object], object]]] = {}
         if strict:
@@ -86,6 +88,8 @@ class Sockets:
         return CallOptions(options, url="", **words)
 
     def _listen(self, handle: int, name: str, listener: Callable[[object], object]) -> None:
+        if name.endswith("Open"):
+            listener = partial(_tell_opening, self._clock, listener)
         if self._strict:
             listeners = self._listeners.setdefault((handle, name), [])
             if handle == _PROGRAM:
@@ -113,6 +117,16 @@ class Sockets:
 def _tell(listeners: list[Callable[[object], object]], result: object) -> None:
     for listener in tuple(listeners):
         listener(result)
+
+
+def _tell_opening(clock: Clock, listener: Callable[[object], object], result: OpenResult) -> None:
+    """Tell an opening, whose times are those of the script's clock."""
+    profile = result.get("profile")
+    if profile is not None:
+        start, end = clock.of_trio(profile["fetchStart"]), clock.of_trio(profile["connectEnd"])
+        profile["fetchStart"] = profile["domainLookUpStart"] = profile["domainLookUpEnd"] = start
+        profile["connectStart"], profile["connectEnd"] = start, end
+    listener(result)
 
 
 def _quote(url: str, function: object, result: Mapping[str, object]) -> None:
