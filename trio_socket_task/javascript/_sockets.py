@@ -121,11 +121,12 @@ def _tell(listeners: list[Callable[[object], object]], result: object) -> None:
 
 def _tell_opening(clock: Clock, listener: Callable[[object], object], result: OpenResult) -> None:
     """Tell an opening, whose times are those of the script's clock."""
-    profile = result.get("profile")
-    if profile is not None:
+    if "profile" in result:
+        profile = result["profile"].copy()  # other listeners may be given the same
         start, end = clock.of_trio(profile["fetchStart"]), clock.of_trio(profile["connectEnd"])
         profile["fetchStart"] = profile["domainLookUpStart"] = profile["domainLookUpEnd"] = start
         profile["connectStart"], profile["connectEnd"] = start, end
+        result = OpenResult(header=result["header"], profile=profile)
     listener(result)
 
 
