@@ -51,7 +51,7 @@ async def test_too_little_memory_is_refused(autojump_clock: trio.testing.MockClo
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize(("vendor", "text"), [("wx", "1000 1000 0 2000"), ("qq", "undefined")])
+@pytest.mark.parametrize(("vendor", "text"), [("wx", "8000 8000 0 9000"), ("qq", "undefined")])
 async def test_the_times_of_an_opening_are_those_of_date(
     autojump_clock: trio.testing.MockClock,
     memory_socket_server: SocketServer,
@@ -70,7 +70,7 @@ async def test_the_times_of_an_opening_are_those_of_date(
     """.replace("VENDOR", vendor)
     lead = {"wss://phone.test": "ws://phone.test"}
     async with open_javascript(
-        vendor, map=lead, dial=memory_socket_server.dial, start_time=0, strict=strict
+        vendor, map=lead, dial=memory_socket_server.dial, start_time=7, strict=strict
     ) as program:
         await program.run(source=script)
         await trio.sleep(3)
