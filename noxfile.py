@@ -41,6 +41,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("zizmor", "--quiet", "--offline", "--pedantic", ".")
 
 
 @nox.session
@@ -186,6 +187,13 @@ def charts(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "tests/bench/speed/charts.py", "docs/benchmarks")
     session.run("python", "tests/bench/herd.py", "docs/benchmarks/herd.svg")
+
+
+@nox.session
+def casts(session: nox.Session) -> None:
+    """Record the command line at work, for the pictures of the documentation; it needs a pseudo-terminal."""
+    install(session, "tests")
+    session.run("python", "-P", "-m", "cli.casts", "docs/casts", env={"PYTHONPATH": "tests"})
 
 
 @nox.session
