@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 from docutils import nodes
@@ -12,7 +13,10 @@ from sphinx.environment import BuildEnvironment
 
 from trio_socket_task import __version__
 
-sys.path.insert(0, str(Path(__file__).parent))  # diagrams.py is beside this file
+FOLDER = Path(__file__).parent
+PROJECT = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ADDRESS = PROJECT.get("urls", {}).get("Source")
+sys.path.insert(0, str(FOLDER))  # diagrams.py is beside this file
 
 project = "trio-socket-task"
 author = "The trio-socket-task authors"
@@ -20,6 +24,9 @@ release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "diagrams"]
 exclude_patterns = ["_build", "benchmarks", "casts", "changelog.d", "examples"]
 html_theme = "furo"
+html_theme_options = (
+    {"source_repository": ADDRESS, "source_branch": "main", "source_directory": "docs/"} if ADDRESS else {}
+)
 html_title = f"{project} {release}"
 project_copyright = author
 copybutton_exclude = ".linenos, .gp, .go"  # of a console's block the commands alone

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from math import floor
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 TRIO: Final = ("trio-websocket", "websockets.trio", "httpx-ws")
@@ -43,11 +44,12 @@ def sentence(ratios: Ratios) -> str:
     )
     where = ", or ".join(PLACES[place] for place in places(ratios))
     measured = f"the worse of two: {where}" if len(places(ratios)) > 1 else where
-    return (
-        f"Echoes {trio[0]} times, receives {trio[1]} times and sends {trio[2]} times as fast as the next WebSocket\n"
-        f"client on Trio, and {asyncio[0]}, {asyncio[1]} and {asyncio[2]} times as fast as the fastest on asyncio\n"
+    said = (
+        f"Echoes {trio[0]} times, receives {trio[1]} times and sends {trio[2]} times as fast as the next WebSocket "
+        f"client on Trio, and {asyncio[0]}, {asyncio[1]} and {asyncio[2]} times as fast as the fastest on asyncio "
         f"(messages of 64 bytes; {measured})."
     )
+    return fill(said, 120)
 
 
 def write(ratios: Ratios, readme: Path, folder: Path) -> None:
