@@ -197,6 +197,20 @@ def casts(session: nox.Session) -> None:
 
 
 @nox.session
+def licences(session: nox.Session) -> None:
+    """List the licences of what the package installs, extras included, as its metadata has them."""
+    session.install(".", *ADMITTED, "pip-licenses")
+    page = Path("docs/explanation/dependencies.md")
+    table = session.run(
+        *("pip-licenses", "--from", "mixed", "--format", "markdown", "--no-version"),
+        *("--ignore-packages", PROJECT["project"]["name"]),
+        silent=True,
+    )
+    before, mark, _ = page.read_text(encoding="utf-8").partition("<!-- nox -s licences -->\n")
+    page.write_text(f"{before}{mark}{table}", encoding="utf-8")
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Make the changelog of a version of the fragments: ``-- --version 0.2.0``."""
     session.install(*nox.project.dependency_groups(PROJECT, "changelog"))
