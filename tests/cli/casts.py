@@ -20,8 +20,8 @@ import attrs
 import trio
 from cli.terminal import COLUMNS, COMMAND, Terminal, at_terminal, render
 
-BLINK, HOLD = 0.05, 4.0
-"""Seconds: frames that follow sooner are one, and the last one stays."""
+BLINK, IDLE, HOLD = 0.05, 1.5, 4.0
+"""Seconds: frames that follow sooner are one, none but the last stays longer, and how long that one does."""
 LETTER, LINE, EDGE = 8.4, 19, 14
 Event = tuple[float, str, str]
 """Seconds, `o` for output or `m` for a caption, and the text, as asciinema has it."""
@@ -84,7 +84,7 @@ class Cast:
 
     def save(self, path: Path) -> None:
         """Write the recording and the drawing."""
-        header = {"version": 2, "width": COLUMNS, "height": 24, "title": self.command}
+        header = {"version": 2, "width": COLUMNS, "height": 24, "title": self.command, "idle_time_limit": IDLE}
         lines = [json.dumps(line, ensure_ascii=False) for line in (header, *self.events)]
         path.with_suffix(".cast").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
         drawing = draw(self.command, frames(self.events))
@@ -94,11 +94,13 @@ class Cast:
 def frames(events: Iterable[Event]) -> list[Frame]:
     """Return what was on the screen and below it, and from when on."""
     written, caption, found = "", "", list[Frame]()
+    now, before = 0.0, 0.0
     for at, kind, text in events:
+        now, before = now + min(at - before, IDLE), at
         caption = text if kind == "m" else caption
         written += text if kind == "o" else ""
-        is_soon = found and at - found[-1][0] < BLINK
-        found.append((found.pop()[0] if is_soon else at, render(written), caption))
+        is_soon = found and now - found[-1][0] < BLINK
+        found.append((found.pop()[0] if is_soon else now, render(written), caption))
     return found
 
 
@@ -114,7 +116,7 @@ def draw(title: str, shown: list[Frame]) -> str:
         styles.append(
             f"@keyframes k{number} {{ {hidden}{first} {{ visibility: visible }} {last} {{ visibility: hidden }} }}"
         )
-        note = f'<text x="{EDGE}" y="{EDGE + LINE * (high + 1)}" fill="#ffb27a">{escape(caption)}</text>'
+        note = f'<text x="{EDGE}" y="{EDGE + LINE * (len(rows) + 1)}" fill="#ffb27a">({escape(caption)})</text>'
         groups.append(f'<g id="f{number}">{"".join(_lines(rows))}{note if caption else ""}</g>')
     widest = max(_width(row) for _, rows, _ in shown for row in [*rows, " " * COLUMNS])
     width, height = widest * LETTER + 2 * EDGE, LINE * (high + 1) + 2 * EDGE

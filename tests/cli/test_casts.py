@@ -19,10 +19,10 @@ def test_a_drawing_shows_its_recording(name: str) -> None:
 
 
 def test_a_frame_is_what_the_terminal_shows_then() -> None:
-    """With the caption of that time; what comes at once is one frame."""
-    events = [(0.0, "o", "> he"), (0.01, "o", "llo\r\n"), (1.0, "m", "Ctrl-D"), (2.0, "o", "\x1b[Abye\x1b[K")]
+    """With the caption of that time; what comes at once is one frame, and what takes long is cut short."""
+    events = [(0.0, "o", "> he"), (0.01, "o", "llo\r\n"), (1.01, "m", "Ctrl-D"), (9.0, "o", "\x1b[Abye\x1b[K")]
     assert frames(events) == [
         (0.0, ["> hello", ""], ""),
-        (1.0, ["> hello", ""], "Ctrl-D"),
-        (2.0, ["bye", ""], "Ctrl-D"),
+        (1.01, ["> hello", ""], "Ctrl-D"),
+        (2.51, ["bye", ""], "Ctrl-D"),
     ]
