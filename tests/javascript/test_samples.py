@@ -133,7 +133,7 @@ ERRORS = {
     "mistakes": ["TypeError: a bug of the script"],
 }
 STRICT = {
-    "header_and_protocols": "returned false\nconnectSocket:ok 1\nprotocol1 undefined\n"
+    "header_and_protocols": "returned true\nconnectSocket:ok 1\nprotocol1 undefined\n"
     '{"code":4000,"reason":"再见"} undefined\n',
     "several_tasks": "undefined\n" + PRINTED["several_tasks"].partition("\n")[2],
     "binary": """\
