@@ -622,3 +622,20 @@ async def test_ten_minutes_of_heartbeats_and_reconnects_are_the_same_in_every_ru
         runs.append(texts(program))
         assert len(runs[0]) > 100
     assert runs[0] == runs[1] == runs[2]
+
+
+async def test_one_connection_before_1_5_0(autojump_clock: MockClock, memory_socket_server: SocketServer) -> None:
+    """The older base library."""
+    program = await run(
+        """
+        const old = wx.connectSocket({ url: 'ws://a.test/' })
+        old.onClose(res => console.log(res.reason))
+        old.onOpen(() => {
+          const task = wx.connectSocket({ url: 'ws://a.test/' })
+          task.onOpen(() => task.close())
+        })
+        """,
+        base_library="1.4.4",
+        dial=memory_socket_server.dial,
+    )
+    assert texts(program) == ["replaced by a new connection"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -165,7 +166,7 @@ async def test_scripts_print_what_they_print_on_a_phone(
 
     socket_server.handler = watch
     source = (SCRIPTS / f"{name}.js").read_text(encoding="utf-8").replace("'test.php'", repr(URL))
-    vendor = "qq" if "qq." in source else "wx"
+    vendor: Literal["wx", "qq"] = "qq" if "qq." in source else "wx"
     with trio.fail_after(60):
         async with open_javascript(vendor, strict=strict, map={URL: socket_server.url}) as program:
             await program.run(source=source)
