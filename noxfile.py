@@ -242,9 +242,12 @@ def rivals(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run the tests of the example project as a user's: the wheel, pytest and pytest-trio, and nothing else."""
+    """Run the tests of the example projects as a user's: the wheel, pytest and pytest-trio, and what each needs."""
     session.install(".", "pytest", "pytest-trio")
     session.chdir("docs/examples/chat_client")
+    session.run("pytest")
+    session.chdir("../mini_program_tests")
+    session.install("trio-socket-task[javascript]")
     session.run("pytest")
 
 

@@ -109,7 +109,7 @@ ROOMS: dict[str, list[set[str]]] = {
     "_cli": [
         {"_contexts", "_demo", "_error_text", "_signals", "_input", "_screen"},
         {"_output", "_prompt"},
-        {"_stats", "_serve", "_probe", "_streams", "_trace"},
+        {"_stats", "_run", "_serve", "_probe", "_streams", "_trace"},
         {"_sending"},
         {"_connect"},
         {"_arguments"},

@@ -27,6 +27,7 @@ from trio_socket_task import (
     Retry,
     _errors,
     connect_socket,
+    javascript,
     miniprogram,
     open_resilient_socket,
     open_socket_manager,
@@ -97,6 +98,7 @@ def defaults_of_function(function: Callable[..., object]) -> dict[str, object]:
         ("open_socket_manager", defaults_of_function(open_socket_manager)),
         ("connect_socket", defaults_of_function(connect_socket)),
         ("open_mini_program", defaults_of_function(miniprogram.open_mini_program)),
+        ("open_javascript", defaults_of_function(javascript.open_javascript)),
         ("open_resilient_socket", defaults_of_function(open_resilient_socket)),
     ],
 )
@@ -109,7 +111,7 @@ def test_every_option_has_a_row_with_its_default(heading: str, defaults: dict[st
 
 def exceptions() -> Iterator[type[Exception]]:
     """Give every public exception, and those of `_errors` whether public or not."""
-    for module in (_errors, trio_socket_task, testing, miniprogram):
+    for module in (_errors, trio_socket_task, testing, miniprogram, javascript):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Exception) and not value.__name__.startswith("_"):
                 yield value
@@ -144,7 +146,11 @@ def test_the_tree_is_the_one_in_the_code() -> None:
     ]
 
 
-@pytest.mark.parametrize("module", [trio_socket_task, miniprogram, testing], ids=["main", "miniprogram", "testing"])
+@pytest.mark.parametrize(
+    "module",
+    [trio_socket_task, miniprogram, javascript, testing],
+    ids=["main", "miniprogram", "javascript", "testing"],
+)
 def test_every_public_name_is_in_the_api(module: ModuleType) -> None:
     """Once, and nothing that is not public."""
     directive = re.compile(rf"^\.\. auto\w+:: {re.escape(module.__name__)}\.(\w+)(?:\(\))?$", re.MULTILINE)

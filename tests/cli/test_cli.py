@@ -49,7 +49,7 @@ def test_the_demo() -> None:
         assert text in done.stdout.decode()
 
 
-@pytest.mark.parametrize("command", [(), ("connect",), ("probe",), ("serve",), ("demo",)])
+@pytest.mark.parametrize("command", [(), ("connect",), ("probe",), ("run",), ("serve",), ("demo",)])
 def test_help_fits_a_screen(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Of 80 columns and 24 lines."""
     with pytest.raises(SystemExit) as done:

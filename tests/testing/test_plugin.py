@@ -289,3 +289,35 @@ def test_a_test_on_another_loop_is_left_alone(project: pytest.Pytester) -> None:
         """
     )
     project.runpytest_inprocess("-p", "no:trio").assert_outcomes(passed=1)
+
+
+def test_the_fixture_javascript(project: pytest.Pytester) -> None:
+    """It reaches the server in memory; what a script throws fails its test, unless it is taken out."""
+    project.makepyfile(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.trio
+        CHAT = "const task = wx.connectSocket({ url: 'wss://a.test/x' }); task.onOpen(() => task.close())"
+
+        async def test_it_runs(autojump_clock, javascript, memory_socket_server):
+            await javascript.run(source=CHAT)
+            await javascript.wait_idle()
+            assert memory_socket_server.connections[0].path == "/x"
+            assert javascript.evaluate("new Date().getFullYear()") in (2025, 2026)
+
+        async def test_it_throws(autojump_clock, javascript):
+            await javascript.run(source="throw new Error('nobody caught this')")
+
+        async def test_it_is_expected_to_throw(autojump_clock, javascript):
+            await javascript.run(source="throw new Error('this one')")
+            assert "this one" in javascript.errors.pop().message
+
+        @pytest.mark.parametrize("javascript", [{"vendor": "qq", "strict": True}], indirect=True)
+        async def test_options(autojump_clock, javascript):
+            assert javascript.evaluate("typeof qq + typeof wx") == "objectundefined"
+        """
+    )
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines_random(["*JavaScriptError: Error: nobody caught this*"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NoReturn, final
 
 from trio_socket_task._checks import check_positive
@@ -62,6 +63,10 @@ def check(parsed: argparse.Namespace) -> None:
             raise InvalidOptionsError("--port", parsed.port, f"must be from 0 to {_MAX_PORT}")
     elif parsed.command != "demo" and parsed.timeout is not None:
         check_positive("--timeout", parsed.timeout, "seconds")
+    if parsed.command == "run":
+        for name in parsed.file:
+            if not Path(name).is_file():
+                raise InvalidOptionsError("FILE", name, "must be a file that exists")
     if parsed.command == "connect":
         for name, value in (("--count", parsed.count), ("--max-size", parsed.max_size)):
             if value is not None and value < 1:
@@ -166,6 +171,23 @@ def _parser() -> argparse.ArgumentParser:
         add_help=False,
         epilog=_SHORT_CODES,
     )
+
+    running = commands.add_parser(
+        "run",
+        usage="%(prog)s [OPTION ...] FILE [FILE ...]",
+        help="run a mini program's JavaScript: app.js, then pages",
+        epilog=(
+            "exit codes: 0 nothing is left to run; 1 an error that nobody caught; 2 wrong arguments; "
+            "124 still running after --timeout; 128+N by signal N"
+        ),
+    )
+    running.add_argument("file", nargs="+", metavar="FILE", help=argparse.SUPPRESS)
+    running.add_argument("--vendor", choices=("wx", "qq"), default="wx", help="whose mini program it is (wx)")
+    running.add_argument("--base-library", metavar="V", help="version of wx's; one socket at a time before 1.5.0")
+    running.add_argument("--map", action="append", default=[], metavar="FROM=TO", help="lead URLs elsewhere; * for any")
+    running.add_argument("--cafile", metavar="FILE", help="trust these authorities only, in PEM")
+    running.add_argument("--timeout", type=float, metavar="S", help="end it after so many seconds (never)")
+    running.add_argument("--strict", action="store_true", help="as a phone: wss only, nothing for late listeners")
 
     serving = commands.add_parser("serve", help="echo on a port of this machine, to try things against")
     serving.add_argument("--port", type=int, default=8000, help="0 for any free one (default 8000)")

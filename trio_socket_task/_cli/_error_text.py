@@ -8,7 +8,9 @@ from typing import Final
 from trio_socket_task._errors import GaveUpError, HandshakeError, InvalidOptionsError, ProxyError
 
 _OPTIONS: Final = {
+    "base_library": "--base-library",
     "header": "--header",
+    "map": "--map",
     "max_message_size": "--max-size",
     "protocols": "--protocol",
     "proxy": "--proxy",
@@ -20,7 +22,7 @@ _MENTION: Final = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?=[\s,;.)]|$)|\b(max_m
 
 
 class ServeError(Exception):
-    """The server cannot begin."""
+    """The server, or the script, cannot begin."""
 
 
 def error_text(error: BaseException) -> str:

@@ -42,7 +42,7 @@ def prepare(arguments: Sequence[str] | None, output: Output) -> Callable[[], Awa
     output.as_json = "json" in parsed and parsed.json
     output.shows_body = "show_body" in parsed and parsed.show_body
     check(parsed)
-    # The test kit takes as long to import as all else, so the two commands that use it import it.
+    # The test kit takes as long to import as all else, so the commands that use it, or more, import it.
     if parsed.command == "demo":
         from ._demo import run_demo  # noqa: PLC0415 (as said)
 
@@ -53,6 +53,11 @@ def prepare(arguments: Sequence[str] | None, output: Output) -> Callable[[], Awa
         serving = trio.CancelScope()
         job = partial(serve, parsed.port, output, serving, tls=parsed.tls, chaos=parsed.chaos)
         return partial(run_until_signal, job, serving)
+    if parsed.command == "run":
+        from ._run import run_script  # noqa: PLC0415 (as said)
+
+        running = trio.CancelScope()
+        return partial(run_until_signal, partial(run_script, parsed, output, running), running)
     if parsed.command == "probe":
         job = partial(probe, parsed.url, options_of(parsed), output, answer_seconds(parsed))
         return partial(run_until_signal, job)

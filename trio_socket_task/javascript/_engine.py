@@ -16,8 +16,6 @@ from typing import Final, Protocol, cast, final
 import attrs
 import trio
 
-from trio_socket_task._errors import InvalidOptionsError
-
 from ._errors import JavaScriptError
 from ._sources import Sources, place
 from ._time_limit import make_context, start_time_limit
@@ -88,20 +86,12 @@ class Engine:
         self._context = make_context(quickjs)
         self._context.set_memory_limit(limits.memory)
         self._context.set_max_stack_size(_STACK)
-        try:
-            self._turn = self._load_prelude()
-        except self._exception as error:
-            rule = "must leave room for what every script has: timers, console, wx"
-            raise InvalidOptionsError("memory_limit", limits.memory, rule) from error
-
-    def _load_prelude(self) -> Callable[..., object]:
         self._context.add_callable("$host", self._answer)
         for name in _PRELUDE:
             source = (Path(__file__).parent / "prelude" / f"{name}.js").read_text(encoding="utf-8")
-            self._context.eval("\n" * (self._sources.add(None, source) - 1) + source)
-        turn = self._context.eval("$border.turn")
+            self._context.eval("\n" * (sources.add(None, source) - 1) + source)
+        self._turn = cast("Callable[..., object]", self._context.eval("$border.turn"))
         self._context.eval("delete globalThis.$border; delete globalThis.$host")
-        return cast("Callable[..., object]", turn)
 
     @trio.lowlevel.enable_ki_protection  # an interrupt must not end a turn halfway
     def call(self, name: str, *values: object) -> object:
@@ -116,7 +106,7 @@ class Engine:
         start_time_limit(self._context, self._limits.time)
         try:
             result = self._attempt(partial(self._turn, name, released, json.dumps([pack(one) for one in values])))
-            while self._attempt(self._context.execute_pending_job):
+            while self._run_job():
                 if self._seconds() > 2 * self._limits.time:  # jobs that live on interrupts
                     self._tell(self._too_long(), "")
                     break
@@ -127,12 +117,19 @@ class Engine:
             self.call("rejections")
         return None if result is None else unpack(json.loads(str(result)), self._function)
 
+    def _run_job(self) -> bool:
+        """Run a job of a promise, if there is one."""
+        try:
+            return self._context.execute_pending_job()
+        except self._exception as error:
+            self._tell(*str(error).split("\n", 1))
+            return True
+
     def _attempt(self, action: Callable[[], object]) -> object:
         try:
             return action()
         except self._exception as error:
-            message, _, stack = str(error).partition("\n")
-            self._tell(message, stack)
+            self._tell(*str(error).split("\n", 1))
             return None
 
     def _seconds(self) -> float:

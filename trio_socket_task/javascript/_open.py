@@ -31,6 +31,7 @@ from ._url_map import UrlMap
 from ._values import pack
 
 _MEMORY: Final = 128 * 2**20
+_LEAST_MEMORY: Final = 2**20
 _TIME: Final = 5.0
 
 
@@ -63,15 +64,8 @@ class JavaScriptBlock(ServiceBlock[JavaScriptProgram]):
 
     async def start(self, nursery: trio.Nursery) -> JavaScriptProgram:
         """Open the mini program, and make the engine."""
-        program = await self._block.__aenter__()
-        try:
-            return self._start(program, nursery)
-        except BaseException as error:
-            await self._block.__aexit__(type(error), error, error.__traceback__)
-            raise
-
-    def _start(self, program: MiniProgram, nursery: trio.Nursery) -> JavaScriptProgram:
         settings, timers, reports, sources = self._settings, self._timers, self._reports, Sources()
+        program = await self._block.__aenter__()
         modules = Modules(settings.folder, sources)
         clock = Clock(settings.start_time)
         self._sockets = Sockets(program, settings.url_map, clock, strict=settings.strict)
@@ -176,7 +170,14 @@ def open_javascript(  # noqa: PLR0913 (each is its own)
         InvalidOptionsError: An argument breaks its rule.
         ModuleNotFoundError: The engine is not installed.
     """
-    check_positive_int("memory_limit", memory_limit, "must be a positive whole number of bytes")
+    rule = f"must be a whole number of bytes, at least {_LEAST_MEMORY}, which the engine itself needs"
+    if check_positive_int("memory_limit", memory_limit, rule) < _LEAST_MEMORY:
+        raise InvalidOptionsError("memory_limit", memory_limit, rule)
+    if not isinstance(strict, bool):
+        raise InvalidOptionsError("strict", strict, "must be True or False")
+    for name, value in (("start_time", start_time), ("seed", seed)):
+        if not isinstance(value, int | float | None):
+            raise InvalidOptionsError(name, value, "must be a number")
     check_positive("time_limit", time_limit, "seconds")
     settings = Settings(
         vendor=vendor,

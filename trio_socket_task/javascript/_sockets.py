@@ -15,6 +15,8 @@ from ._values import OTHER, Unreadable, View
 _PROGRAM: Final = 0  # the handle of wx itself
 _GLOBAL: Final = ("onSocketOpen", "onSocketMessage", "onSocketError", "onSocketClose")
 _OWN: Final = ("onOpen", "onMessage", "onError", "onClose")
+_KEPT: Final = 100
+"""How many closed sockets are kept, for listeners that are late."""
 _NO_URL: Final = 'invalid url ""'
 
 
@@ -34,6 +36,7 @@ class Sockets:
     """The sockets by the numbers that the script knows them by."""
 
     def __init__(self, program: MiniProgram, url_map: UrlMap, clock: Clock, *, strict: bool) -> None:
+        self._program = program
         self._targets: dict[int, MiniProgram | SocketTask] = {_PROGRAM: program}
         self._made = 0
         self._url_map = url_map
@@ -45,7 +48,7 @@ class Sockets:
 
     def answers(self) -> dict[str, Callable[..., object]]:
         """Return what the prelude asks of sockets."""
-        return {"call": self._call, "listen": self._listen, "readyState": self._ready_state, "forget": self._forget}
+        return {"call": self._call, "listen": self._listen, "readyState": self._ready_state}
 
     def end(self) -> None:
         """Forget all sockets: the program has ended."""
@@ -56,12 +59,14 @@ class Sockets:
         """Call a function of the vendor's; of ``connectSocket`` return the number of the SocketTask."""
         target = self._targets.get(handle)
         if target is None:
-            return None
-        given = CallOptions({name: value for name, value in options.items() if value is not None or name == "url"})
-        given["data"] = self._data(options["data"])
+            target = self._program.connectSocket({})  # refused, and CLOSED as the one that was forgotten
+        given = CallOptions(options)
+        if "data" in options:
+            given["data"] = self._data(options["data"])
         if name != "connectSocket":
             getattr(target, name)(given)
             return None
+        self._forget_closed()
         self._made += 1
         self._targets[self._made] = getattr(target, name)(self._redirected(given))
         if self._strict:
@@ -107,11 +112,13 @@ class Sockets:
         target = self._targets.get(handle)
         return target.readyState if isinstance(target, SocketTask) else SocketTask.CLOSED
 
-    def _forget(self, handle: int) -> None:
-        """Forget a SocketTask that the script has no hold of any more; its listeners go on."""
-        self._targets.pop(handle, None)
-        for name in _OWN:
-            self._listeners.pop((handle, name), None)
+    def _forget_closed(self) -> None:
+        """Forget the oldest sockets that are closed, of which the script may have hold for ever."""
+        closed = [handle for handle in self._targets if self._ready_state(handle) == SocketTask.CLOSED and handle]
+        for handle in closed[:-_KEPT]:
+            del self._targets[handle]
+            for name in _OWN:
+                self._listeners.pop((handle, name), None)
 
 
 def _tell(listeners: list[Callable[[object], object]], result: object) -> None:

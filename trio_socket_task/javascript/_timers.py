@@ -85,6 +85,10 @@ class Timers:
 
     async def run(self, fire: Callable[[int], object]) -> None:
         """Wait for the timers, and call `fire` with the number of each that has run out, until they are stopped."""
+        with trio.CancelScope(shield=True):
+            await self._run(fire)
+
+    async def _run(self, fire: Callable[[int], object]) -> None:
         while not self._stopped:
             while self._due and self._timers.get(self._due[0][2]) is not self._due[0][3]:
                 heappop(self._due)

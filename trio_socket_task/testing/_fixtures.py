@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import pytest
@@ -13,6 +14,7 @@ import trio
 from pytest_trio import trio_fixture  # type: ignore[import-untyped]
 
 from trio_socket_task._manager import SocketManager, open_socket_manager
+from trio_socket_task.javascript import JavaScriptProgram, open_javascript
 from trio_socket_task.miniprogram import MiniProgram, open_mini_program
 
 from ._handlers import echo
@@ -23,6 +25,7 @@ from ._server_core import ServerCore
 
 _T = TypeVar("_T")
 _SURROUNDING = {"no_socket_leaks", "socket_server", "memory_socket_server"}
+_START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _FAILED = pytest.StashKey[bool]()
 """Whether the test's own function has raised."""
 
@@ -122,6 +125,33 @@ def socket_manager(memory_socket_server: SocketServer) -> AsyncIterator[SocketMa
 def mini_program(request: pytest.FixtureRequest, memory_socket_server: SocketServer) -> AsyncIterator[MiniProgram]:
     """Open a ``wx``, or the vendor given by indirect parametrization, that reaches `memory_socket_server`."""
     return _enter(open_mini_program(getattr(request, "param", "wx"), dial=memory_socket_server.dial))
+
+
+@_fixture
+def javascript(request: pytest.FixtureRequest, memory_socket_server: SocketServer) -> AsyncIterator[JavaScriptProgram]:
+    """Open a mini program in JavaScript that reaches `memory_socket_server`, whatever its URLs say.
+
+    Its ``Date`` begins with 2026 and its ``Math.random`` is the same in every run. An error that nobody caught fails
+    the test, unless it takes it out of ``errors``. By indirect parametrization: the options of `open_javascript`.
+    """
+    return _run_javascript(
+        open_javascript(
+            **{
+                "map": {"*": memory_socket_server.url},
+                "dial": memory_socket_server.dial,
+                "start_time": _START,
+                "seed": 0,
+                **getattr(request, "param", {}),
+            }
+        )
+    )
+
+
+async def _run_javascript(block: AbstractAsyncContextManager[JavaScriptProgram]) -> AsyncIterator[JavaScriptProgram]:
+    async with block as program:
+        yield program
+    if program.errors:
+        raise program.errors[0]
 
 
 async def _enter(block: AbstractAsyncContextManager[_T]) -> AsyncIterator[_T]:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 if find_spec("pytest_trio") is not None:
     from ._fixtures import (  # noqa: F401 (pytest finds them here)
+        javascript,
         memory_socket_server,
         mini_program,
         no_socket_leaks,

@@ -88,7 +88,10 @@ globalThis.$border = (call => {
   const turns = {
     invoke: (id, ...values) => { guard(() => functions.get(id)(...values)) },
     rejections () {
-      for (const [promise, error] of rejected.splice(0)) if (!handled.has(promise)) report(error)
+      for (const [promise, error] of rejected.splice(0)) {
+        if (!handled.has(promise)) report(error)
+        handled.add(promise) // it may be watched twice
+      }
     }
   }
   const turn = (name, released, values) => {

@@ -28,7 +28,7 @@
   })
   Date.prototype.constructor = Date
   const origin = host('now')
-  performance.now = () => host('now') - origin
+  globalThis.performance = { now: () => host('now') - origin, timeOrigin: origin }
   if (host('isSeeded')) Math.random = () => host('random')
 
   globalThis.TextEncoder = class TextEncoder {
@@ -110,10 +110,11 @@
       this.searchParams = new URLSearchParams(text)
     }
     get host () { return this.hostname + (this.port && `:${this.port}`) }
-    get origin () { return `${this.protocol}//${this.host}` }
+    get origin () { return this.hostname ? `${this.protocol}//${this.host}` : 'null' }
     get href () {
       const user = this.username && `${this.username}${this.password && `:${this.password}`}@`
-      return `${this.protocol}//${user}${this.host}${this.pathname}${this.search}${this.hash}`
+      const slashes = this.hostname || this.protocol === 'file:' ? '//' : ''
+      return `${this.protocol}${slashes}${user}${this.host}${this.pathname}${this.search}${this.hash}`
     }
     toString () { return this.href }
     toJSON () { return this.href }

@@ -7,12 +7,12 @@
     'reason', 'success', 'fail', 'complete'
   ]
   const callbacks = ['success', 'fail', 'complete']
-  const tasks = new FinalizationRegistry(handle => host('forget', handle))
 
   // Everything is read before Python is asked, because what is read may call back.
   const read = given => {
     const source = Object(given)
-    return Object.fromEntries(options.map(key => [key, attempt(() => pack(source[key]), ['throws', null])]))
+    const packed = options.map(key => [key, attempt(() => pack(source[key]), ['throws', null])])
+    return Object.fromEntries(packed.filter(([, value]) => !Array.isArray(value) || value[0] !== 'undefined'))
   }
   const call = (handle, name, promises) => given => {
     const packed = read(given)
@@ -34,7 +34,6 @@
     const task = {}
     for (const name of ['send', 'close']) task[name] = call(handle, name, false)
     for (const name of ['onOpen', 'onMessage', 'onError', 'onClose']) task[name] = listen(handle, name)
-    tasks.register(task, handle)
     if (setting.strict) return task
     Object.assign(task, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 })
     return Object.defineProperty(task, 'readyState', { get: () => host('readyState', handle) })
