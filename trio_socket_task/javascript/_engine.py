@@ -106,7 +106,7 @@ class Engine:
         start_time_limit(self._context, self._limits.time)
         try:
             result = self._attempt(partial(self._turn, name, released, json.dumps([pack(one) for one in values])))
-            while self._attempt(self._context.execute_pending_job):
+            while self._run_job():
                 if self._seconds() > 2 * self._limits.time:  # jobs that live on interrupts
                     self._tell(self._too_long(), "")
                     break
@@ -117,12 +117,19 @@ class Engine:
             self.call("rejections")
         return None if result is None else unpack(json.loads(str(result)), self._function)
 
+    def _run_job(self) -> bool:
+        """Run a job of a promise, if there is one."""
+        try:
+            return self._context.execute_pending_job()
+        except self._exception as error:
+            self._tell(*str(error).split("\n", 1))
+            return True
+
     def _attempt(self, action: Callable[[], object]) -> object:
         try:
             return action()
         except self._exception as error:
-            message, _, stack = str(error).partition("\n")
-            self._tell(message, stack)
+            self._tell(*str(error).split("\n", 1))
             return None
 
     def _seconds(self) -> float:
