@@ -139,6 +139,8 @@ async def test_a_host_gives_wx_what_it_has_not(autojump_clock: MockClock, caplog
     def get_storage(options: Mapping[str, object]) -> None:
         success = options["success"]
         assert callable(success)
+        with pytest.raises(TypeError, match="a script cannot be given"):
+            success(object())
         success({"data": b"\\x01", "list": [1.5, float("inf")], "none": None})
 
     def fail(*_values: object) -> None:
@@ -600,7 +602,7 @@ async def test_a_url_that_is_none_leads_nowhere() -> None:
 
 
 async def test_closed_sockets_are_forgotten(autojump_clock: MockClock, memory_socket_server: SocketServer) -> None:
-    """A hundred and fifty sockets, one after another, leave a hundred behind; what is called of others fails as it should."""
+    """But for a hundred; what is called of others fails as it should."""
     async with open_javascript(dial=memory_socket_server.dial) as program:
         await program.run(
             source="""
