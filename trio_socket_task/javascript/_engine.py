@@ -99,7 +99,7 @@ class Engine:
 
         What the engine itself throws, because a limit is reached, is reported.
         """
-        released, self._released[:] = json.dumps(self._released), []
+        released = json.dumps([self._released.pop() for _ in range(len(self._released))])
         self._running = True
         if name != "rejections":
             self._started = time.process_time()
@@ -112,7 +112,7 @@ class Engine:
                     break
         finally:
             self._running = False
-        if self._has_rejections:
+        if self._has_rejections and name != "rejections":  # what a hostile error rejects meanwhile can wait
             self._has_rejections = False
             self.call("rejections")
         return None if result is None else unpack(json.loads(str(result)), self._function)
@@ -186,7 +186,7 @@ class Engine:
 
 @final
 class Function:
-    """A function of the script. Calling it raises nothing and returns nothing: what it throws is reported."""
+    """A function of the script. Calling it returns nothing, and what it throws is reported."""
 
     __slots__ = ("_engine", "_number", "_released")
 
@@ -196,8 +196,14 @@ class Function:
         self._released = released
 
     def __call__(self, *values: object) -> None:
-        """Call it: now, or soon where the script runs just now."""
+        """Call it: now, or soon where the script runs just now.
+
+        Raises:
+            TypeError: A script has nothing of the kind of a value.
+        """
         if self._engine.is_running:
+            for value in values:
+                pack(value)  # raises here, and not later
             self._engine.call_later(partial(self, *values))
         else:
             self._engine.call("invoke", self._number, *values)

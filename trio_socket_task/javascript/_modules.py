@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Final, final
 
@@ -69,11 +70,9 @@ class Modules:
         elif name.startswith("."):
             yield from _files(beside / name)
         else:
-            for folder in (beside, *beside.parents):
-                for packages in _PACKAGES:
-                    yield from _files(folder / packages / name)
-                if folder == self._folder:
-                    return
+            inside = [one for one in (beside, *beside.parents) if self._folder and one.is_relative_to(self._folder)]
+            for folder, packages in product(inside, _PACKAGES):
+                yield from _files(folder / packages / name)
 
     def name(self, path: str) -> str:
         """Return how a file is named to people: from the program's folder on."""
