@@ -29,7 +29,7 @@ class Console(Sequence[ConsoleLine]):
 
     def __init__(self) -> None:
         self._lines: deque[ConsoleLine] = deque(maxlen=_KEPT)
-        self.written = 0
+        self.written: int = 0
         """How many lines there have been."""
         self._ended = False
         self._readers = trio.lowlevel.ParkingLot()
