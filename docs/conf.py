@@ -38,7 +38,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # Other projects' names have no inventory here: the build needs no network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(trio|ssl|re|collections|contextlib|typing|types|enum|pathlib)\..*"),
+    ("py:.*", r"(trio|ssl|os|re|collections|contextlib|typing|types|enum|pathlib)\..*"),
     ("py:.*", r"(Mapping|Sequence|Unpack|AbstractAsyncContextManager|SSLContext|TypedDict|Listener|.*_T|~.*)"),
     ("py:.*", r"trio_socket_task\._.*"),
     ("py:exc", r"trio.*"),

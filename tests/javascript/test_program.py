@@ -593,6 +593,41 @@ async def test_the_end_may_be_cancelled(autojump_clock: MockClock, memory_socket
     assert texts(program) == ["1000"]
 
 
+async def test_timers_run_while_the_program_is_cancelled(autojump_clock: MockClock) -> None:
+    """As long as its block has not been left."""
+    with trio.CancelScope() as scope:
+        async with open_javascript() as program:
+            await program.run(source="setTimeout(() => console.log('ran'), 1000)")
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await program.wait_idle()
+    assert texts(program) == ["ran"]
+
+
+async def test_a_promise_of_a_vendors_function_may_be_dropped(autojump_clock: MockClock) -> None:
+    """As the samples do in listeners that return it; who looks at it is told."""
+    program = await run(
+        """
+        setTimeout(() => wx.closeSocket())
+        wx.closeSocket().catch(res => console.log(res.errMsg)).then(() => { throw 1 })
+        """
+    )
+    assert texts(program)[0] == "closeSocket:fail WebSocket is not connected"
+    assert messages(program) == ["1"]
+
+
+async def test_a_module_that_throws_runs_again(tmp_path: Path) -> None:
+    """Where it is required again, as in Node."""
+    write(
+        tmp_path,
+        app__js="for (const _ of [1, 2]) { try { require('./bad') } catch (error) { console.log(error.message) } }",
+        bad__js="globalThis.n = (globalThis.n ?? 0) + 1; throw new Error('bad ' + n)",
+    )
+    async with open_javascript() as program:
+        await program.run(tmp_path / "app.js")
+    assert texts(program) == ["bad 1", "bad 2"]
+
+
 async def test_a_url_that_is_none_leads_nowhere() -> None:
     """Whatever the map says."""
     program = await run(

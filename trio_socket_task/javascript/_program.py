@@ -46,7 +46,7 @@ class JavaScriptProgram:
 
     @property
     def console(self) -> Console:
-        """What it has printed: pairs of a level and a text, in order, and an async iterator of them."""
+        """What it has printed, as pairs of a level and a text in their order; also an async iterator of them."""
         return self._reports.console
 
     @property
