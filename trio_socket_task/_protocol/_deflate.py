@@ -18,7 +18,7 @@ _EMPTY = b"\x00"
 STEP = 2**16
 """Bytes inflated at once."""
 PIECE = 120 * 1024
-"""Bytes of a large message deflated at once, for one fragment."""
+"""Bytes of a large message deflated at once, and of a fragment about."""
 TURN = 2**20
 """Bytes inflated, or deflated, before other tasks run."""
 _CALL, _STREAM = 512, 4096
@@ -146,17 +146,21 @@ class CompressedMessage:
         return 0 if self._ended else len(self._rest) + _HEADER
 
     def next_frame(self) -> bytes:
-        """Compress the next piece and return its frame, until no bytes are left."""
-        rest, deflated, most = self._rest, b"", TURN
-        while len(rest) > PIECE:
-            deflated = self._deflater.deflate(rest[:PIECE], ends=False)
+        """Compress the next piece and return its frame, until no bytes are left.
+
+        A frame is as long as is worth a write of its own: a short one at the end would wait for the peer's
+        acknowledgement of those before, where TCP collects small writes.
+        """
+        rest, deflated, left = self._rest, b"", TURN
+        while len(rest) > PIECE + PIECE // 2:
+            deflated += self._deflater.deflate(rest[:PIECE], ends=False)
             rest = self._rest = rest[PIECE:]
-            most -= PIECE
-            if deflated or most < PIECE:  # of what repeats itself much comes little
+            left -= PIECE
+            if len(deflated) >= PIECE // 2 or left < PIECE:
                 opcode, self._opcode = self._opcode, Opcode.CONTINUATION
                 return encode(opcode, deflated, 0)
         self._ended, self._rest = True, rest[:0]
-        return encode(self._opcode, self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
+        return encode(self._opcode, deflated + self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
 
 
 Outgoing = Frame | CompressedMessage
