@@ -155,6 +155,19 @@ def proxies(session: nox.Session) -> None:
 
 
 @nox.session
+def interop(session: nox.Session) -> None:
+    """Talk to Node's ws, from npm, with compression: every combination of parameters; it needs node and npm."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            session.error(f"there is no {tool} on PATH")
+    install(session, "tests")
+    folder = Path(session.create_tmp()).resolve()
+    npm = ("npm", "install", "--silent", "--no-save", "--no-package-lock", "--no-audit", "--no-fund")
+    session.run(*npm, "--prefix", str(folder), "ws@8", external=True)
+    session.run("python", "-P", "tests/node_ws/run.py", str(folder / "node_modules"))
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change 400 places of the code, by seed, and require that tests notice; ``-- --sample 40 --seed 2`` for others.
 
