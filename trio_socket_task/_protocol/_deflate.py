@@ -35,13 +35,17 @@ class InflateError(Exception):
 class Inflater:
     """What the peer compresses, inflated in steps: never more at once than is asked for."""
 
-    __slots__ = ("_bits", "_history", "_keeps_context", "_stream", "_window", "allowance", "ends_message", "pending")
+    __slots__ = (
+        *("_bits", "_history", "_keeps_context", "_most_history", "_stream", "_window"),
+        *("allowance", "ends_message", "pending"),
+    )
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._bits = agreed.server_max_window_bits
         self._window = 1 << self._bits
         self._keeps_context = not agreed.server_no_context_takeover
         self._stream: zlib._Decompress | None = None  # made late: many a peer agrees, and never compresses
+        self._most_history = self._window + self._window // 2
         self._history = bytearray()  # the window, for the stream that follows upon one that the peer has ended
         self.pending: bytes | None = None
         """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
@@ -61,12 +65,24 @@ class Inflater:
         Raises:
             InflateError: It is no deflate stream.
         """
-        data, self.pending = self.pending, None
+        data, self.pending = self.pending or b"", None
+        return self._inflate(data, most)
+
+    def inflate_message(self, payload: bytes, most: int) -> bytes:
+        """Do both for a whole message, when nothing is pending.
+
+        Raises:
+            InflateError: It is no deflate stream.
+        """
+        self.ends_message = True
+        return self._inflate(payload + TAIL, most)
+
+    def _inflate(self, data: bytes, most: int) -> bytes:
         stream = self._stream
         if stream is None:
             stream = self._stream = zlib.decompressobj(-self._bits)
         try:
-            inflated = stream.decompress(data or b"", most)
+            inflated = stream.decompress(data, most)
         except zlib.error as error:
             self.discard()
             raise InflateError(str(error)) from None
@@ -75,7 +91,7 @@ class Inflater:
             history[:] = inflated[-self._window :]
         else:
             history += inflated
-            if len(history) > self._window + self._window // 2:
+            if len(history) > self._most_history:
                 del history[: -self._window]
         if stream.eof:
             self._go_on(stream.unused_data)
