@@ -140,6 +140,8 @@ def campaign(session: nox.Session) -> None:
     - c: tasks that race on sockets and their manager, in memory, over TCP and TLS; N / 2
     - d: the mini-program dialect with hostile calls, in virtual time; N / 5
 
+    Two in five of the seeds of a and c have compression, with a server whose contexts must stay like the client's.
+
     ``--part a`` runs one part, of which ``--seeds`` is the number then. What is bad is shown with its seed;
     ``--part a --seed 17 --trace`` shows it again. ``--seconds`` stops it in time, ``--first`` begins with another seed.
     """
@@ -169,6 +171,19 @@ def libraries(session: nox.Session) -> None:
     quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
     session.run("npm", "install", *quiet, "--prefix", str(folder), external=True)
     session.run("python", "tests/libraries/run.py", str(folder), *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Talk to Node's ws, from npm, with compression: every combination of parameters; it needs node and npm."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            session.error(f"there is no {tool} on PATH")
+    install(session, "tests")
+    folder = Path(session.create_tmp()).resolve()
+    npm = ("npm", "install", "--silent", "--no-save", "--no-package-lock", "--no-audit", "--no-fund")
+    session.run(*npm, "--prefix", str(folder), "ws@8", external=True)
+    session.run("python", "-P", "tests/node_ws/run.py", str(folder / "node_modules"))
 
 
 @nox.session

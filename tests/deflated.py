@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from random import Random
 
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame
@@ -15,6 +16,14 @@ TAIL = b"\x00\x00\xff\xff"
 def noise(seed: int, size: int) -> bytes:
     """Give bytes that do not shrink, each time the same."""
     return Random(seed).randbytes(size)  # noqa: S311 (not for secrets)
+
+
+@cache
+def bomb() -> bytes:
+    """Give a gigabyte of nothing, deflated."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    mib = stream.compress(bytes(2**20)) + stream.flush(zlib.Z_FULL_FLUSH)  # which refers to nothing before it
+    return (mib * 1024)[: -len(TAIL)]
 
 
 class Compressor:

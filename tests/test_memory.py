@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 import trio
 from conftest import ServeTcp
+from deflated import RSV1, bomb
 from peer import BINARY, CONTINUATION, Peer, frame
 
 from trio_socket_task import ConnectOptions, HandshakeError, SocketLostError, connect_socket
@@ -24,6 +25,12 @@ class Meter:
     @property
     def peak(self) -> int:
         return tracemalloc.get_traced_memory()[1]
+
+
+@pytest.fixture
+def gigabyte() -> bytes:
+    """Make a message of a gigabyte of nothing, compressed, before anything is measured."""
+    return frame(BINARY, bomb(), reserved=RSV1)
 
 
 @pytest.fixture
@@ -115,3 +122,23 @@ async def test_many_fragments_of_one_byte(serve_tcp: ServeTcp, meter: Meter) -> 
         async with connect_socket(await serve_tcp(script), close_timeout=0.1) as task:
             assert len(await task.receive()) == count + 1
     assert meter.peak < 8 * count
+
+
+@pytest.mark.parametrize("limit", [MIB, 4 * MIB])
+async def test_a_gigabyte_in_a_megabyte(serve_tcp: ServeTcp, gigabyte: bytes, meter: Meter, limit: int) -> None:
+    """It takes the limit and a few hundred KiB, however much more would come of it."""
+    closes: list[tuple[int, str]] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept("Sec-WebSocket-Extensions: permessage-deflate")
+        with suppress(trio.BrokenResourceError):
+            await peer.send(gigabyte)
+        closes.append(await peer.read_close())
+
+    options: ConnectOptions = {"per_message_deflate": True, "max_message_size": limit, "close_timeout": 1}
+    with trio.fail_after(60):
+        async with connect_socket(await serve_tcp(script), **options) as task:
+            with pytest.raises(SocketLostError, match=f"more than {limit} bytes"):
+                await task.receive()
+    assert closes == [(1009, "")]
+    assert meter.peak < limit + 700 * 1024

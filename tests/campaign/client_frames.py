@@ -6,8 +6,11 @@ import struct
 from collections.abc import Iterator
 from typing import final
 
+from deflated import RSV1, Inflator
 from peer import BINARY, TEXT
 
+BITS = 12
+"""The window of a client that compresses."""
 _KEY = 4  # bytes of a masking key
 
 
@@ -15,8 +18,9 @@ _KEY = 4  # bytes of a masking key
 class FrameReader:
     """What a client has sent so far, frame by frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, inflator: Inflator | None = None) -> None:
         self._data = bytearray()
+        self._inflator = inflator  # where compression was agreed on
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Take bytes, and give each frame that has become whole: its opcode and its payload."""
@@ -29,7 +33,8 @@ class FrameReader:
         if len(data) < 2:
             return None
         assert data[0] & 0x80, "the client fragments"
-        assert not data[0] & 0x70, "the client sets reserved bits"
+        compressed = self._inflator is not None and data[0] & 0x0F in (TEXT, BINARY) and data[0] & 0x70 == RSV1
+        assert compressed or not data[0] & 0x70, "the client sets reserved bits"
         assert data[1] & 0x80, "the client does not mask"
         size, start = data[1] & 0x7F, 2
         if size >= 126:
@@ -44,7 +49,10 @@ class FrameReader:
         repeated = (bytes(key) * (size // _KEY + 1))[:size]
         opcode = data[0] & 0x0F
         del data[:end]
-        return opcode, (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+        plain = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+        if compressed and self._inflator is not None:
+            plain = self._inflator.inflate(plain)
+        return opcode, plain
 
 
 def message_of(opcode: int, payload: bytes) -> str | bytes | None:

@@ -11,9 +11,11 @@ import trio
 
 from trio_socket_task.testing import ServerConnection
 
+from .deflate_server import DeflateConnection
 from .findings import Findings
 from .server import is_whole
 
+Connection = ServerConnection | DeflateConnection
 _FATES = ("echo", "echo", "echo", "echo", "echo", "drop", "close", "garble", "reject", "half", "deaf")
 
 
@@ -41,7 +43,7 @@ class RaceServer:
     seen: dict[str, Seen] = attrs.field(factory=dict)
     """By the path of the URL."""
 
-    async def serve(self, connection: ServerConnection) -> None:
+    async def serve(self, connection: Connection) -> None:
         """Serve one connection."""
         fate = self.dice.choice(_FATES)
         seen = self.seen[connection.path] = Seen(fate)
@@ -53,7 +55,7 @@ class RaceServer:
             seen.to_the_end = isinstance(error, trio.EndOfChannel)
             self.findings.note(f"{connection.path} is over")
 
-    async def _serve(self, connection: ServerConnection, seen: Seen) -> None:
+    async def _serve(self, connection: Connection, seen: Seen) -> None:
         if seen.fate == "reject":
             await connection.reject(503, body=b"later")
             return
@@ -67,17 +69,17 @@ class RaceServer:
             await connection.drop()
         elif seen.fate == "close":
             await connection.close(self.dice.choice((1000, 1001, 1011, 4000)), "the server's own")
-        elif seen.fate == "half":
+        elif seen.fate == "half" and isinstance(connection, ServerConnection):
             await connection.half_close()
             await connection.wait_closed()
-        elif seen.fate == "deaf" and self.waits:
+        elif seen.fate == "deaf" and self.waits and isinstance(connection, ServerConnection):
             connection.never_answer_close()
             await connection.wait_closed()
         else:
             connection.garble()
             await connection.send("wrong")
 
-    async def _echo(self, connection: ServerConnection, seen: Seen) -> None:
+    async def _echo(self, connection: Connection, seen: Seen) -> None:
         data = await connection.receive()
         self.findings.check(is_whole(data), "a message came damaged")
         seen.read.append(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import final
 
@@ -14,6 +15,7 @@ from trio_socket_task import (
     CoexistencePolicy,
     ConnectError,
     ConnectOptions,
+    PerMessageDeflate,
     ReadyState,
     ReplacePrevious,
     SocketClosedError,
@@ -25,6 +27,7 @@ from trio_socket_task import (
 )
 from trio_socket_task.testing import SocketServer, open_memory_server, open_test_server
 
+from .deflate_server import DeflateServer, open_deflate_server
 from .findings import Findings
 from .race_server import RaceServer
 from .racers import Racers
@@ -32,6 +35,8 @@ from .seeded import run_seeded
 
 _PATIENCE = 60.0
 """Seconds for what takes milliseconds, or waits for some close timeouts of virtual time."""
+_COMPRESS = 0.4
+"""How many of the races have compression."""
 _TRANSPORTS = ("memory", "memory", "memory", "tcp", "tls")
 
 
@@ -46,13 +51,17 @@ def run(seed: int) -> Findings:
 async def _run(dice: random.Random, findings: Findings, *, transport: str) -> None:
     with trio.move_on_after(_PATIENCE) as patience:
         server = RaceServer(dice, findings, waits=transport == "memory")
-        block = (
-            open_memory_server(server.serve)
-            if transport == "memory"
-            else open_test_server(server.serve, tls=transport == "tls")
-        )
+        block: AbstractAsyncContextManager[SocketServer | DeflateServer]
+        compresses = dice.random() < _COMPRESS
+        if compresses:
+            findings.count("with compression")
+            block = open_deflate_server(server.serve, transport)
+        elif transport == "memory":
+            block = open_memory_server(server.serve)
+        else:
+            block = open_test_server(server.serve, tls=transport == "tls")
         async with block as kit:
-            await _Race(dice, findings, server, kit, waits=transport == "memory").run()
+            await _Race(dice, findings, server, kit, waits=transport == "memory", compresses=compresses).run()
     findings.check(not patience.cancelled_caught, "it hangs")
 
 
@@ -64,9 +73,10 @@ class _Race:
     dice: random.Random
     findings: Findings
     server: RaceServer
-    kit: SocketServer
+    kit: SocketServer | DeflateServer
     waits: bool
     """Whether time is virtual, so that there is no harm in waiting."""
+    compresses: bool
     made: int = 0
     all: list[Racers] = attrs.field(factory=list)
     policy: CoexistencePolicy = attrs.field(init=False)
@@ -132,6 +142,8 @@ class _Race:
             options = ConnectOptions(
                 send_buffer=self.dice.choice((1, 2000, 2**20)), receive_buffer=self.dice.choice((1, 3000, 2**24))
             )
+            if self.compresses:
+                options["per_message_deflate"] = PerMessageDeflate(threshold=self.dice.choice((0, 64)))
             before = len(manager.sockets)
             try:
                 if self.dice.random() < 0.5:

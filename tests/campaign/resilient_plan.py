@@ -7,10 +7,24 @@ from typing import Literal, final
 
 import attrs
 
-from trio_socket_task import Coexist, CoexistencePolicy, ConnectOptions, Heartbeat, Outbox, ReplacePrevious
+from trio_socket_task import (
+    Coexist,
+    CoexistencePolicy,
+    ConnectOptions,
+    Heartbeat,
+    Outbox,
+    PerMessageDeflate,
+    ReplacePrevious,
+)
 
 from .proofs import Proof, draw_proof
 
+DEFLATES = (
+    PerMessageDeflate(threshold=0),
+    PerMessageDeflate(),
+    PerMessageDeflate(client_no_context_takeover=True, threshold=0),
+)
+"""What programs offer that compress."""
 ENDS = ("leave", "leave", "close", "aclose", "cancel", "raise", "drain", "drain", "drain")
 FUNCTIONS = ("target", "on_connected", "decide", "random", "dial", "on_state", "on_undelivered", "receiver", "rival")
 
@@ -124,6 +138,8 @@ def _draw_options(dice: random.Random) -> ConnectOptions:
         options["heartbeat"] = None
     if dice.random() < 0.15:
         options["receive_timeout"] = dice.choice((0.5, 10.0))
+    if dice.random() < 0.4:
+        options["per_message_deflate"] = dice.choice(DEFLATES)
     return options
 
 

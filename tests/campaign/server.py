@@ -9,10 +9,11 @@ from typing import final
 
 import attrs
 import trio
+from deflated import Compressor, Inflator
 from peer import CLOSE, PING, PONG, TEXT, Peer, close_frame, frame
 
 from .behaviour import Behaviour
-from .client_frames import FrameReader, message_of
+from .client_frames import BITS, FrameReader, message_of
 from .wires import End
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -72,10 +73,17 @@ class Session:
     pushed: int = 0
     """How many messages were sent, or begun to be."""
     accepted: bool = False
+    _compressor: Compressor | None = None
+    """Where the client has offered compression."""
     _pings: int = 0
     _unacknowledged: list[str] = attrs.field(factory=list)
     _has_read: trio.Event = attrs.field(factory=trio.Event)
     _writes: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def compresses(self) -> bool:
+        """Whether compression was agreed on."""
+        return self._compressor is not None
 
     async def serve(self) -> None:
         """Serve the connection to its end."""
@@ -122,14 +130,22 @@ class Session:
         else:
             if opening == "accept late":
                 await trio.sleep(self.behaviour.opening_delay)
+            agreed = []
+            if b"permessage-deflate" in peer.request:
+                self._compressor = Compressor()
+                agreed.append("Sec-WebSocket-Extensions: permessage-deflate")
             greetings = b"".join(self._next_push() for _ in range(self.behaviour.greetings))
-            await peer.accept(then=greetings)
+            await peer.accept(*agreed, then=greetings)
             return True
         return False
 
+    def _text(self, text: str) -> bytes:
+        """Make a frame of text, which is the next to be written."""
+        return frame(TEXT, text.encode()) if self._compressor is None else self._compressor.message(text)
+
     def _next_push(self) -> bytes:
         self.pushed += 1
-        return frame(TEXT, message(f"p{self.number}.{self.pushed - 1}", self.pushed * 37 % 200).encode())
+        return self._text(message(f"p{self.number}.{self.pushed - 1}", self.pushed * 37 % 200))
 
     async def _push(self) -> None:
         for _ in range(self.behaviour.pushes):
@@ -138,7 +154,8 @@ class Session:
                 await self.end.send_all(self._next_push())
 
     async def _read(self) -> None:
-        frames, behaviour = FrameReader(), self.behaviour
+        frames = FrameReader(None if self._compressor is None else Inflator(BITS))
+        behaviour = self.behaviour
         while True:
             if behaviour.stops_after is not None and len(self.read) >= behaviour.stops_after:
                 if behaviour.resumes_after is None:
@@ -183,7 +200,8 @@ class Session:
                 await trio.sleep(behaviour.pong_delay)
         while waiting:
             self.on_acknowledge(waiting[0])
-            await self._send(frame(TEXT, acknowledgement(waiting.pop(0)).encode()))
+            async with self._writes:
+                await self.end.send_all(self._text(acknowledgement(waiting.pop(0))))
 
     async def _answer_ping(self, payload: bytes) -> None:
         self._pings += 1

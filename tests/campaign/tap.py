@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import final
 
 import trio
+from deflated import Inflator
 
-from .client_frames import FrameReader, message_of
+from .client_frames import BITS, FrameReader, message_of
 
 _END = b"\r\n\r\n"  # of the request
+_OFFER = b"permessage-deflate"
 
 
 @final
@@ -27,6 +29,8 @@ class Tap:
             self._request += data
             if _END not in self._request:
                 return
+            if _OFFER in self._request.lower():
+                self._frames = FrameReader(Inflator(BITS))
             data, self._request = self._request.split(_END, 1)[1], None
         for opcode, payload in self._frames.feed(data):
             written = message_of(opcode, payload)

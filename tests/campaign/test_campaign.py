@@ -21,6 +21,7 @@ from campaign.seeded import run_seeded
 from campaign.wires import End
 
 from trio_socket_task import ResilientSocket, SocketTask
+from trio_socket_task._protocol._deflate import Deflater
 from trio_socket_task._resilient._sender import Sender
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
@@ -71,6 +72,20 @@ def test_a_message_read_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Ledger, "read", read_twice)
     assert finds("a", "was read twice, without resend")
+
+
+@pytest.mark.parametrize("part", ["a", "c"])
+def test_a_message_that_was_compressed_and_not_sent_is_found(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a send that is cancelled in between: what follows refers to what the server has never had."""
+    deflate = Deflater.deflate
+
+    def deflate_twice(self: Deflater, data: bytes | memoryview, *, ends: bool) -> bytes:
+        if len(data) % 3 == 0:
+            deflate(self, data, ends=ends)
+        return deflate(self, data, ends=ends)
+
+    monkeypatch.setattr(Deflater, "deflate", deflate_twice)
+    assert finds(part, "Error -3 while decompressing data")
 
 
 def test_a_peer_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

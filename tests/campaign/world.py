@@ -76,5 +76,6 @@ class World:
 
     def check_streams(self) -> None:
         """Check that the client has closed every stream that it was given."""
+        self.findings.count("with compression", sum(session.compresses for session in self.sessions))
         closed = [session.end.other.closed for session in self.sessions] + [stream.closed for stream in self._tapped]
         self.findings.check(all(closed), f"connection {(*closed, False).index(False)} was not closed by the client")

@@ -28,12 +28,17 @@ RSV1, FIN = 0x40, 0x80
 
 def compressed(data: bytes) -> bytes:
     """Make compressed messages of the input: a byte that says how long each is and how it ends, and the message."""
-    stream, frames = zlib.compressobj(6, zlib.DEFLATED, -9), []
+    stream, frames, history = zlib.compressobj(6, zlib.DEFLATED, -9), [], b""
     while len(data) > 1:
         kind, data = data[0], data[1:]
         message, data = data[: kind >> 2] * (kind & 3), data[kind >> 2 :]
-        payload = stream.compress(message) + stream.flush(zlib.Z_FULL_FLUSH if kind & 1 else zlib.Z_SYNC_FLUSH)
-        payload = payload[:-4] or b"\x00"
+        history = (history + message)[-512:]
+        if kind & 0x83 == 0x83:  # a stream that ends, and one that goes on with its window (RFC 7692 section 7.2.3.4)
+            payload = stream.compress(message) + stream.flush() + b"\x00"
+            stream = zlib.compressobj(6, zlib.DEFLATED, -9, zdict=history)
+        else:
+            payload = stream.compress(message) + stream.flush(zlib.Z_FULL_FLUSH if kind & 1 else zlib.Z_SYNC_FLUSH)
+            payload = payload[:-4] or b"\x00"
         middle = len(payload) // 2
         for first, part in ((RSV1 | 2, payload[:middle]), (FIN, payload[middle:])):
             frames += [

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
-from deflated import RSV1, TAIL, Compressor, fragments
+from deflated import RSV1, Compressor, bomb, fragments
 from peer import BINARY, TEXT, frame
 
 from trio_socket_task import PerMessageDeflate
@@ -18,14 +17,6 @@ from trio_socket_task._protocol._deflate import STEP, TURN, Inflater
 from trio_socket_task._protocol._events import Control, Violation
 
 MIB = 2**20
-
-
-@cache
-def bomb() -> bytes:
-    """Give a gigabyte of nothing, deflated."""
-    stream = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
-    mib = stream.compress(bytes(MIB)) + stream.flush(zlib.Z_FULL_FLUSH)  # which refers to nothing before it
-    return (mib * 1024)[: -len(TAIL)]
 
 
 @cache
@@ -85,6 +76,18 @@ def test_many_small_bombs_come_one_after_another(peak: Callable[[], int]) -> Non
             break
     assert count == 50
     assert peak() < 4.5 * MIB
+
+
+def test_a_bomb_inside_of_a_bomb_is_inflated_once(peak: Callable[[], int]) -> None:
+    """What is in a message is the program's, who knows whether to inflate it, too."""
+    inner = bomb()
+    decoding = Decoder(len(inner), Inflater(PerMessageDeflate()))
+    messages, _ = decoding.receive_data(Compressor(level=9).message(inner))
+    while decoding.is_behind:
+        more, _ = decoding.receive_data(b"")
+        messages += more
+    assert messages == [(inner, len(inner))]
+    assert peak() < 4 * len(inner)
 
 
 @pytest.mark.parametrize(

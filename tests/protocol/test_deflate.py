@@ -337,6 +337,17 @@ def by_wsproto(data: bytes, agreed: PerMessageDeflate) -> list[bytes]:
     return messages
 
 
+def test_a_large_message_is_a_few_frames_and_none_is_short(backend: Backend) -> None:
+    """A short frame at the end would wait for an acknowledgement of those before, where TCP collects small writes."""
+    text = b" ".join(b"%d" % number for number in range(200_000))
+    connection = ClientConnection("ws://x/", LIMIT)
+    connection.compress(PerMessageDeflate())
+    for data, most in ((noise(1, PIECE + 100), 1), (text[: PIECE * 2], 1), (text, 15), (noise(2, PIECE * 5 + 100), 5)):
+        frames = list(sent_by(connection, [data]))
+        assert len(frames) <= most
+        assert len(frames) == 1 or min(map(len, frames)) > PIECE // 2 - 100
+
+
 def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra `speedups` brings it; without it nothing is missing."""
     assert _compressor.new_compressor is _compressor.isal_compressor

@@ -14,7 +14,7 @@ import attrs
 import pytest
 import trio
 from conftest import Reach, Serve
-from deflated import RSV1, CompressingPeer, noise
+from deflated import RSV1, CompressingPeer, Compressor, noise
 from peer import CLOSE, PING, PONG, TEXT, URL, Peer, Script, close_frame, frame, reset
 from trio.testing import MockClock
 from websockets.asyncio.server import ServerConnection
@@ -372,6 +372,27 @@ async def test_damaged_data_closes_with_1007(serve: Serve) -> None:
         with pytest.raises(SocketLostError, match="compressed data that does not inflate"):
             await task.receive()
     assert closes == [(1007, "")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_ends_inside_of_a_compressed_message(reach: Reach, kind: str) -> None:
+    """What was whole is received, and no part of what was not."""
+
+    async def script(peer: Peer) -> None:
+        compressing = CompressingPeer(peer)
+        await compressing.accept("whole")
+        compressor = Compressor()
+        await peer.send(frame(TEXT, compressor.payload("cut off " * 1000)[:40], fin=False, reserved=RSV1))
+        await peer.stream.aclose()
+
+    url, options = await reach(kind, script)
+    options["per_message_deflate"] = True
+    async with connect_socket(url, **options) as task:
+        assert await task.receive() == "whole"
+        with pytest.raises(SocketLostError):
+            await task.receive()
+        event = await task.wait_closed()
+    assert event.code == 1006
 
 
 async def test_a_reconnect_has_new_contexts(serve: Serve, autojump_clock: MockClock) -> None:

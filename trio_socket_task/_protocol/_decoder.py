@@ -92,8 +92,8 @@ class Decoder:
             self._rest = b""
         if self._inflater is not None:
             self._inflater.allowance = TURN
-            self.is_behind = False
-            self._inflate(self._inflater, messages)
+            if self.is_behind:
+                self._inflate(self._inflater, messages)
         position = self._continue_frame(data, 0, messages) if self._left and not self.is_behind else 0
         end = len(data)
         while end - position >= MIN_HEADER and not self.done and not self.is_behind:
@@ -262,8 +262,7 @@ class Decoder:
             stop = start + size
             if stop > end or first not in _COMPRESSED:
                 break
-            inflater.feed(data[start:stop], ends=True)
-            inflated = inflater.inflate(most)
+            inflated = inflater.inflate_message(data[start:stop], most)
             position = stop
             if inflater.pending is not None or len(inflated) > self._max_size:
                 self._message.begin(first & 0x0F, 0, fin=False)

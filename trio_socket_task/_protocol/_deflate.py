@@ -18,7 +18,7 @@ _EMPTY = b"\x00"
 STEP = 2**16
 """Bytes inflated at once."""
 PIECE = 120 * 1024
-"""Bytes of a large message deflated at once, for one fragment."""
+"""Bytes of a large message deflated at once, and of a fragment about."""
 TURN = 2**20
 """Bytes inflated, or deflated, before other tasks run."""
 _CALL, _STREAM = 512, 4096
@@ -35,13 +35,17 @@ class InflateError(Exception):
 class Inflater:
     """What the peer compresses, inflated in steps: never more at once than is asked for."""
 
-    __slots__ = ("_bits", "_history", "_keeps_context", "_stream", "_window", "allowance", "ends_message", "pending")
+    __slots__ = (
+        *("_bits", "_history", "_keeps_context", "_most_history", "_stream", "_window"),
+        *("allowance", "ends_message", "pending"),
+    )
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._bits = agreed.server_max_window_bits
         self._window = 1 << self._bits
         self._keeps_context = not agreed.server_no_context_takeover
         self._stream: zlib._Decompress | None = None  # made late: many a peer agrees, and never compresses
+        self._most_history = self._window + self._window // 2
         self._history = bytearray()  # the window, for the stream that follows upon one that the peer has ended
         self.pending: bytes | None = None
         """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
@@ -61,12 +65,24 @@ class Inflater:
         Raises:
             InflateError: It is no deflate stream.
         """
-        data, self.pending = self.pending, None
+        data, self.pending = self.pending or b"", None
+        return self._inflate(data, most)
+
+    def inflate_message(self, payload: bytes, most: int) -> bytes:
+        """Do both for a whole message, when nothing is pending.
+
+        Raises:
+            InflateError: It is no deflate stream.
+        """
+        self.ends_message = True
+        return self._inflate(payload + TAIL, most)
+
+    def _inflate(self, data: bytes, most: int) -> bytes:
         stream = self._stream
         if stream is None:
             stream = self._stream = zlib.decompressobj(-self._bits)
         try:
-            inflated = stream.decompress(data or b"", most)
+            inflated = stream.decompress(data, most)
         except zlib.error as error:
             self.discard()
             raise InflateError(str(error)) from None
@@ -75,7 +91,7 @@ class Inflater:
             history[:] = inflated[-self._window :]
         else:
             history += inflated
-            if len(history) > self._window + self._window // 2:
+            if len(history) > self._most_history:
                 del history[: -self._window]
         if stream.eof:
             self._go_on(stream.unused_data)
@@ -146,17 +162,21 @@ class CompressedMessage:
         return 0 if self._ended else len(self._rest) + _HEADER
 
     def next_frame(self) -> bytes:
-        """Compress the next piece and return its frame, until no bytes are left."""
-        rest, deflated, most = self._rest, b"", TURN
-        while len(rest) > PIECE:
-            deflated = self._deflater.deflate(rest[:PIECE], ends=False)
+        """Compress the next piece and return its frame, until no bytes are left.
+
+        A frame is as long as is worth a write of its own: a short one at the end would wait for the peer's
+        acknowledgement of those before, where TCP collects small writes.
+        """
+        rest, deflated, left = self._rest, b"", TURN
+        while len(rest) > PIECE + PIECE // 2:
+            deflated += self._deflater.deflate(rest[:PIECE], ends=False)
             rest = self._rest = rest[PIECE:]
-            most -= PIECE
-            if deflated or most < PIECE:  # of what repeats itself much comes little
+            left -= PIECE
+            if len(deflated) >= PIECE // 2 or left < PIECE:
                 opcode, self._opcode = self._opcode, Opcode.CONTINUATION
                 return encode(opcode, deflated, 0)
         self._ended, self._rest = True, rest[:0]
-        return encode(self._opcode, self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
+        return encode(self._opcode, deflated + self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
 
 
 Outgoing = Frame | CompressedMessage

@@ -14,6 +14,8 @@ from scenarios import (
     LARGE,
     SMALL,
     Measurement,
+    deflate_echo,
+    deflate_flood,
     echo,
     fairness,
     five_sockets,
@@ -67,6 +69,8 @@ def crowd(sockets: int, parts: tuple[str, ...], rounds: int) -> Scenario:
     return Scenario(measure, figures, fresh=True, rounds=rounds, raw=raw, without=("httpx-ws",))
 
 
+NOT_DEFLATING = ("trio-websocket", "httpx-ws", "picows on uvloop")
+"""Clients that have no permessage-deflate; in picows a program may do it itself."""
 SCENARIOS: Final[dict[str, Scenario]] = {
     "echo 64 B": Scenario(partial(echo, size=SMALL, count=100), raw=raw_echo, interfaces=tuple(INTERFACES)),
     "latency": Scenario(latency, ("p50", "p99"), rounds=3),
@@ -94,6 +98,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "open and close": Scenario(open_and_close, fresh=True),
     "TLS open and close": Scenario(partial(open_and_close, server="tls"), fresh=True, rounds=3),
     "idle sockets": Scenario(idle, ("kilobytes",), places=BOTH[:1], fresh=True, interfaces=("resilient",)),
+    "deflate echo 500 B": Scenario(deflate_echo, without=NOT_DEFLATING),
+    "deflate flood 500 B": Scenario(deflate_flood, without=NOT_DEFLATING),
+    "deflate echo 1 MB": Scenario(
+        partial(deflate_echo, size=LARGE), places=BOTH[-1:], fresh=True, without=NOT_DEFLATING
+    ),
     "latency under a flood": Scenario(fairness, ("p50", "p99"), rounds=3),
 }
 

@@ -78,6 +78,11 @@ QUESTIONS: Final = {
         [(f"TLS {what} 64 B", "rate") for what in ("echo", "flood", "sink")],
         1e-3,
     ),
+    "deflate": Question(
+        "Compressed JSON of 500 bytes, thousands a second",
+        [("deflate echo 500 B", "rate"), ("deflate flood 500 B", "rate")],
+        1e-3,
+    ),
     "latency": Question(
         "Microseconds of an echo at the 99th percentile\n(less is better)",
         [("latency", "p99"), ("latency under a flood", "p99")],

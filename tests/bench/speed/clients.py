@@ -80,6 +80,20 @@ ON_ASYNCIO = Runner(run_asyncio, asyncio_together, asyncio.sleep, asyncio.Event)
 ON_UVLOOP = Runner(run_uvloop, asyncio_together, asyncio.sleep, asyncio.Event)
 
 
+def deflates(url: str) -> bool:
+    """Whether messages are compressed there."""
+    return "/deflate/" in url
+
+
+def websockets_deflate(url: str) -> dict[str, object]:
+    """Give websockets' options for a URL: compression with the same parameters as this package's, or none."""
+    from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+
+    settings = {"memLevel": 5, "level": 6}
+    offer = ClientPerMessageDeflateFactory(client_max_window_bits=12, compress_settings=settings)
+    return {"compression": None, "extensions": [offer] if deflates(url) else None}
+
+
 def context_for(url: str, context: ssl.SSLContext) -> ssl.SSLContext | None:
     """Give the TLS settings where there is TLS."""
     return context if url.startswith("wss") else None
@@ -92,9 +106,8 @@ async def trio_socket_task(context: ssl.SSLContext) -> AsyncIterator[Connect]:
 
     @asynccontextmanager
     async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
-        task = manager.connect_socket(
-            url, **({} if heartbeat is None else {"heartbeat": Heartbeat(interval=heartbeat)})
-        )
+        beat = {} if heartbeat is None else {"heartbeat": Heartbeat(interval=heartbeat)}
+        task = manager.connect_socket(url, per_message_deflate=deflates(url), **beat)
         await task.wait_open()
         yield task.send, task.receive
         await task.aclose()
@@ -127,7 +140,7 @@ async def websockets_trio(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
         ping = {} if heartbeat is None else {"ping_interval": heartbeat}
-        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST, **ping) as connection:
+        async with connect_websocket(url, ssl=tls, max_size=LARGEST, **websockets_deflate(url), **ping) as connection:
             yield connection.send, connection.recv
 
     yield connect
@@ -160,7 +173,7 @@ async def websockets_asyncio(context: ssl.SSLContext) -> AsyncIterator[Connect]:
     async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
         tls = context_for(url, context)
         ping = {} if heartbeat is None else {"ping_interval": heartbeat}
-        async with connect_websocket(url, ssl=tls, compression=None, max_size=LARGEST, **ping) as connection:
+        async with connect_websocket(url, ssl=tls, max_size=LARGEST, **websockets_deflate(url), **ping) as connection:
             yield connection.send, connection.recv
 
     yield connect
@@ -173,7 +186,10 @@ async def aiohttp(context: ssl.SSLContext) -> AsyncIterator[Connect]:
 
     @asynccontextmanager
     async def connect(url: str, heartbeat: float | None = None) -> AsyncIterator[tuple[Send, Receive]]:
-        async with session.ws_connect(url, ssl=context, max_msg_size=LARGEST, heartbeat=heartbeat) as socket:
+        compress = 15 if deflates(url) else 0
+        async with session.ws_connect(
+            url, ssl=context, max_msg_size=LARGEST, heartbeat=heartbeat, compress=compress
+        ) as socket:
             yield socket.send_bytes, socket.receive_bytes
 
     async with ClientSession(connector=TCPConnector(limit=0)) as session:

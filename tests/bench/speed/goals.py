@@ -97,6 +97,12 @@ GOALS: Final = [
     Goal(named("TLS echo 64 B", SHARING), "websockets.trio", 1.5),
     Goal(named("open and close", SHARING), "websockets.trio", 1.2),
     Goal(named("idle sockets", SHARING), "websockets.trio", 0.6, "kilobytes"),
+    # Compressed.
+    *both("deflate echo 500 B", "websockets.trio", 2.0),
+    *both("deflate echo 500 B", "websockets.asyncio", 1.0),
+    *both("deflate echo 500 B", "aiohttp", 1.0),
+    *both("deflate flood 500 B", "websockets.trio", 3.0),
+    Goal(named("deflate echo 1 MB", BULK), "websockets.trio", 1.2),
     # More than one, and now and then.
     *both("five sockets echo", "websockets.trio", 2.0),
     *both("1000 sockets", "websockets.trio", 0.45, "sporadic"),

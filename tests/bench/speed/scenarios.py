@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 from clients import Connect, Receive, Runner, Send
+from trades import TRADES, messages
 
 SMALL, LARGE = 64, 1_000_000
 SECONDS = 0.3
@@ -194,6 +195,34 @@ async def idle(bench: Bench) -> Figures:
         size, cpu = memory() - before, time.process_time()
         await bench.runner.sleep(1)
         return {"kilobytes": size / 200 / 1000, "cpu": (time.process_time() - cpu) / 200 * 1e6}
+
+
+async def deflate_echo(bench: Bench, *, size: int = 500) -> Figures:
+    """Messages of JSON a second, compressed both ways, one in flight."""
+    sent = TRADES if size == 500 else messages("json", size, 5)
+
+    async def job() -> int:
+        for message in sent:
+            await send(message)
+            check(await receive(), message)
+        return len(sent)
+
+    async with bench.open("deflate/echo") as (send, receive):
+        return {"rate": await repeat(job)}
+
+
+async def deflate_flood(bench: Bench) -> Figures:
+    """Messages of JSON received a second, compressed."""
+
+    async def job(times: int = 50) -> int:
+        await send(b"%d" % times)
+        for _ in range(times):
+            for message in TRADES:
+                check(await receive(), message)
+        return times * len(TRADES)
+
+    async with bench.open("deflate/flood") as (send, receive):
+        return {"rate": await repeat(job, partial(job, 5))}
 
 
 async def fairness(bench: Bench) -> Figures:

@@ -3,7 +3,8 @@
 It prints its ports as JSON: plain, TLS, and one that echoes raw TCP. ``/echo`` sends back; ``/flood`` is told
 "SIZE COUNT" and sends; ``/sink`` counts, and answers "end" with the count. ``/push/NAME`` sends back, too, but told
 "push COUNT SECONDS" it sends so many messages, one in so many seconds, to every socket of that name. ``/pings`` answers
-with how many pings have come to this server.
+with how many pings have come to this server. ``/deflate/echo`` and ``/deflate/flood`` do so compressed, and
+that flood is told how often to send the messages that both sides know.
 """
 
 from __future__ import annotations
@@ -14,26 +15,50 @@ import os
 import resource
 import ssl
 import sys
+import zlib
 from collections import Counter
 from typing import cast
 
 import uvloop
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+from isal import isal_zlib
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+from trades import TRADES
 
 HIGH_WATER = 4 * 2**20
 LARGEST = 64 * 2**20
 BATCH = 64 * 1024
 
 
-def encode(payload: bytes) -> bytes:
+def encode(payload: bytes, first: bytes = b"\x82") -> bytes:
     """Give a server's frame (RFC 6455 section 5.2)."""
     size = len(payload)
     length = (
         bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2) if size < 2**16 else b"\x7f" + size.to_bytes(8)
     )
-    return b"\x82" + length + payload
+    return first + length + payload
 
 
+TAIL = b"\x00\x00\xff\xff"
+"""What a compressed message leaves out (RFC 7692 section 7.2.1)."""
+
+
+def compressed_trades() -> bytes:
+    """Give them in a context that refers to nothing before them, so that they can be sent again and again."""
+    stream = zlib.compressobj(6, zlib.DEFLATED, -15)
+    payloads = [(stream.compress(trade) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL) for trade in TRADES]
+    return b"".join(encode(payload, b"\xc2") for payload in payloads)
+
+
+COMPRESSED_TRADES = compressed_trades()
 SEEN: Counter[str] = Counter()
 GROUPS: dict[str, list[WSTransport]] = {}
 """The sockets to push to, by their path."""
@@ -125,6 +150,43 @@ class Session(WSListener):  # type: ignore[misc]
                 transport.send(WSMsgType.BINARY, b"%064d" % turn)
 
 
+class DeflateSession(Session):
+    """One connection with permessage-deflate (RFC 7692), compressed as fast as it goes, or beforehand."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._inflate = zlib.decompressobj(-15)
+        self._deflate = isal_zlib.compressobj(2, zlib.DEFLATED, -15)
+        self._parts: list[bytes] = []
+        self._is_compressed = False
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Put fragments together, and do what the path says."""
+        if frame.msg_type not in (WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            super().on_ws_frame(transport, frame)
+            return
+        if frame.msg_type == WSMsgType.BINARY:
+            self._is_compressed = frame.rsv1
+        self._parts.append(frame.get_payload_as_bytes())
+        if not frame.fin:
+            return
+        payload = b"".join(self._parts)
+        self._parts.clear()
+        if self._is_compressed:
+            payload = self._inflate.decompress(payload + TAIL)
+        if self._path == "/deflate/flood":
+            self._task = asyncio.get_running_loop().create_task(self._flood_trades(int(payload)))
+        else:
+            deflated = self._deflate.compress(payload) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+            transport.send(WSMsgType.BINARY, deflated.removesuffix(TAIL), rsv1=True)
+
+    async def _flood_trades(self, times: int) -> None:
+        for _ in range(times):
+            self._transport.underlying_transport.write(COMPRESSED_TRADES)
+            await asyncio.sleep(0)
+            await self._room.wait()
+
+
 class RawEcho(asyncio.Protocol):
     """The limit that no WebSocket can pass: the same bytes without frames."""
 
@@ -137,9 +199,13 @@ class RawEcho(asyncio.Protocol):
         self._transport.write(data)
 
 
-def choose(request: WSUpgradeRequest) -> Session:
+def choose(request: WSUpgradeRequest) -> Session | WSUpgradeResponseWithListener:
     """Give a session for a path."""
-    return Session(request.path.decode())
+    path = request.path.decode()
+    if path.startswith("/deflate"):
+        agreed = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(agreed), DeflateSession(path))
+    return Session(path)
 
 
 async def main(certificate: str, processor: str) -> None:

@@ -1,4 +1,4 @@
-"""Measure what compression saves and costs, for `docs/howto/compression.md`: ``python deflate.py``.
+"""Measure what compression saves and costs, for `docs/howto/compression.md`: ``python tests/bench/speed/deflate.py``.
 
 Messages are JSON of a stream of trades that does not repeat, or random bytes. Each is compressed as permessage-deflate
 does it: a raw stream with a sync flush, the context kept. It takes the backends that are installed.
@@ -7,8 +7,6 @@ does it: a raw stream with a sync flush, the context kept. It takes the backends
 from __future__ import annotations
 
 import importlib
-import json
-import random
 import resource
 import subprocess
 import sys
@@ -17,46 +15,11 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 
+from trades import messages
+
 BACKENDS = {"zlib": "zlib", "zlib-ng": "zlib_ng.zlib_ng", "isal": "isal.isal_zlib"}
 SIZES = (50, 500, 5_000, 50_000)
 TAIL = b"\x00\x00\xff\xff"
-
-
-def trade(random_: random.Random, number: int) -> dict[str, object]:
-    """Give a trade."""
-    return {
-        "e": "trade",
-        "s": random_.choice(["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
-        "t": 100_000_000 + number,
-        "p": f"{random_.uniform(1, 70_000):.2f}",
-        "q": f"{random_.expovariate(3):.5f}",
-        "T": 1_700_000_000_000 + number * 37 + random_.randrange(30),
-        "m": random_.random() < 0.5,
-    }
-
-
-def messages(kind: str, size: int, count: int) -> list[bytes]:
-    """Give messages of about a size."""
-    random_ = random.Random(size)  # noqa: S311 (nothing secret)
-    if kind == "random":
-        return [random_.randbytes(size) for _ in range(count)]
-    made: list[bytes] = []
-    number = 0
-    for _ in range(count):
-        if size < 100:
-            made.append(
-                json.dumps({"id": number, "p": f"{random_.uniform(1, 70_000):.2f}", "q": random_.random()}).encode()[
-                    :size
-                ]
-            )
-            number += 1
-            continue
-        trades: list[dict[str, object]] = []
-        while len(trades) * 108 < size - 30:
-            trades.append(trade(random_, number))
-            number += 1
-        made.append(json.dumps({"stream": "trades", "data": trades}).encode())
-    return made
 
 
 def measure(backend: ModuleType, setting: tuple[int, int, int], sent: list[bytes]) -> tuple[float, float, float]:
