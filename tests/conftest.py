@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,11 @@ settings.load_profile("project")
 
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]  # of whoever runs the tests, which they do not depend on
+
+for _name in ("SIGHUP", "SIGINT", "SIGTERM"):
+    if (_number := getattr(signal, _name, None)) and signal.getsignal(_number) is signal.SIG_IGN:
+        # Whoever runs the tests has it ignored, as nohup and a shell's background do; those that send it need it.
+        signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 Serve = Callable[..., Dial]
 ServeTcp = Callable[..., Awaitable[str]]

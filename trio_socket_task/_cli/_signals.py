@@ -31,7 +31,10 @@ async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelS
             caught = number
             (part or nursery.cancel_scope).cancel()
 
-    with trio.open_signal_receiver(*_handled("SIGTERM", "SIGHUP", *(() if part is None else ("SIGINT",)))) as arrivals:
+    handled = _handled("SIGTERM", "SIGHUP", *(() if part is None else ("SIGINT",)))
+    if not handled:
+        return await job()
+    with trio.open_signal_receiver(*handled) as arrivals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_for_signal)
