@@ -43,7 +43,7 @@ class Source(Protocol):
 class Lines:
     """The lines of a descriptor, which another thread waits for."""
 
-    def __init__(self, descriptor: int = 0) -> None:
+    def __init__(self, descriptor: int) -> None:
         self.error: OSError | None = None
         """Why the input ended, where it could not be read."""
         self._descriptor = descriptor

@@ -23,7 +23,7 @@ from ._probe import probe
 from ._prompt import Prompt
 from ._screen import Screen
 from ._signals import run_until_signal
-from ._streams import flush_streams, prepare_streams
+from ._streams import flush_streams, input_descriptor, prepare_streams
 
 _LOST: Final = 1
 _WRONG: Final = 2
@@ -65,7 +65,7 @@ def _settings(parsed: argparse.Namespace, output: Output) -> Settings:
         raise InvalidOptionsError("--raw", parsed.raw, "needs standard output to be a file or a pipe")
     options = options_of(parsed)
     output.stamped = sys.stdin.isatty() and sys.stdout.isatty() and not parsed.json
-    source: Source | None = None if parsed.listen else Lines()
+    source: Source | None = None if parsed.listen else Lines(input_descriptor())
     if output.stamped and source is not None:
         with suppress(ImportError):  # then lines are typed without a prompt
             source = prompt = Prompt()
