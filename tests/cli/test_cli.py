@@ -237,6 +237,7 @@ def test_the_module_can_be_imported() -> None:
     assert importlib.import_module("trio_socket_task.__main__")
 
 
+@pytest.mark.needs("shell")
 async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
     """As ``trio-socket-task connect ... | head -1``."""
 
@@ -275,6 +276,7 @@ async def serving(*arguments: str, end: signal.Signals, use: Callable[[str], Awa
         return await process.wait(), notes.decode()
 
 
+@pytest.mark.needs("signals")
 async def test_serve_echoes() -> None:
     """To whoever connects, one after another; Ctrl-C is not lost, though a client has just left."""
 
@@ -286,6 +288,7 @@ async def test_serve_echoes() -> None:
     assert await serving("--tls", end=signal.SIGINT, use=use) == (130, "/ connected\n" * 3)
 
 
+@pytest.mark.needs("signals")
 async def test_serve_with_chaos() -> None:
     """It starts and ends as ever; what it does in between is drawn, and tested fault by fault beside this."""
 

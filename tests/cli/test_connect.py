@@ -256,6 +256,7 @@ async def test_the_protocol_is_told(autojump_clock: trio.testing.MockClock, caps
     ]
 
 
+@pytest.mark.needs("folders as files")
 async def test_input_that_cannot_be_read(
     autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

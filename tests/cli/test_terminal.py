@@ -7,10 +7,13 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 import trio
 from cli.terminal import COLUMNS, at_terminal, render
 
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_turn
+
+pytestmark = pytest.mark.needs("terminal")
 
 
 async def test_a_conversation(socket_server: SocketServer) -> None:

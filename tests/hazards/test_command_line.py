@@ -165,7 +165,8 @@ async def test_v4_a_ping_without_a_pong(serve_tcp: ServeTcp, capsys: pytest.Capt
     assert "the server closed with 1013 later\n" in third
 
 
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.needs("shell")
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.needs("full device"))])
 async def test_v4_streams_that_are_closed_or_full(socket_server: SocketServer, *, full: bool) -> None:
     """Lead to an exit code and a sentence where somebody can read it."""
 
@@ -298,10 +299,9 @@ async def end_by(number: signal.Signals, arguments: Sequence[str], ready: bytes,
     return await process.wait()
 
 
+@pytest.mark.needs("signals")
 async def test_v4_signals_close_the_connection(socket_server: SocketServer) -> None:
     """With 1001, and with the exit code that shells expect."""
-    if os.name != "posix":
-        pytest.skip("this system has no such signals")
 
     async def check(name: str) -> None:
         number = signal.Signals[name]
@@ -317,6 +317,7 @@ async def test_v4_signals_close_the_connection(socket_server: SocketServer) -> N
     assert closes == {"/SIGINT": 1001, "/SIGTERM": 1001, "/SIGHUP": 1001}
 
 
+@pytest.mark.needs("signals")
 async def test_v4_a_server_ends_well() -> None:
     """On SIGTERM its clients are told 1001; clients that reset or babble have not harmed it."""
     closes: list[int] = []
@@ -354,6 +355,7 @@ async def test_v4_a_server_ends_well() -> None:
     assert closes == [1001]
 
 
+@pytest.mark.needs("terminal")
 async def test_v4_one_prompt(socket_server: SocketServer) -> None:
     """Before, between and after messages; none is left when the server has closed."""
 

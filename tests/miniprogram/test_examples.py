@@ -112,6 +112,7 @@ def test_every_script_is_run() -> None:
     assert {path.stem for path in (TESTS / "scripts").glob("*.js")} == set(SCRIPTS)
 
 
+@pytest.mark.needs("javascript")
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_scripts_print_what_they_print_on_a_phone(socket_server: SocketServer, tmp_path: Path, name: str) -> None:
     """Unmodified but for the URL."""
@@ -136,6 +137,7 @@ async def test_scripts_print_what_they_print_on_a_phone(socket_server: SocketSer
         assert "referer" not in {field.lower() for field in seen[0].header}
 
 
+@pytest.mark.needs("javascript")
 async def test_one_connection_before_1_5_0(socket_server: SocketServer, tmp_path: Path) -> None:
     """The older base library, by the example's option."""
     script = tmp_path / "script.js"

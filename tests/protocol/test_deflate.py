@@ -337,6 +337,7 @@ def by_wsproto(data: bytes, agreed: PerMessageDeflate) -> list[bytes]:
     return messages
 
 
+@pytest.mark.needs("isal")
 def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra `speedups` brings it; without it nothing is missing."""
     assert _compressor.new_compressor is _compressor.isal_compressor

@@ -204,6 +204,7 @@ async def test_a_logged_wire_says_what_its_wire_says(log: pytest.LogCaptureFixtu
     assert log.records == []
 
 
+@pytest.mark.needs("unix sockets")
 async def test_addresses() -> None:
     """TCP, Unix sockets, TLS of the program's own over them; nothing where there is none, or not any more."""
     ours, theirs = socket.socketpair()
@@ -217,6 +218,7 @@ async def test_addresses() -> None:
     assert _address(lambda: (2, 1024)) is None
 
 
+@pytest.mark.needs("unix sockets")
 async def test_addresses_below_tls(client_context: ssl.SSLContext) -> None:
     """A `dial` may return a stream that has TLS already."""
     ours, theirs = socket.socketpair()

@@ -1,0 +1,47 @@
+"""What some tests need of the system: ``@pytest.mark.needs("terminal")`` skips a test where it is not there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Final
+
+import pytest
+
+IS_POSIX: Final = os.name == "posix"
+NEEDS: Final = {
+    "references counted": (sys.implementation.name == "cpython", "this Python frees what is of no use later"),
+    "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
+    "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),
+    "isal": (find_spec("isal") is not None, "isal is not installed"),
+    "shell": (IS_POSIX and which("bash") is not None, "there is no shell like bash"),
+    "signals": (IS_POSIX, "processes cannot be sent signals here that they handle"),
+    "stopping": (IS_POSIX, "processes cannot be stopped here"),
+    "terminal": (find_spec("pty") is not None and find_spec("termios") is not None, "there are no pseudo-terminals"),
+    "unix sockets": (hasattr(socket, "AF_UNIX"), "there are no Unix sockets"),
+    "folders as files": (IS_POSIX, "folders cannot be opened here"),
+    "full device": (Path("/dev/full").exists(), "there is no device that is always full"),
+}
+"""Whether it is there, and else why a test is skipped."""
+
+
+def skip_without(item: pytest.Item) -> None:
+    """Skip a test that needs what is not there."""
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            present, reason = NEEDS[name]
+            if not present:
+                pytest.skip(reason)
+
+
+def refusal_text() -> str:
+    """Return what this system says of a connection that is refused."""
+    with socket.socket() as unused, socket.socket() as client:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError) as caught:
+            client.connect(unused.getsockname())
+    return caught.value.strerror or ""
