@@ -19,7 +19,7 @@ from cli.terminal import render
 from trio_socket_task import CloseEvent, ConnectError
 from trio_socket_task._cli._output import Output, WriteError
 from trio_socket_task._cli._prompt import Prompt
-from trio_socket_task._cli._screen import Screen
+from trio_socket_task._cli._screen import Screen, can_redraw
 from trio_socket_task._cli._streams import flush_streams
 
 EVIL = "\x1b]0;title\x07 \x9b31m \r\n12:00:00 < forged\x7f \u202e"
@@ -286,3 +286,27 @@ def test_a_readline_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(readline, "set_pre_input_hook", raising=False)
     with pytest.raises(ImportError):
         Prompt()
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "system", "environment", "can"),
+    [
+        (True, "posix", {"TERM": "xterm"}, True),
+        (True, "posix", {}, True),
+        (True, "posix", {"TERM": "dumb"}, False),
+        (True, "nt", {"WT_SESSION": "1"}, True),
+        (True, "nt", {}, False),
+        (False, "posix", {"TERM": "xterm"}, False),
+    ],
+)
+def test_where_a_line_can_be_replaced(
+    monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool, system: str, environment: dict[str, str], can: bool
+) -> None:
+    """At a terminal that can erase."""
+    stream = Terminal()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(os, "name", system)
+    monkeypatch.setattr(os, "environ", environment)
+    found = can_redraw(stream)
+    monkeypatch.undo()
+    assert found is can

@@ -105,18 +105,23 @@ async def test_statistics_without_a_prompt(socket_server: SocketServer) -> None:
             assert [row[9:15] for row in terminal.rows()] == ["open: ", "< hell", "closed", ""]
 
 
-async def test_without_readline(socket_server: SocketServer, tmp_path: Path) -> None:
-    """Lines are typed without a prompt."""
-    (tmp_path / "readline.py").write_text("raise ImportError")
+@pytest.mark.parametrize("missing", ["readline", "termios", "a terminal that can erase"])
+async def test_plain_lines(socket_server: SocketServer, tmp_path: Path, missing: str) -> None:
+    """Are typed without a prompt where there can be none, as on Windows."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{missing!r}] = None")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {"PYTHONPATH": path, "TERM": "dumb" if " " in missing else "xterm"}
     with trio.fail_after(60):
-        async with at_terminal("connect", "--binary", socket_server.url, environment={"PYTHONPATH": path}) as terminal:
+        async with at_terminal(
+            "connect", "--binary", "--stats", socket_server.url, environment=environment
+        ) as terminal:
             await terminal.until("open: ws")
             terminal.type(b"zz\n00ff\n\x04")
             assert await terminal.end() == 1
             assert "refused: line must be hexadecimal with --binary" in terminal.written
             assert "< 00 ff" in terminal.written
             assert "> " not in terminal.written
+            assert (" " in missing) <= ("\x1b" not in terminal.written)
 
 
 async def test_keep_at_a_terminal(socket_server: SocketServer) -> None:

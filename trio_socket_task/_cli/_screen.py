@@ -20,6 +20,11 @@ _PATIENCE: Final = 1.0
 _ERASE: Final = "\r\x1b[J"  # ECMA-48 section 8.3.39: from the cursor to the end of the screen
 
 
+def can_redraw(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that knows how to erase; of the consoles of Windows the new one says so."""
+    return stream.isatty() and (os.name == "posix" or "WT_SESSION" in os.environ) and os.environ.get("TERM") != "dumb"
+
+
 @final
 class Screen:
     """The last rows of a terminal; the thread that waits for a typed line uses it, too."""

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Literal, TextIO
 
+from ._input import Lines
 from ._output import discard
 
 
@@ -38,11 +39,18 @@ def _open_null(mode: Literal["r", "w"]) -> TextIO:
     return open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
 
 
-def input_descriptor() -> int:
-    """Return the number of standard input, where it has one."""
-    with suppress(OSError):
-        return sys.stdin.fileno()
-    return 0
+def input_lines() -> Lines:
+    """Return the lines of standard input.
+
+    The console of Windows is read by Python's own means, which return UTF-8, whatever its code page.
+    """
+    descriptor = 0
+    with suppress(OSError):  # a notebook's has none
+        descriptor = sys.stdin.fileno()
+    raw = getattr(getattr(sys.stdin, "buffer", None), "raw", None)
+    if os.name == "nt" and sys.stdin.isatty() and isinstance(raw, io.RawIOBase):
+        return Lines(descriptor, lambda size: raw.read(size) or b"")
+    return Lines(descriptor)
 
 
 def flush_streams() -> None:
