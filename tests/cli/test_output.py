@@ -158,7 +158,7 @@ def test_no_prompt_appears_after_the_end() -> None:
     prompt = Prompt.__new__(Prompt)  # without readline, which touches the terminal
     prompt.screen = Screen(Terminal(), lambda: "")
     assert prompt.screen.ask()
-    prompt.screen.end_line()
+    prompt.screen.end_line("")
     prompt.screen.end()
     assert not prompt.screen.ask()
     assert prompt._ask() is None
@@ -180,7 +180,7 @@ def test_a_prompt_that_is_about_to_appear() -> None:
     screen.print_above(partial(terminal.write, "second\n"))
     assert terminal.getvalue().endswith(f"\x1b[2A\r\x1b[Jsecond\nsent 1/s\n> {typed}")
     assert screen.half_line == typed
-    screen.end_line()
+    screen.end_line("")
     assert screen.half_line == ""
     screen.set_status("sent 2/s")
     screen.end()
@@ -232,11 +232,11 @@ def test_a_line_of_which_nobody_has_told_yet() -> None:
     screen.set_status("sent 1/s")
     terminal.write("hello\r\n")
     typed = None
-    telling = threading.Timer(0.01, screen.end_line)
+    telling = threading.Timer(0.01, screen.end_line, ["hello"])
     telling.start()
     screen.print_above(partial(terminal.write, "message\n"))
     telling.join()
-    assert render(terminal.getvalue()) == ["sent 1/s", "> hello", "message", ""]
+    assert render(terminal.getvalue()) == ["> hello", "message", ""]
 
 
 def test_the_end_of_the_input_at_the_prompt() -> None:

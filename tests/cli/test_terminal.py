@@ -84,8 +84,13 @@ async def test_statistics_stand_above_the_prompt(socket_server: SocketServer) ->
             await terminal.until(r"< hello[\s\S]*sent [^>]*> xxx$")
             rows = terminal.rows()
             assert [row[:8] for row in rows if "sent" in row] == ["sent 0/s"]
+            assert rows[-2].endswith(" B")
             assert rows[-1] == "> xxx"
             assert len(rows[-2]) < COLUMNS
+            terminal.type(b"y" * 2 * COLUMNS + b"\n")
+            await terminal.until(r"< x+y+[\s\S]*sent [^>]*> $")
+            *typed, answer, _, _ = [row.strip("y") for row in terminal.rows()[2:] if row.strip("y")]
+            assert (typed, answer[8:]) == (["> xxx"], " < xxx")  # no figures are left above what was typed
             terminal.type(b"\x15\x04")
             await terminal.end()
             assert not any("sent" in row for row in terminal.rows())
@@ -110,11 +115,10 @@ async def test_plain_lines(socket_server: SocketServer, tmp_path: Path, missing:
     """Are typed without a prompt where there can be none, as on Windows."""
     (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{missing!r}] = None")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    arguments = ("connect", "--binary", "--stats", socket_server.url)
     environment = {"PYTHONPATH": path, "TERM": "dumb" if " " in missing else "xterm"}
     with trio.fail_after(60):
-        async with at_terminal(
-            "connect", "--binary", "--stats", socket_server.url, environment=environment
-        ) as terminal:
+        async with at_terminal(*arguments, environment=environment) as terminal:
             await terminal.until("open: ws")
             terminal.type(b"zz\n00ff\n\x04")
             assert await terminal.end() == 1

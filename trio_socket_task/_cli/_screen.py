@@ -87,9 +87,12 @@ class Screen:
             self._lock.release()
         self._answered.set()
 
-    def end_line(self) -> None:
-        """Note that the line was taken, and that the cursor is in a row of its own."""
+    def end_line(self, line: str) -> None:
+        """Note that a line was taken, and that the cursor is in a row of its own: what stood above the line goes."""
         with self._lock:
+            if self._prompting and self._rows:
+                up = self._rows + _width(PROMPT + line) // self._columns() + 1
+                self._write(f"\x1b[{up}A{_ERASE}{PROMPT}{printable(line)}\n")
             self._asked = self._prompting = False
             self._rows = None
         self._answered.set()
