@@ -5,28 +5,44 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Final
+from types import ModuleType
+from typing import Final, cast
 
 import pytest
 
 IS_POSIX: Final = os.name == "posix"
+
+
+def _has_prompt() -> bool:
+    readline = None if find_spec("readline") is None else import_module("readline")
+    return hasattr(readline, "set_pre_input_hook")
+
+
 NEEDS: Final = {
-    "references counted": (sys.implementation.name == "cpython", "this Python frees what is of no use later"),
+    "cpython": (sys.implementation.name == "cpython", "what is counted, or done, is CPython's"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
     "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),
     "isal": (find_spec("isal") is not None, "isal is not installed"),
     "shell": (IS_POSIX and which("bash") is not None, "there is no shell like bash"),
     "signals": (IS_POSIX, "processes cannot be sent signals here that they handle"),
     "stopping": (IS_POSIX, "processes cannot be stopped here"),
+    "prompt": (_has_prompt(), "this readline does not tell when it shows its prompt, or there is none"),
+    "speedups": (find_spec("websockets.speedups") is not None, "websockets has no part in C here"),
     "terminal": (find_spec("pty") is not None and find_spec("termios") is not None, "there are no pseudo-terminals"),
     "unix sockets": (hasattr(socket, "AF_UNIX"), "there are no Unix sockets"),
     "folders as files": (IS_POSIX, "folders cannot be opened here"),
     "full device": (Path("/dev/full").exists(), "there is no device that is always full"),
 }
 """Whether it is there, and else why a test is skipped."""
+
+
+def import_or_skip(name: str) -> ModuleType:
+    """Return a module; where there is none, skip the test, or the file that is being imported."""
+    return cast("ModuleType", pytest.importorskip(name, reason=f"this Python has no {name}"))
 
 
 def skip_without(item: pytest.Item) -> None:

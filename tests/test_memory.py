@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 import trio
 from conftest import ServeTcp
+from needs import import_or_skip
 from peer import BINARY, CONTINUATION, Peer, frame
 
 from trio_socket_task import ConnectOptions, HandshakeError, SocketLostError, connect_socket
+
+tracemalloc = import_or_skip("tracemalloc")
 
 MIB = 2**20
 BUFFER = 4 * MIB
@@ -23,7 +25,7 @@ class Meter:
 
     @property
     def peak(self) -> int:
-        return tracemalloc.get_traced_memory()[1]
+        return int(tracemalloc.get_traced_memory()[1])
 
 
 @pytest.fixture

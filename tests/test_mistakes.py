@@ -140,6 +140,7 @@ def test_help_shows_every_option() -> None:
     assert max(len(line) for line in (connect_socket.__doc__ or "").splitlines()) <= 120
 
 
+@pytest.mark.needs("cpython")
 def test_no_help_without_docstrings() -> None:
     """As ``python -OO`` has it; the package is there all the same."""
     script = "import trio_socket_task as t; raise SystemExit(t.connect_socket.__doc__ is not None)"

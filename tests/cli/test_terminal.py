@@ -16,6 +16,7 @@ from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_
 pytestmark = pytest.mark.needs("terminal")
 
 
+@pytest.mark.needs("prompt")
 async def test_a_conversation(socket_server: SocketServer) -> None:
     """A prompt, time stamps, and nothing that is left over at the end."""
     with trio.fail_after(60):
@@ -30,6 +31,7 @@ async def test_a_conversation(socket_server: SocketServer) -> None:
             assert "> > " not in terminal.written
 
 
+@pytest.mark.needs("prompt")
 async def test_messages_come_above_what_is_typed(socket_server: SocketServer) -> None:
     """Also where that is longer than a row."""
     typed = "a" * 100
@@ -48,6 +50,7 @@ async def test_messages_come_above_what_is_typed(socket_server: SocketServer) ->
             await terminal.until("< a{100}")
 
 
+@pytest.mark.needs("prompt")
 async def test_the_server_closes_while_a_line_is_typed(socket_server: SocketServer) -> None:
     """The half line is not lost silently, and no prompt is left."""
     with trio.fail_after(60):
@@ -63,6 +66,7 @@ async def test_the_server_closes_while_a_line_is_typed(socket_server: SocketServ
             assert rows[-1] == ""
 
 
+@pytest.mark.needs("prompt")
 async def test_the_server_closes_at_once(socket_server: SocketServer) -> None:
     """While the prompt is about to appear."""
     socket_server.handler = Script().send("hi").close(1000)
@@ -72,6 +76,7 @@ async def test_the_server_closes_at_once(socket_server: SocketServer) -> None:
             assert [row[9:14] for row in terminal.rows()] == ["open:", "< hi", "close", ""]
 
 
+@pytest.mark.needs("prompt")
 async def test_statistics_stand_above_the_prompt(socket_server: SocketServer) -> None:
     """In one row, within the width of the terminal."""
     with trio.fail_after(60):
@@ -128,6 +133,7 @@ async def test_plain_lines(socket_server: SocketServer, tmp_path: Path, missing:
             assert (" " in missing) <= ("\x1b" not in terminal.written)
 
 
+@pytest.mark.needs("prompt")
 async def test_keep_at_a_terminal(socket_server: SocketServer) -> None:
     """The states come above the prompt."""
 

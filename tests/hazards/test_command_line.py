@@ -92,6 +92,7 @@ async def never_pong(peer: Peer) -> None:
 # V3: control characters to a person's terminal
 
 
+@pytest.mark.needs("terminal")
 async def test_v3_nobody_else_writes_to_a_terminal(serve_tcp: ServeTcp) -> None:
     """Messages and close reasons are shown, not obeyed, and make one line each."""
     url = await serve_tcp(evil)
@@ -204,6 +205,7 @@ async def test_v4_any_locale(socket_server: SocketServer, encoding: str) -> None
     assert (done.returncode, done.stderr.count(b"refused: line must be text in")) == (1, 1)
 
 
+@pytest.mark.needs("prompt")
 async def test_v4_invalid_input_at_the_prompt(socket_server: SocketServer) -> None:
     """In an ASCII locale as well."""
     plain = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
@@ -355,7 +357,7 @@ async def test_v4_a_server_ends_well() -> None:
     assert closes == [1001]
 
 
-@pytest.mark.needs("terminal")
+@pytest.mark.needs("prompt")
 async def test_v4_one_prompt(socket_server: SocketServer) -> None:
     """Before, between and after messages; none is left when the server has closed."""
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
-import tracemalloc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
 import pytest
 import trio
 from conftest import Serve, ServeTcp
+from needs import import_or_skip
 from peer import PING, PONG, TEXT, URL, Peer, frame
 from trio.testing import wait_all_tasks_blocked
 
@@ -126,6 +126,7 @@ async def test_v2_events_that_nobody_reads_are_bounded_in_bytes(serve: Serve) ->
         errors, closes = manager.on_socket_error(), manager.on_socket_close()
         for _ in range(20):
             await manager.connect_socket(URL).wait_closed()
+        tracemalloc = import_or_skip("tracemalloc")
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
