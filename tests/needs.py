@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from importlib import import_module
@@ -23,6 +24,7 @@ def _has_prompt() -> bool:
 
 
 NEEDS: Final = {
+    "alarm": (hasattr(signal, "SIGALRM"), "this system has no alarm that ends what hangs"),
     "cpython": (sys.implementation.name == "cpython", "what is counted, or done, is CPython's"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
     "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),

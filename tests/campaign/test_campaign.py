@@ -24,6 +24,8 @@ from trio_socket_task import ResilientSocket, SocketTask
 from trio_socket_task._resilient._sender import Sender
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
+pytestmark = pytest.mark.needs("alarm")
+
 
 def finds(part: str, *problems: str) -> bool:
     """Whether one of the first seeds has such problems."""
