@@ -43,7 +43,8 @@ class Heartbeat:
     """
 
     interval: float = attrs.field(default=20.0)
-    """Seconds between a pong and the next ping. 20 keeps the usual proxy timeout of 60 seconds away."""
+    """Seconds between two pings, or until the pong where that takes longer. 20 keeps the usual proxy timeout of 60
+    seconds away."""
     timeout: float = attrs.field(default=10.0)
     """Seconds that the pong may take; then the socket is lost. Whatever comes in meanwhile starts the time anew,
     because no pong can stand inside a large message. It is suspended while the receive buffer is full, because a pong

@@ -27,6 +27,7 @@ from trio_socket_task import (
     SocketTask,
     open_socket_manager,
 )
+from trio_socket_task._session._clock import clock_of_this_run
 from trio_socket_task.testing import ServerConnection, open_test_server
 
 SOCKETS = 50
@@ -134,6 +135,7 @@ async def soak(seconds: float, seed: int) -> int:
     """Run, and give the exit code."""
     tally = Tally()
     dice = random.Random(seed)  # noqa: S311 (not for secrets)
+    clock_of_this_run()  # whose task is the run's own
     before = descriptors(), trio.lowlevel.current_statistics().tasks_living
     async with open_test_server(partial(serve, tally=tally, dice=dice)) as server:
         async with open_socket_manager(Coexist(SOCKETS)) as manager:

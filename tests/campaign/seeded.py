@@ -15,6 +15,8 @@ from typing import final
 import trio
 from trio.testing import MockClock
 
+from trio_socket_task._session._clock import clock_of_this_run
+
 from .findings import Findings
 
 _DETERMINISTIC = "_ALLOW_DETERMINISTIC_SCHEDULING"
@@ -39,6 +41,7 @@ def run_seeded(
     dice = random.Random(findings.seed)  # noqa: S311 (not for secrets)
 
     async def run() -> None:
+        clock_of_this_run()  # whose task is the run's own
         before = _resources()
         await main(dice, findings)
         for kind, number in _resources().items():

@@ -22,6 +22,7 @@ from trio_socket_task import (
     open_resilient_socket,
     open_socket_manager,
 )
+from trio_socket_task._session._clock import clock_of_this_run
 from trio_socket_task.testing import Script, ServerConnection, echo, hold, open_memory_server
 
 pytestmark = pytest.mark.usefixtures("no_socket_leaks")
@@ -178,6 +179,7 @@ async def test_a_block_can_be_left_in_any_way(
 ) -> None:
     """The body's exception comes out unchanged, and nothing is left."""
     async with open_memory_server(handler) as server:
+        clock_of_this_run()  # whose task is the run's own
         tasks = trio.lowlevel.current_statistics().tasks_living
         try:
             async with open_resilient_socket(server.url, dial=server.dial) as socket:

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_socket_task import Outbox
 from trio_socket_task._resilient._label import SocketLabel
+from trio_socket_task._resilient._on_demand import OnDemand
 from trio_socket_task._resilient._queue import MessageQueue, QueuedMessage
 from trio_socket_task._resilient._undelivered import Undelivered
 
@@ -15,7 +16,7 @@ from trio_socket_task._resilient._undelivered import Undelivered
 @pytest.mark.parametrize("reads", [True, False])
 async def test_a_reader_that_is_behind_is_waited_for_as_long_as_it_reads(*, reads: bool) -> None:
     """One report taken is enough; one that takes none is waited for no more."""
-    undelivered = Undelivered(MessageQueue(Outbox(max_messages=1, max_bytes=10)), SocketLabel("ws://x/"))
+    undelivered = Undelivered(MessageQueue(Outbox(max_messages=1, max_bytes=10)), SocketLabel("ws://x/"), OnDemand())
     listener = undelivered.listen()
     undelivered.report([QueuedMessage("x", 1, 0.0)] * 1024, "lost")
     assert undelivered.is_behind(1)

@@ -67,8 +67,8 @@ class Attempts:
         ended = self._ended.settled()
         return ended if self.task is None else add(ended, self.task.statistics())
 
-    async def run(self, failures: int) -> Attempt:
-        """Connect, serve the connection to its end, and return how it went.
+    async def run(self, failures: int, nursery: trio.Nursery) -> Attempt:
+        """Connect, serve the connection to its end, with its tasks in `nursery`, and return how it went.
 
         Whatever it waits for, it looks at what is wanted again afterwards: the socket may have been closed in the
         instant in which the wait was over.
@@ -92,26 +92,25 @@ class Attempts:
             return Attempt(url=label.url)  # this side closes, or begins anew
         on_connected = self._settings.on_connected
         connection = Connection(member, on_connected, self._sender, self._states, self.backlog, self._ended, log_level)
-        return await self._use(member, connection)
+        return await self._use(member, connection, nursery)
 
-    async def _use(self, member: Member, connection: Connection) -> Attempt:
+    async def _use(self, member: Member, connection: Connection, nursery: trio.Nursery) -> Attempt:
         """Start a connection, and serve it to its end."""
         connection.prepare()
-        async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            self._connection = connection
-            if self._search.cancel_called:  # while it joined, by a mapping of the program's own
-                if self._close_arguments is not None:
-                    connection.close(*self._close_arguments)
-                connection.abort()
-            members_of(self._manager).start(member, nursery)
-            try:
-                attempt = await connection.run()
-                self._latest = attempt.close_event
-                self.closed_by_others = attempt.close_event if connection.closed_by_others else None
-                return attempt
-            finally:
-                self._connection = None
-                connection.abort()
+        self._connection = connection
+        if self._search.cancel_called:  # while it joined, by a mapping of the program's own
+            if self._close_arguments is not None:
+                connection.close(*self._close_arguments)
+            connection.abort()
+        members_of(self._manager).start(member, nursery)
+        try:
+            attempt = await connection.run(nursery)
+            self._latest = attempt.close_event
+            self.closed_by_others = attempt.close_event if connection.closed_by_others else None
+            return attempt
+        finally:
+            self._connection = None
+            connection.abort()
 
     async def _wait_until_received(self, failures: int) -> None:
         """Wait until the program has received enough, so that connection after connection does not fill the memory."""

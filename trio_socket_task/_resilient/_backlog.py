@@ -15,8 +15,8 @@ class Backlog:
     """Messages of connections that have ended, in order. While they fill a buffer, no other connection is made."""
 
     def __init__(self, limit: int) -> None:
-        self.messages: deque[tuple[str | bytes, int]] = deque()
-        """Messages, each with its size."""
+        self.messages: deque[tuple[str | bytes, int]] | None = None
+        """Messages, each with its size; None for none."""
         self.size: int = 0
         """Bytes of them, counted as a `Mailbox` does."""
         self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
@@ -35,6 +35,7 @@ class Backlog:
 
     def pop(self) -> str | bytes:
         """Take and return the oldest message."""
+        assert self.messages is not None  # noqa: S101 (who calls has looked)
         data, size = self.messages.popleft()
         self.size -= size + MESSAGE_OVERHEAD
         if self.size <= self._limit // 2:
@@ -43,11 +44,12 @@ class Backlog:
 
     def move_to(self, inbox: Mailbox[str | bytes]) -> None:
         """Put everything into the inbox of a new connection, before what that has."""
-        inbox.put_first(list(self.messages))
-        self.messages.clear()
-        self.size = 0
+        if self.messages:
+            inbox.put_first(list(self.messages))
+        self.messages, self.size = None, 0
 
     def take_from(self, inbox: Mailbox[str | bytes]) -> None:
         """Take what is left in the inbox of a connection that has ended."""
         self.size = inbox.size
-        self.messages.extend(inbox.clear())
+        if inbox.items:
+            self.messages = deque(inbox.clear())

@@ -18,6 +18,7 @@ from trio_socket_task._session._statistics import Traffic
 from trio_socket_task._socket_task import SocketTask
 
 from ._backlog import Backlog
+from ._delivery import Delivery
 from ._reports import ConnectionState
 from ._retry import read_retry_after
 from ._sender import Sender
@@ -45,8 +46,8 @@ class Connection:
     task: SocketTask | None = attrs.field(init=False, default=None)
     """What the program uses, from the end of ``on_connected`` to that of the connection."""
     _ended_here: bool = attrs.field(init=False, default=False)  # by this socket, and by nobody else before
-    _close_requested: trio.Event = attrs.field(init=False, factory=trio.Event)
     _close_arguments: tuple[int, str] = attrs.field(init=False, default=(1000, ""))
+    _delivery: Delivery | None = attrs.field(init=False, default=None)
 
     @property
     def session(self) -> Session:
@@ -72,12 +73,12 @@ class Connection:
         session.subscriptions.claim_inbox()
         session.subscriptions.inbox.limit = self._backlog.room_left
 
-    async def run(self) -> Attempt:
-        """Wait until it is open, serve it to its end, and return how it went."""
+    async def run(self, nursery: trio.Nursery) -> Attempt:
+        """Wait until it is open, serve it to its end, with tasks in `nursery`, and return how it went."""
         session, connected_for = self.session, 0.0
         error = await self._open()
         if error is None:
-            connected_for = await self._serve()
+            connected_for = await self._serve(nursery)
         else:
             if session.life.ready_state is not ReadyState.OPEN and isinstance(error, _ENDS):
                 error = session.life.error  # none where the server has closed: then the close event tells
@@ -128,10 +129,11 @@ class Connection:
         await self.session.wait_closed()
         scope.cancel()
 
-    async def _serve(self) -> float:
+    async def _serve(self, nursery: trio.Nursery) -> float:
         """Serve the program until it has ended; return for how many seconds it was alive."""
         session, inbox = self.session, self.session.subscriptions.inbox
-        delivery = self._sender.new_delivery(self._member.task)
+        self._delivery = delivery = self._sender.new_delivery(self._member.task)
+        delivery.tasks.open(nursery)
         session.pings.messages_allowed = True
         session.subscriptions.claim_inbox()  # again, should on_connected have listened to messages
         inbox.limit = session.options.receive_buffer
@@ -141,13 +143,8 @@ class Connection:
         if session.life.ready_state is ReadyState.OPEN:
             self._sender.begin_connection(delivery)
             self._states.enter(ConnectionState.CONNECTED)
-        async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            nursery.start_soon(delivery.send_with_room)
-            nursery.start_soon(delivery.send_pings)
-            nursery.start_soon(delivery.timer.run)
-            nursery.start_soon(self._close_when_requested)
-            await session.wait_closed()
-            nursery.cancel_scope.cancel()
+        await session.wait_closed()
+        await delivery.tasks.aclose()
         ended = session.reader.received_at if session.timed_out else trio.current_time()
         self.task = None
         self._ended.include(session.traffic)  # in the same instant, so that no figure goes down
@@ -156,8 +153,7 @@ class Connection:
         return max(0.0, ended - started)
 
     @trio.lowlevel.enable_ki_protection
-    async def _close_when_requested(self) -> None:
-        await self._close_requested.wait()
+    async def _close_when_empty(self) -> None:
         with trio.move_on_after(self.session.options.close_timeout):
             await self._sender.wait_empty()
         self._close_now()
@@ -165,9 +161,10 @@ class Connection:
     def close(self, code: int, reason: str) -> None:
         """Close it, once it was given what waits; at once where the program does not use it yet."""
         self._close_arguments = code, reason
-        self._close_requested.set()
-        if self.task is None:
+        if self.task is None or self._delivery is None:
             self._close_now()
+        else:
+            self._delivery.tasks.ensure(self._close_when_empty)
 
     def _close_now(self) -> None:
         if self.session.life.requested is None:

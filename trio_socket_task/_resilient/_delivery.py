@@ -11,6 +11,7 @@ import trio
 from trio_socket_task._errors import SocketClosedError, SocketLostError
 from trio_socket_task._socket_task import SocketTask, session_of
 
+from ._on_demand import OnDemand
 from ._proof import MessageIds, ProofKind, ProofMonitor
 from ._proof_timer import DeliveryPing, ProofTimer
 from ._queue import MessageQueue
@@ -46,26 +47,29 @@ class Delivery:
         self._monitor = monitor
         self._progress = progress  # those who wait for the outbox to become emptier
         self._any_proof = False  # whether there was one, other than of being written
-        self._pings: deque[DeliveryPing] = deque()  # those that wait for their pong, in order
-        self._positions: deque[tuple[int, int]] = deque()  # what `Writer.written` must reach, and the message
-        self._sender = trio.lowlevel.ParkingLot()
-        self._pinger = trio.lowlevel.ParkingLot()
-        self.timer: ProofTimer = ProofTimer(self._session, queue, monitor, self._pings, self._sender)
+        self._pings: list[DeliveryPing] = []  # those that wait for their pong, in order
+        self._positions: deque[tuple[int, int]] | None = None  # what `Writer.written` must reach, and the message
+        self.tasks: OnDemand = OnDemand()
+        """What is done while there is something to do; they end before `finish`."""
+        self.timer: ProofTimer = ProofTimer(self._session, queue, monitor, self._pings)
         """Which says whether a proof comes in time."""
         self.window: int = _FIRST_WINDOW if monitor.kind is ProofKind.PONG else queue.limits.max_messages
         """Messages that may be unconfirmed at a time."""
 
     def send_waiting(self) -> None:
-        """Send at once what the connection has room for; the rest is left to `send_with_room`."""
+        """Send at once what the connection has room for; the rest as it gets more."""
         with suppress(SocketLostError, SocketClosedError, trio.WouldBlock):
             while self._may_send():
                 if not self._queue.unconfirmed:
                     self.timer.restart()
                 self._task.send_nowait(self._queue.oldest.data)
                 self._note_sent(self._session.writer.taken)
-        if self._may_send():
-            self._sender.unpark()
+        self._send_more()
         self.check_written()
+
+    def _send_more(self) -> None:
+        if self._may_send():
+            self.tasks.ensure(self._send_with_room)
 
     def _may_send(self) -> bool:
         queue = self._queue
@@ -75,25 +79,24 @@ class Delivery:
         """Note that the connection has the oldest message, and what will prove that it was delivered."""
         message = self._queue.take()
         if self._monitor.kind is ProofKind.PONG:
-            self._pinger.unpark()
-            self.timer.wake()
+            self.tasks.ensure(self._send_pings)
+            self._expect_proof()
             return
         if self._monitor.kind is ProofKind.ACKNOWLEDGEMENT:
-            self.timer.wake()
+            self._expect_proof()
             if not message.has_id:
                 self._queue.set_id(message, self._ids.of_sent(message.data))
         if message.id is None:
+            if self._positions is None:
+                self._positions = deque()
             self._positions.append((position, message.number))
 
     @trio.lowlevel.enable_ki_protection
-    async def send_with_room(self) -> None:
-        """Send what the connection had no room for, as it gets room, for as long as it takes messages."""
-        while self._session.life.is_open:
-            if self._may_send():
-                await self._session.writer.use_room(self.send_waiting)
-                await trio.lowlevel.checkpoint()
-            else:
-                await self._sender.park()
+    async def _send_with_room(self) -> None:
+        """Send what the connection had no room for, as it gets room."""
+        while self._may_send() and self._session.life.is_open:
+            await self._session.writer.use_room(self.send_waiting)
+            await trio.lowlevel.checkpoint()
 
     def check_written(self) -> None:
         """Count as delivered what needs no other proof than being written."""
@@ -111,20 +114,27 @@ class Delivery:
         self._any_proof = True
         self._monitor.note_proof()
         self.timer.note_proof()
+        self._expect_proof()
         self._wake()
 
+    def _expect_proof(self) -> None:
+        if self.timer.is_of_use:
+            self.tasks.ensure(self._watch_time)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _watch_time(self) -> None:
+        await self.timer.run()
+        self._send_more()
+
     def _wake(self) -> None:
-        self._sender.unpark()
+        self._send_more()
         self._progress.unpark_all()
 
     @trio.lowlevel.enable_ki_protection
-    async def send_pings(self) -> None:
-        """Ask again and again how far the server has read, with one ping at a time unless it is slow to answer."""
+    async def _send_pings(self) -> None:
+        """Ask until the server has read all how far it has, with one ping at a time unless it is slow to answer."""
         queue, pings = self._queue, self._pings
-        while self._monitor.kind is ProofKind.PONG:
-            if not queue.unconfirmed:
-                await self._pinger.park()
-                continue
+        while queue.unconfirmed:
             if len(queue.unconfirmed) < self.window and not pings:
                 await trio.sleep(_PING_DELAY)
             if len(pings) < _MAX_PINGS:
@@ -139,7 +149,7 @@ class Delivery:
     def _check_pongs(self) -> bool:
         """Count as delivered what went before a ping that was answered; False when no pong can come any more."""
         while self._pings and self._pings[0].ping.settled.is_set():
-            answered = self._pings.popleft()
+            answered = self._pings.pop(0)
             if answered.ping.rtt is None:
                 return False
             self._queue.confirm_through(answered.number)

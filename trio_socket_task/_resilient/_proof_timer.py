@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import final
 
 import attrs
@@ -42,8 +41,7 @@ class ProofTimer:
         session: Session,
         queue: MessageQueue,
         monitor: ProofMonitor,
-        pings: deque[DeliveryPing],
-        sender: trio.lowlevel.ParkingLot,
+        pings: list[DeliveryPing],
     ) -> None:
         self.expired: bool = False
         """Whether no proof came in time, and none has come since."""
@@ -51,10 +49,8 @@ class ProofTimer:
         self._queue = queue
         self._monitor = monitor
         self._pings = pings
-        self._sender = sender  # who sends messages, and may wait for a proof
         self._since = 0.0  # from when on a proof is waited for
         self._received = 0  # how many messages had come then
-        self._lot = trio.lowlevel.ParkingLot()
 
     def restart(self) -> None:
         """Wait for a proof from now on."""
@@ -65,29 +61,25 @@ class ProofTimer:
         """Wait for the next proof, because one came."""
         self.expired = False
         self.restart()
-        self.wake()
 
-    def wake(self) -> None:
-        """Look whether a proof is waited for."""
-        self._lot.unpark()
+    @property
+    def is_of_use(self) -> bool:
+        """Whether a proof may be waited for, when something was sent."""
+        return self._monitor.kind is ProofKind.PONG or not self._monitor.any_came
 
-    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Watch the time, for ever."""
+        """Watch the time while a proof is waited for, and until it is too long."""
         session, timeout = self._session, self._monitor.timeout
-        while self._monitor.kind is not ProofKind.WRITTEN:
+        while not self.expired and self._waits_for_proof():
             now = trio.current_time()
             since = max(self._since, self._asked_at(), session.reader.paused_until)
-            if self.expired or not self._waits_for_proof():
-                await self._lot.park()
-            elif now < since + timeout:
+            if now < since + timeout:
                 await trio.sleep_until(min(since, now) + timeout)
             elif self._is_silent():
                 await trio.sleep(timeout)
             else:
                 self.expired = True
                 self._monitor.note_none_in_time()
-                self._sender.unpark()
 
     def _asked_at(self) -> float:
         """When what asks for the proof was written, or, while it waits, bytes before it."""

@@ -13,6 +13,7 @@ from trio_socket_task._socket_task import SocketTask
 
 from ._delivery import Delivery
 from ._label import SocketLabel
+from ._on_demand import OnDemand
 from ._outbox import Outbox
 from ._proof import Acknowledgement, MessageIds, ProofMonitor, kind_of_proof
 from ._queue import MessageQueue, QueuedMessage
@@ -27,14 +28,15 @@ class Sender:
         self.queue: MessageQueue = MessageQueue(limits)
         self.delivery: Delivery | None = None
         """The present connection's."""
-        self.undelivered: Undelivered = Undelivered(self.queue, label)
+        self.tasks: OnDemand = OnDemand()
+        """What is done for it across connections."""
+        self.undelivered: Undelivered = Undelivered(self.queue, label, self.tasks)
         """What was given up."""
         self.turn: trio.StrictFIFOLock = trio.StrictFIFOLock()
         """Held by the call of `send` that is the next to have room; the others wait for it in order."""
         self.stopped_with_messages: bool = False
         """Whether something was left when the socket stopped."""
         self._progress = trio.lowlevel.ParkingLot()  # those who wait for the outbox to become emptier
-        self._expirer = trio.lowlevel.ParkingLot()  # who waits for a message that may become too old
         acknowledgement = limits.proof if isinstance(limits.proof, Acknowledgement) else None
         self._ids = MessageIds(acknowledgement, label)
         self._monitor = ProofMonitor(kind_of_proof(limits.proof), limits.proof_timeout, label)
@@ -44,7 +46,7 @@ class Sender:
         self.queue.put(QueuedMessage(data, size, trio.current_time()))
         if self.delivery is not None:
             self.delivery.send_waiting()
-        self._wake_expirer()
+        self._watch_age()
 
     def may_put(self, size: int) -> bool:
         """Make room for a message, by the rule of the outbox; False where its sender is to wait.
@@ -85,18 +87,15 @@ class Sender:
             self._progress.unpark_all()
 
     @trio.lowlevel.enable_ki_protection
-    async def expire_in_time(self) -> None:
-        """Give up what has waited for too long, as soon as it has, for ever."""
-        while True:
-            if self.queue.waiting:
-                await trio.sleep_until(self.queue.expiry)
-                self.expire()
-            else:
-                await self._expirer.park()
+    async def _expire_in_time(self) -> None:
+        """Give up what has waited for too long, as soon as it has, while anything waits."""
+        while self.queue.waiting:
+            await trio.sleep_until(self.queue.expiry)
+            self.expire()
 
-    def _wake_expirer(self) -> None:
-        if self.queue.waiting:
-            self._expirer.unpark_all()
+    def _watch_age(self) -> None:
+        if self.queue.waiting and self.queue.limits.max_age is not None:
+            self.tasks.ensure(self._expire_in_time)
 
     async def wait_empty(self) -> None:
         """Wait until everything was delivered or given up; a checkpoint."""
@@ -137,7 +136,7 @@ class Sender:
             self.delivery.finish()
             self.delivery = None
         self.undelivered.report(self.queue.end_connection(), "lost")
-        self._wake_expirer()
+        self._watch_age()
         self._progress.unpark_all()
 
     def stop(self) -> None:

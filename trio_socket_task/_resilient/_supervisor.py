@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator
 from typing import final
 
@@ -38,7 +37,7 @@ class Supervisor:
         self._manager = manager
         self._sender = sender
         self._requested: CloseEvent | None = None  # how this side has closed it
-        self._history: deque[Attempt] = deque(maxlen=_HISTORY)
+        self._history: list[Attempt] = []
         self._delay_scope = trio.CancelScope()
         self._ended = trio.Event()
         self._task: trio.lowlevel.Task | None = None
@@ -51,13 +50,11 @@ class Supervisor:
         """
         self._task = trio.lowlevel.current_task()
         try:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    nursery.start_soon(self._sender.undelivered.log_losses)
-                    if self._sender.queue.limits.max_age is not None:
-                        nursery.start_soon(self._sender.expire_in_time)
-                    await self._run_attempts()
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                nursery.cancel_scope.shield = True
+                self._sender.tasks.open(nursery)
+                await self._run_attempts(nursery)
+                await self._sender.tasks.aclose()
         finally:
             why = "this side closed it" if self.error is None else self.error.why
             level = logging.INFO if self.ended_normally else logging.WARNING
@@ -65,10 +62,10 @@ class Supervisor:
             self._sender.stop()
             self._ended.set()
 
-    async def _run_attempts(self) -> None:
+    async def _run_attempts(self, nursery: trio.Nursery) -> None:
         failures, useful_at = 0, trio.current_time()
         while self._requested is None:
-            attempt = await self.attempts.run(failures)
+            attempt = await self.attempts.run(failures, nursery)
             if self._requested is None and self.attempts.closed_by_others is not None:
                 self._requested = self.attempts.closed_by_others  # by the manager, or by who was given the SocketTask
             if attempt.connected_for >= self._settings.backoff.useful_after:
@@ -76,7 +73,7 @@ class Supervisor:
                 self._history.clear()
             if self._requested is not None or self.attempts.reconnect_requested:
                 continue
-            self._history.append(attempt)
+            self._history = [*self._history[1 - _HISTORY :], attempt]
             failures += 1
             self._delay_scope = trio.CancelScope()  # made before the program's functions are called: they may end it
             delay, why = self._decide(attempt, failures, trio.current_time() - useful_at)

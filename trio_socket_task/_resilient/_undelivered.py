@@ -12,9 +12,9 @@ import trio
 
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD, Mailbox
-from trio_socket_task._session._wakeup import Wakeup
 
 from ._label import SocketLabel
+from ._on_demand import OnDemand
 from ._outbox import Outbox
 from ._queue import MessageQueue, QueuedMessage
 from ._reports import UndeliveredEvent
@@ -73,7 +73,7 @@ class Undelivered:
     taken yet. While it has less, and its reader goes on reading, `send` waits: so a reader that reads is told of each.
     """
 
-    def __init__(self, queue: MessageQueue, label: SocketLabel) -> None:
+    def __init__(self, queue: MessageQueue, label: SocketLabel, tasks: OnDemand) -> None:
         self._queue = queue
         self._label = label
         self._readers: list[_Reader] = []
@@ -84,7 +84,7 @@ class Undelivered:
         """How many reports were dropped in front of a listener that is not read."""
         self._unlogged: Counter[str] = Counter()  # given up with nobody listening and not logged yet, by reason
         self._unlogged_drops = 0
-        self._wakeup = Wakeup()  # of `log_losses`
+        self._tasks = tasks
 
     def report(self, messages: Sequence[QueuedMessage], why: Literal["lost", "expired", "dropped", "stopped"]) -> None:
         """Report that messages were given up."""
@@ -100,15 +100,13 @@ class Undelivered:
         if not self._readers:
             self._unlogged[why] += len(messages)
         if dropped or not self._readers:
-            self._wakeup.set()
+            self._tasks.ensure(self._log_losses)
 
     @trio.lowlevel.enable_ki_protection
-    async def log_losses(self) -> None:
-        """Write to the log what nobody was told, at most a line of each kind a second, for ever."""
-        while True:
-            await self._wakeup.wait()
-            while self._log():  # noqa: ASYNC110 (it is no wait for a condition, but a pace)
-                await trio.sleep(_LOG_INTERVAL)
+    async def _log_losses(self) -> None:
+        """Write to the log what nobody was told, at most a line of each kind a second."""
+        while self._log():  # noqa: ASYNC110 (it is no wait for a condition, but a pace)
+            await trio.sleep(_LOG_INTERVAL)
 
     def _log(self) -> bool:
         """Write to the log what nobody was told; False where there is nothing."""

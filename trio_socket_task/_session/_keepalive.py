@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import final
 
 import attrs
@@ -13,11 +14,15 @@ from ._ending import Ending
 from ._pings import PendingPing, Pings
 from ._reader import Reader
 from ._statistics import Traffic
+from ._watch import Watch
 from ._writer import Writer
+
+_EARLY = 0.02
+"""Part of the interval by which a ping may go out early, because the clock's calls may."""
 
 
 @final
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Keepalive:
     """What finds out that one socket's peer is gone."""
 
@@ -26,15 +31,33 @@ class Keepalive:
     _pings: Pings
     _traffic: Traffic
     _ending: Ending
+    _watches: list[Watch] = attrs.field(init=False, factory=list)
+    _due: float = attrs.field(init=False, default=0.0)  # when the next heartbeat goes out
+    _beat: PendingPing | None = attrs.field(init=False, default=None)  # the latest heartbeat
+    _taken: float | None = attrs.field(init=False, default=None)  # when that was written
 
     def start(self, options: Options, nursery: trio.Nursery) -> None:
-        """Start the tasks that the options ask for."""
-        self._traffic.spoken_at = trio.current_time()
-        self._reader.is_timed = options.heartbeat is not None or options.receive_timeout is not None
-        if options.heartbeat is not None:
-            nursery.start_soon(self._send_heartbeats, options.heartbeat)
-        if options.receive_timeout is not None:
-            nursery.start_soon(self._expect_messages, options.receive_timeout)
+        """Start what the options ask for."""
+        self._traffic.spoken_at = now = trio.current_time()
+        heartbeat, seconds = options.heartbeat, options.receive_timeout
+        self._reader.is_timed = heartbeat is not None or seconds is not None
+        if heartbeat is not None:
+            self._due = now + heartbeat.interval
+            left, over = partial(self._send_heartbeats, heartbeat), partial(self._miss_answer, heartbeat)
+            self._watch(Watch(self._reader, nursery, left, over), heartbeat.interval)
+        if seconds is not None:
+            left, over = partial(self._expect_message, seconds), partial(self._miss_message, seconds)
+            self._watch(Watch(self._reader, nursery, left, over), seconds)
+
+    def _watch(self, watch: Watch, seconds: float) -> None:
+        self._watches.append(watch)
+        watch.start(seconds)
+
+    def end(self) -> None:
+        """Watch no more: the connection is over."""
+        for watch in self._watches:
+            watch.end()
+        self._watches.clear()
 
     def ping(self, *, in_order: bool = False) -> PendingPing:
         """Send a ping: at once, or after the messages that wait, so that its pong tells that they were read."""
@@ -43,55 +66,42 @@ class Keepalive:
         self._reader.read_in_background()
         return ping
 
-    @trio.lowlevel.enable_ki_protection
-    async def _send_heartbeats(self, heartbeat: Heartbeat) -> None:
-        """Ping until the socket closes, or the peer gives no sign of life in time.
+    def _send_heartbeats(self, heartbeat: Heartbeat) -> float | None:
+        """Send a heartbeat when one is due, and return how long until the next one, or until its answer is missed.
 
         The time runs while the ping is with the peer and its pong could be seen: not while it waits behind an upload
         that makes progress, and not while reading is paused. Whatever comes in starts it anew: a pong cannot stand
         inside the frame of a large message that is coming in.
         """
-        writer, reader = self._writer, self._reader
-        while True:
-            await trio.sleep(heartbeat.interval)
-            ping, taken, looked = self._pings.start_heartbeat(heartbeat), None, False
-            writer.put_ping(ping.frame)
-            reader.read_in_background()
-            while not ping.settled.is_set():
-                if writer.finished:
-                    return  # a close has a deadline of its own
-                if taken is None and not writer.holds_ping(ping.frame):
-                    taken = writer.pings_taken
-                left = writer.progress if taken is None else taken
-                since = max(ping.sent, left, reader.paused_until, reader.received_at)
-                if trio.current_time() >= since + heartbeat.timeout:
-                    if not looked:
-                        looked = True
-                        await reader.look()
-                        continue
-                    answer = "pong" if heartbeat.message is None else "reply to the heartbeat's message"
-                    self._ending.time_out(f"no {answer} within {heartbeat.timeout:g} seconds")
-                    return
-                looked = False
-                with trio.move_on_at(min(since, trio.current_time()) + heartbeat.timeout):
-                    await ping.settled.wait()
+        if self._writer.finished:
+            return None  # a close has a deadline of its own
+        now, interval = trio.current_time(), heartbeat.interval
+        if self._beat is None or self._beat.settled.is_set():
+            if now < self._due - _EARLY * interval:
+                return self._due - now
+            self._beat, self._taken, self._due = self._pings.start_heartbeat(heartbeat), None, now + interval
+            self._writer.put_ping(self._beat.frame)
+            self._reader.read_in_background()
+        if self._taken is None and not self._writer.holds_ping(self._beat.frame):
+            self._taken = self._writer.pings_taken
+        left = self._writer.progress if self._taken is None else self._taken
+        since = min(now, max(self._beat.sent, left, self._reader.paused_until, self._reader.received_at))
+        return min(since + heartbeat.timeout - now, self._due - now if now < self._due else interval)
 
-    @trio.lowlevel.enable_ki_protection
-    async def _expect_messages(self, seconds: float) -> None:
-        """Wait until the socket closes, or the peer has said nothing for so long, not counting pauses of reading.
+    def _miss_answer(self, heartbeat: Heartbeat) -> None:
+        answer = "pong" if heartbeat.message is None else "reply to the heartbeat's message"
+        self._ending.time_out(f"no {answer} within {heartbeat.timeout:g} seconds")
+
+    def _expect_message(self, seconds: float) -> float | None:
+        """Return for how long the peer may still say nothing, not counting pauses of reading.
 
         An answer to this side's own pings says that the peer lives, not that it speaks. A part of a message does.
         """
-        reader, looked = self._reader, False
-        while not self._writer.finished:
-            now = trio.current_time()
-            since = max(self._traffic.spoken_at, reader.incomplete_at, reader.paused_until)
-            if now < since + seconds:
-                looked = False
-                await trio.sleep_until(min(since, now) + seconds)
-            elif not looked:
-                looked = True
-                await reader.look()
-            else:
-                self._ending.time_out(f"no message within {seconds:g} seconds")
-                return
+        if self._writer.finished:
+            return None
+        now = trio.current_time()
+        since = max(self._traffic.spoken_at, self._reader.incomplete_at, self._reader.paused_until)
+        return min(since, now) + seconds - now
+
+    def _miss_message(self, seconds: float) -> None:
+        self._ending.time_out(f"no message within {seconds:g} seconds")

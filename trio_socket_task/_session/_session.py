@@ -160,6 +160,7 @@ class Session:
         error = self.reader.error
         self.reader.end()
         self.writer.end()
+        self._keepalive.end()
         forget_tracebacks(error)
         forget_tracebacks(self.life.write_error and self.life.write_error.__cause__)
         if error is not None:
