@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -32,6 +33,7 @@ NEEDS: Final = {
     "shell": (IS_POSIX and which("bash") is not None, "there is no shell like bash"),
     "signals": (IS_POSIX, "processes cannot be sent signals here that they handle"),
     "stopping": (IS_POSIX, "processes cannot be stopped here"),
+    "pipes that can be asked": (IS_POSIX, "only of sockets it can be asked here whether there is something to read"),
     "prompt": (_has_prompt(), "this readline does not tell when it shows its prompt, or there is none"),
     "speedups": (find_spec("websockets.speedups") is not None, "websockets has no part in C here"),
     "terminal": (find_spec("pty") is not None and find_spec("termios") is not None, "there are no pseudo-terminals"),
@@ -54,6 +56,14 @@ def skip_without(item: pytest.Item) -> None:
             present, reason = NEEDS[name]
             if not present:
                 pytest.skip(reason)
+
+
+def with_newlines(done: subprocess.CompletedProcess[bytes]) -> subprocess.CompletedProcess[bytes]:
+    r"""Return what a process has printed with ``\n`` where this system ends lines otherwise."""
+    done.stdout, done.stderr = (
+        data and data.replace(os.linesep.encode(), b"\n") for data in (done.stdout, done.stderr)
+    )
+    return done
 
 
 def refusal_text() -> str:

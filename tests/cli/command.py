@@ -56,7 +56,7 @@ async def wait_for_threads() -> None:
 async def run(*arguments: str, lines: bytes = b"") -> Completed:
     """Run the command line to its end, as `main` does, with lines on its standard input."""
     out, err, output = io.BytesIO(), io.BytesIO(), Output()
-    stdout, stderr = (io.TextIOWrapper(stream, encoding="utf-8") for stream in (out, err))
+    stdout, stderr = (io.TextIOWrapper(stream, encoding="utf-8", newline="\n") for stream in (out, err))
     with trio.fail_after(60), _standard_input(lines), redirect_stdout(stdout), redirect_stderr(stderr):
         prepare_streams()
         try:

@@ -45,7 +45,8 @@ def test_json_is_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     """In whatever encoding, and with nothing that a terminal obeys."""
     for encoding in ("utf-8", "ascii", "cp1252"):
         buffer = io.BytesIO()
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace"))
+        stream = io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", newline="\n")
+        monkeypatch.setattr(sys, "stdout", stream)
         Output(as_json=True).message(text)
         assert json.loads(buffer.getvalue().decode(encoding)) == {"event": "message", "text": text}
         assert not any(byte < 0x20 or byte == 0x7F for byte in buffer.getvalue()[:-1])

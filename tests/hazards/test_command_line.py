@@ -20,6 +20,7 @@ import trio
 from cli.command import run
 from cli.terminal import COMMAND, ENVIRONMENT, at_terminal
 from conftest import ServeTcp
+from needs import with_newlines
 from peer import CLOSE, PONG, TEXT, Peer, close_frame, echo, frame
 
 from trio_socket_task._cli._output import Output
@@ -45,7 +46,7 @@ async def run_process(*arguments: str, lines: bytes, environment: dict[str, str]
             env=ENVIRONMENT | environment,
         )
     assert b"Traceback" not in done.stderr
-    return done
+    return with_newlines(done)
 
 
 async def run_in_shell(command: str, *arguments: str) -> tuple[int, str, str]:
