@@ -33,6 +33,7 @@ NEEDS: Final = {
     "shell": (IS_POSIX and which("bash") is not None, "there is no shell like bash"),
     "signals": (IS_POSIX, "processes cannot be sent signals here that they handle"),
     "stopping": (IS_POSIX, "processes cannot be stopped here"),
+    "no settings of the system": (sys.platform not in ("darwin", "win32"), "the system itself may name proxies here"),
     "pipes that can be asked": (IS_POSIX, "only of sockets it can be asked here whether there is something to read"),
     "prompt": (_has_prompt(), "this readline does not tell when it shows its prompt, or there is none"),
     "speedups": (find_spec("websockets.speedups") is not None, "websockets has no part in C here"),
