@@ -42,6 +42,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("zizmor", "--quiet", "--offline", "--pedantic", ".")
 
 
 @nox.session
@@ -202,6 +203,27 @@ def charts(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "tests/bench/speed/charts.py", "docs/benchmarks")
     session.run("python", "tests/bench/herd.py", "docs/benchmarks/herd.svg")
+
+
+@nox.session
+def casts(session: nox.Session) -> None:
+    """Record the command line at work, for the pictures of the documentation; it needs a pseudo-terminal."""
+    install(session, "tests")
+    session.run("python", "-P", "-m", "cli.casts", "docs/casts", env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def licences(session: nox.Session) -> None:
+    """List the licences of what the package installs, extras included, as its metadata has them."""
+    session.install(".", *ADMITTED, "pip-licenses")
+    page = Path("docs/explanation/dependencies.md")
+    table = session.run(
+        *("pip-licenses", "--from", "mixed", "--format", "markdown", "--no-version"),
+        *("--ignore-packages", PROJECT["project"]["name"]),
+        silent=True,
+    )
+    before, mark, _ = page.read_text(encoding="utf-8").partition("<!-- nox -s licences -->\n")
+    page.write_text(f"{before}{mark}{table}", encoding="utf-8")
 
 
 @nox.session

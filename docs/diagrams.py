@@ -1,4 +1,4 @@
-"""Drawings made from the code when the documentation is built: what is drawn is what is so."""
+"""Drawings made from the code when the documentation is built, and kept for readers of the pages on a code host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import trio_socket_task
 from trio_socket_task._protocol._state import TRANSITIONS, Phase, Trigger
 
 PACKAGE = Path(trio_socket_task.__file__).parent
-FOLDER = Path(__file__).parent / "_build" / "diagrams"
+FOLDER = Path(__file__).parent / "drawings"
 Table = Mapping[tuple[Phase, Trigger], Phase]
 Imports = Mapping[str, AbstractSet[str]]
 
@@ -207,11 +207,16 @@ def _places(rows: list[list[str]], ways: list[list[str]], size: Mapping[str, tup
     return {box: place - left + 24 for box, place in centre.items()}
 
 
+def draw() -> dict[str, str]:
+    """Give both drawings, by the name of their file."""
+    return {"floors.svg": draw_floors(read_imports()), "states.svg": draw_states(TRANSITIONS)}
+
+
 def write(_app: Sphinx) -> None:
-    """Draw both, where the pages look for them."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, drawing in (("states", draw_states(TRANSITIONS)), ("floors", draw_floors(read_imports()))):
-        (FOLDER / f"{name}.svg").write_text(drawing, encoding="utf-8")
+    """Put both where the pages look for them."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, drawing in draw().items():
+        (FOLDER / name).write_text(drawing, encoding="utf-8", newline="\n")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

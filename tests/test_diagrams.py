@@ -123,6 +123,13 @@ def test_a_circle_is_refused(diagrams: ModuleType) -> None:
         diagrams.floors({"_one": {"_other"}, "_other": {"_one"}})
 
 
+@pytest.mark.parametrize("name", ["floors.svg", "states.svg"])
+def test_the_kept_drawings_are_of_this_code(diagrams: ModuleType, name: str) -> None:
+    """They are what a code host shows; a build of the documentation draws them anew."""
+    kept = (diagrams.FOLDER / name).read_text(encoding="utf-8")
+    assert kept == diagrams.draw()[name], f"run nox -s docs, and commit docs/drawings/{name}"
+
+
 def test_both_are_written(diagrams: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build finds two files with a ground of their own, so that they can be read in the dark, too."""
     monkeypatch.setattr(diagrams, "FOLDER", tmp_path / "made")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 import trio
+import trustme
 from cli.command import run
 from conftest import ServeTcp
+from peer import Peer, echo
 from proxies import Seen, by_connect, by_socks5, proxy_contexts
 
 from trio_socket_task.testing import SocketServer, open_test_server
@@ -25,6 +31,29 @@ async def test_connect_goes_through_a_proxy(socket_server: SocketServer, serve_t
     done = await run("connect", *arguments, "--proxy", proxy_url(proxy, scheme), socket_server.url, lines=b"hello\n")
     assert (done.returncode, done.stdout) == (0, b"hello\n")
     assert len(seen.targets) == 1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_an_authority_of_ones_own(serve_tcp: ServeTcp, tmp_path: Path, *, tls: bool) -> None:
+    """Is trusted at the proxy and at the server, where that has TLS; another is not."""
+    files = []
+    for name in ("own.pem", "other.pem"):
+        authority, file = trustme.CA(), tmp_path / name
+        authority.cert_pem.write_to_path(str(file))
+        files.append((authority, str(file)))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    files[0][0].issue_cert("127.0.0.1").configure_cert(context)
+
+    async def by_tls(peer: Peer) -> None:
+        with suppress(trio.BrokenResourceError):  # of a client that does not trust it
+            await by_connect(Seen())(peer)
+
+    proxy = proxy_url(await serve_tcp(by_tls, context), "https")
+    url = await serve_tcp(echo, context if tls else None)
+    done = await run("connect", "--cafile", files[0][1], "--proxy", proxy, url, lines=b"hello\n")
+    assert (done.returncode, done.stdout) == (0, b"hello\n"), done.stderr
+    done = await run("connect", "--cafile", files[1][1], "--proxy", proxy, url, lines=b"hello\n")
+    assert b"the TLS handshake with the proxy" in done.stderr
 
 
 async def test_none_is_no_proxy(socket_server: SocketServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -421,6 +421,22 @@ async def test_sends_that_wait_fail_where_the_server_ends_the_connection(
     assert heard.names.count("fail") == 4 - before > 0
 
 
+async def test_sends_that_wait_succeed_where_they_go_out_before_the_answer_to_a_close(
+    autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
+) -> None:
+    """The server has sent its Close frame, and reads on: what it reads has not failed."""
+    async with open_mini_program(dial=memory_socket_server.dial, send_buffer=1, close_timeout=1) as wx:
+        task, connection = await open_to_a_deaf_server(wx, memory_socket_server)
+        for _ in range(4):
+            task.send(data=bytes(100_000), success=heard("success"), fail=heard("fail"))
+        await trio.testing.wait_all_tasks_blocked()
+        await connection.send_raw(b"\x88\x00")
+        await trio.testing.wait_all_tasks_blocked()
+        await connection.resume()
+        await wx.wait_closed()
+    assert heard.names == ["success"] * 4
+
+
 async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
     autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer, heard: Heard
 ) -> None:

@@ -143,9 +143,11 @@ async def test_what_was_taken_and_what_was_written_whole_is_counted(nursery: tri
     await wait_all_tasks_blocked()
     assert (setup.out.taken, setup.out.written, counts.seen) == (5, 5, [1, 2, 5])
     setup.out.put(b"lost")
+    setup.out.put(bytes(2**17))  # which is never begun
     setup.wire.error = trio.BrokenResourceError("gone")
     await wait_all_tasks_blocked()
-    assert (setup.out.taken, setup.out.written, counts.seen) == (6, 5, [1, 2, 5])
+    assert (setup.out.taken, setup.out.written, counts.seen) == (7, 5, [1, 2, 5])
+    assert setup.out.begun == 6
 
 
 async def test_control_frames_go_before_messages_and_never_wait_for_room(nursery: trio.Nursery) -> None:

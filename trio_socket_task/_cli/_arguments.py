@@ -77,10 +77,10 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
         close_timeout=parsed.timeout or _ANSWER,
         per_message_deflate=parsed.compress,
     )
-    secure = parsed.url.lower().startswith("wss")
-    context = make_context(
-        secure=secure, insecure=parsed.insecure, cafile=parsed.cafile, cert=parsed.cert, key=parsed.key
-    )
+    insecure, cafile, proxy = parsed.insecure, parsed.cafile, parsed.proxy or ""
+    secure, proxy_secure = (url.lower().startswith(scheme) for url, scheme in ((parsed.url, "wss"), (proxy, "https:")))
+    trusted = cafile if secure or not proxy_secure else None
+    context = make_context(secure=secure, insecure=insecure, cafile=trusted, cert=parsed.cert, key=parsed.key)
     if context is not None:
         options["ssl_context"] = context
     if parsed.command == "connect":
@@ -90,8 +90,8 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
             options["heartbeat"] = Heartbeat(interval=check_positive("--heartbeat", parsed.heartbeat, "seconds"))
     if parsed.proxy is not None:
         options["proxy"] = None if parsed.proxy == "none" else parsed.proxy
-    if parsed.insecure and (parsed.proxy or "https:").lower().startswith("https:"):
-        options["proxy_ssl_context"] = make_context(secure=True, insecure=True, cafile=None, cert=None, key=None)
+    if (insecure or cafile) and (proxy_secure or not proxy):
+        options["proxy_ssl_context"] = make_context(secure=True, insecure=insecure, cafile=cafile, cert=None, key=None)
     return options
 
 

@@ -32,9 +32,9 @@ class Writer:
     """
 
     __slots__ = (
-        *("_begun", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_messages", "_nursery"),
-        *("_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_taken", "eager"),
-        *("finished", "pings_taken", "progress", "room", "size", "taken", "written"),
+        *("_begun", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_lost", "_messages"),
+        *("_nursery", "_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_taken"),
+        *("eager", "finished", "pings_taken", "progress", "room", "size", "taken", "written"),
     )
 
     def __init__(
@@ -55,6 +55,7 @@ class Writer:
         self._ended = False  # whether nothing is written any more
         self._granted = False  # whether a sender was woken that has not put its message yet
         self._has_compressed = False  # which takes time, so that other tasks are to run
+        self._lost = 0  # how many frames waited when writing failed
         self._under_way = 0  # how many of the frames that go in order are in what is being written
         self.size: int = 0
         """Bytes not yet written; those of a message that is yet to be compressed count as they are."""
@@ -74,6 +75,11 @@ class Writer:
         """How many frames were taken that go in order: messages, and Pings among them."""
         self.written: int = 0
         """How many of these were written whole; those of a write that failed or was cancelled never count."""
+
+    @property
+    def begun(self) -> int:
+        """How many of the frames that go in order were given to the stream, or a part of them was."""
+        return self.taken - len(self._messages) - self._lost
 
     def has_room(self) -> bool:
         """Whether a message may be taken now, with nobody waiting before it."""
@@ -321,6 +327,7 @@ class Writer:
         self._pings.clear()
         self._pongs.clear()
         if self._messages:
+            self._lost = len(self._messages)
             self._messages.clear()
         self.end()
         self._ending.fail_to_write(error)

@@ -37,6 +37,16 @@ def send_beyond_room(native: NativeTask, data: str | bytes) -> bool:
     return session_of(native).send_beyond_room(data)
 
 
+def messages_taken(native: NativeTask) -> int:
+    """Return how many messages the socket has taken."""
+    return session_of(native).writer.taken
+
+
+def messages_begun(native: NativeTask) -> int:
+    """Return how many of these went to the network, the last perhaps in part."""
+    return session_of(native).writer.begun
+
+
 async def use_room(native: NativeTask, function: Callable[[], None]) -> bool:
     """Wait until less than ``send_buffer`` bytes wait, then call a function; return False where nothing is sent."""
     return await session_of(native).use_room(function)

@@ -10,20 +10,21 @@ from trio_socket_task._socket_task import SocketTask as NativeTask
 
 from ._callbacks import ProgramNursery
 from ._invocation import Invocation
-from ._native import can_send, is_closed_here, send_beyond_room, use_room
+from ._native import can_send, is_closed_here, messages_begun, messages_taken, send_beyond_room, use_room
 
 
 @final
 class Sending:
     """Messages go into the socket's queue at once, however long it is; ``success`` is called when there is room.
 
-    So a program that waits for ``success`` does not fill the memory, and a close finds everything in the queue.
+    So a program that waits for ``success`` does not fill the memory, and a close finds everything in the queue. What
+    waits when the connection is lost fails where nothing of it went to the network: the server has not read it.
     """
 
     def __init__(self, native: NativeTask, nursery: ProgramNursery) -> None:
         self._native = native
         self._nursery = nursery
-        self._waiting: deque[tuple[Invocation, str]] = deque()
+        self._waiting: deque[tuple[Invocation, str, int]] = deque()
 
     def send(self, data: str | bytes, call: Invocation, not_open: str) -> None:
         """Send a message; `not_open` is the errMsg where the socket is gone before there is room."""
@@ -35,28 +36,32 @@ class Sending:
         if had_room and not self._waiting:
             call.succeed()
             return
-        self._waiting.append((call, not_open))
+        self._waiting.append((call, not_open, messages_taken(self._native)))
         if len(self._waiting) == 1:
             self._nursery.start_soon(self._succeed_in_time)
 
     def settle(self) -> None:
         """Settle what waits, before a close of this side: it goes out first, if anything can."""
-        self._succeed() if can_send(self._native) else self.fail()
+        self._succeed() if can_send(self._native) else self.end()
 
     def _succeed(self) -> None:
         while self._waiting:
             self._waiting.popleft()[0].succeed()
 
-    def fail(self) -> None:
-        """Fail everything that waits: the connection is over."""
+    def end(self) -> None:
+        """Settle what waits: the connection is over."""
         while self._waiting:
-            call, not_open = self._waiting.popleft()
-            call.fail(not_open)
+            call, not_open, number = self._waiting.popleft()
+            if number <= messages_begun(self._native):
+                call.succeed()
+            else:
+                call.fail(not_open)
 
     async def _succeed_in_time(self) -> None:
         while self._waiting and await use_room(self._native, self._succeed_first):
             pass
-        self._succeed() if is_closed_here(self._native) else self.fail()
+        if is_closed_here(self._native):
+            self._succeed()  # else the end of the connection decides, until which some of it may go out
 
     def _succeed_first(self) -> None:
         self._waiting.popleft()[0].succeed()  # they are settled by nothing but the end, after which nothing is used

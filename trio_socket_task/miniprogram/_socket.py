@@ -117,7 +117,7 @@ class Socket:
             await self.queue.reader.park()
             return False
         if self.queue.is_at_end:
-            self.sending.fail()  # what waits, before the program is told of the end
+            self.sending.end()  # what waits, before the program is told of the end
         item = self.queue.pop()
         for callback in item if isinstance(item, Sequence) else self._listeners.deliver(item):
             awaitable = callback.call()

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import claim
 from catalogue import APART, SHARING
+from goals import OURS as OURS_NAME
 from goals import named
 from interfaces import INTERFACES
 from matplotlib import pyplot as plt
@@ -16,7 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 OURS, INTERFACE, OTHERS, ON_ASYNCIO, INK = "#b5380a", "#e08a5b", "#2a6f97", "#7d8a92", "#222222"
-ASYNCIO: Final = {"websockets.asyncio", "aiohttp", "aiohttp on uvloop", "picows on uvloop"}
 PAPER = "#ffffff"
 """Charts bring their own background, so that they can be read on a dark page."""
 WIDTH, BAR = 5.0, 0.2
@@ -93,7 +94,7 @@ def colour(client: str) -> str:
     """Tell ours from the others on Trio, and these from those on asyncio."""
     if client in INTERFACES:
         return INTERFACE
-    return OURS if client == "trio-socket-task" else ON_ASYNCIO if client in ASYNCIO else OTHERS
+    return OURS if client == OURS_NAME else ON_ASYNCIO if client in claim.ASYNCIO else OTHERS
 
 
 def draw_question(name: str, medians: Medians, folder: Path) -> bool:
@@ -153,6 +154,30 @@ def _legend(panels: list[tuple[str, str, Medians, list[str]]]) -> list[Patch]:
     return [Patch(color=shade, label=label) for shade, label in words.items() if shade in seen]
 
 
+def draw_first_look(ratios: claim.Ratios, path: Path, ink: str, paper: str) -> None:
+    """Draw the picture of the README: one group of bars for a question, this package beside each other client."""
+    clients = [OURS_NAME, *claim.TRIO, *claim.ASYNCIO]
+    canvas, axes = plt.subplots(3, 1, figsize=(WIDTH, 6.2), layout="constrained", facecolor=paper, sharex=True)
+    for axis, (scenario, question) in zip(axes.flat, claim.QUESTIONS.items(), strict=True):
+        speeds = [1.0, *(1 / claim.against(ratios, scenario, client) for client in clients[1:])]
+        bars = axis.barh([-row for row in range(len(clients))], speeds, 0.78, color=[colour(one) for one in clients])
+        axis.bar_label(bars, [f"{speed:.2f}" for speed in speeds], fontsize=8, padding=3, color=ink)
+        axis.set_yticks([-row for row in range(len(clients))], clients)
+        axis.set_title(question, fontsize=10, loc="left", color=ink, fontweight="bold")
+        axis.margins(x=0.12, y=0.02)
+        axis.tick_params(labelsize=9, colors=ink, length=0, labelbottom=False)
+        axis.spines[:].set_visible(False)
+        axis.set_facecolor(paper)
+    worse = "\n(of two placements the one that is worse for it)" if len(claim.places(ratios)) > 1 else ""
+    title = f"Speed with messages of 64 bytes, trio-socket-task = 1{worse}"
+    canvas.suptitle(title, fontsize=11, x=0.01, ha="left", color=ink)
+    shades = {OURS: "this package", OTHERS: "others on Trio", ON_ASYNCIO: "others on asyncio"}
+    handles = [Patch(color=shade, label=label) for shade, label in shades.items()]
+    canvas.legend(handles=handles, loc="outside lower left", fontsize=9, ncols=3, frameon=False, labelcolor=ink)
+    canvas.savefig(path, metadata={"Date": None})
+    plt.close(canvas)
+
+
 def draw_curves(curves: dict[str, dict[str, object]], folder: Path) -> None:
     """Draw the curves on one sheet."""
     canvas, panels = plt.subplots(2, 3, figsize=(10.5, 5.6), layout="constrained", facecolor=PAPER)
@@ -209,6 +234,9 @@ def main(folder: Path) -> None:
     pictures = [f"![{QUESTIONS[name].title}](benchmarks/{name}.svg)".replace("\n", " ") for name in drawn]
     (folder / "charts.md").write_text("\n\n".join(pictures) + "\n", encoding="utf-8")
     write_tables(results, folder)
+    claim.write(results["ratios"], folder.parent.parent / "README.md", folder)
+    draw_first_look(results["ratios"], folder / "first-look.svg", INK, PAPER)
+    draw_first_look(results["ratios"], folder / "first-look-dark.svg", "#e6e6e6", "none")
     draw_curves(json.loads((folder / "curves.json").read_text(encoding="utf-8")), folder)
 
 
