@@ -26,6 +26,7 @@ def _has_prompt() -> bool:
 
 NEEDS: Final = {
     "alarm": (hasattr(signal, "SIGALRM"), "this system has no alarm that ends what hangs"),
+    "docstrings": (sys.flags.optimize < 2, "Python was told to leave docstrings out"),
     "cpython": (sys.implementation.name == "cpython", "what is counted, or done, is CPython's"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
     "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),

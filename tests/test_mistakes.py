@@ -132,6 +132,7 @@ def test_names_of_other_libraries(kind: type, names: dict[str, str]) -> None:
         assert used is None or hasattr(kind, used[1])
 
 
+@pytest.mark.needs("docstrings")
 def test_help_shows_every_option() -> None:
     """With the default that it really has, in lines that fit."""
     plain = " ".join(pydoc.plain(pydoc.render_doc(connect_socket)).split())

@@ -88,7 +88,7 @@ class Heartbeat:
         """Whether a message answers the heartbeat's own."""
         if callable(self.reply):
             return call_plain("reply", self.reply, data)
-        return self.reply is not None and data == self.reply
+        return isinstance(data, str) == isinstance(self.reply, str) and data == self.reply  # -bb: no str beside bytes
 
     def answer_to(self, data: str | bytes) -> str | bytes | None:
         """Return the answer to a message of the peer's own keepalive, None to any other.
