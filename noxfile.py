@@ -16,6 +16,7 @@ LOWEST = [requirement.replace(">=", "==") for requirement in ADMITTED]
 KNOWN_HOLE = ("h11==0.14.0", "CVE-2025-43859")
 """A version that is known to be vulnerable, and the advisory: who does not find it knows no advisories."""
 PYTHONS = nox.project.python_versions(PROJECT)
+EVERY_PYTHON = [*PYTHONS, "pypy3.11"]
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "plugins", "docs", "package"]
@@ -52,10 +53,16 @@ def typing(session: nox.Session) -> None:
     session.run("pyright", "--ignoreexternal", "--verifytypes", "trio_socket_task")
 
 
-@nox.session(python=PYTHONS)
+def install_tests(session: nox.Session) -> None:
+    """Install what the tests need, and the engine of JavaScript where it can be: its tests are skipped elsewhere."""
+    install(session, "tests")
+    session.install(*nox.project.dependency_groups(PROJECT, "engine"), success_codes=[0, 1], silent=True)
+
+
+@nox.session(python=EVERY_PYTHON)
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel."""
-    install(session, "tests")
+    install_tests(session)
     session.run("pytest", *SHARED, *session.posargs)
 
 
@@ -64,6 +71,28 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions of the dependencies that the package admits."""
     session.install(".", *LOWEST, *nox.project.dependency_groups(PROJECT, "tests"))
     session.run("pytest", *SHARED, *session.posargs)
+
+
+@nox.session
+def strict(session: nox.Session) -> None:
+    """Run tests with Python's own checks on, warnings from the first import on; then without docstrings and asserts."""
+    install_tests(session)
+    parts = session.posargs or [
+        "tests/cli",
+        "tests/session",
+        "tests/miniprogram",
+        "tests/testing",
+        "tests/test_options.py",
+    ]
+    session.run("python", "-bb", "-X", "dev", "-W", "error", "-m", "pytest", *SHARED, *parts)
+    silence = "ignore:assertions not in test modules"  # those of tests are there all the same
+    parts = session.posargs or [
+        "tests/session",
+        "tests/test_init.py",
+        "tests/test_mistakes.py",
+        "tests/test_manager.py",
+    ]
+    session.run("python", "-OO", "-m", "pytest", "-W", silence, *SHARED, *parts)
 
 
 @nox.session
@@ -88,7 +117,7 @@ def audit(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests and require every line and branch."""
-    install(session, "tests")
+    install_tests(session)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *SHARED, *session.posargs)
     session.run("coverage", "combine", "--quiet")

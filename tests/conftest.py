@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 from hypothesis import settings
+from needs import skip_without
 from peer import URL, Peer, Script
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
@@ -21,6 +23,17 @@ settings.load_profile("project")
 
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]  # of whoever runs the tests, which they do not depend on
+
+for _name in ("SIGHUP", "SIGINT", "SIGTERM"):
+    if (_number := getattr(signal, _name, None)) and signal.getsignal(_number) is signal.SIG_IGN:
+        # Whoever runs the tests has it ignored, as nohup and a shell's background do; those that send it need it.
+        signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run here."""
+    skip_without(item)
+
 
 Serve = Callable[..., Dial]
 ServeTcp = Callable[..., Awaitable[str]]

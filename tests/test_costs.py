@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sys
-import tracemalloc
 from collections import Counter as Counted
 from contextlib import AsyncExitStack
 from functools import partial
@@ -16,6 +15,7 @@ from types import FrameType
 
 import pytest
 import trio
+from needs import import_or_skip
 
 from trio_socket_task import (
     Coexist,
@@ -29,6 +29,10 @@ from trio_socket_task import (
 from trio_socket_task._session._busy_poll import waiting_in_this_run
 from trio_socket_task._session._clock import clock_of_this_run
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, open_memory_server, open_test_server
+
+pytestmark = pytest.mark.needs("cpython")
+
+tracemalloc = import_or_skip("tracemalloc")
 
 MESSAGES = 1000
 SMALL = bytes(64)

@@ -6,6 +6,7 @@ The bounds are what was counted, and a little more. Time moves by hand, so that 
 from __future__ import annotations
 
 import attrs
+import pytest
 import trio
 from counts import Costs, Meter, metered
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -20,6 +21,8 @@ from trio_socket_task import (
 )
 from trio_socket_task.miniprogram import open_mini_program
 from trio_socket_task.testing import ServerConnection, SocketServer, open_memory_server
+
+pytestmark = pytest.mark.needs("cpython")
 
 TIMES = 100
 SMALL = bytes(64)

@@ -101,4 +101,4 @@ async def test_the_first_program_runs() -> None:
             done: subprocess.CompletedProcess[bytes] = await trio.run_process(
                 [sys.executable, str(DOCS / "examples" / "hello.py"), server.url], capture_stdout=True
             )
-    assert done.stdout.decode() == "hi there\n"
+    assert done.stdout.decode().splitlines() == ["hi there"]

@@ -45,6 +45,7 @@ def test_names_are_sorted_and_exist(module: ModuleType) -> None:
         assert hasattr(module, name)
 
 
+@pytest.mark.needs("docstrings")
 @pytest.mark.parametrize(("module", "thing"), PUBLIC)
 def test_public_objects_say_so(module: ModuleType, thing: type) -> None:
     """They belong to the package, not to one of its modules, and have a docstring."""
@@ -53,6 +54,7 @@ def test_public_objects_say_so(module: ModuleType, thing: type) -> None:
     assert not thing.__name__.startswith("_")
 
 
+@pytest.mark.needs("docstrings")
 @pytest.mark.parametrize("function", CALLABLES)
 def test_callables_are_documented(function: FunctionType) -> None:
     """And every coroutine says what cancelling it does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -11,9 +10,12 @@ import pytest
 import trio
 from conftest import ServeTcp
 from deflated import RSV1, bomb
+from needs import import_or_skip
 from peer import BINARY, CONTINUATION, Peer, frame
 
 from trio_socket_task import ConnectOptions, HandshakeError, SocketLostError, connect_socket
+
+tracemalloc = import_or_skip("tracemalloc")
 
 MIB = 2**20
 BUFFER = 4 * MIB
@@ -24,7 +26,7 @@ class Meter:
 
     @property
     def peak(self) -> int:
-        return tracemalloc.get_traced_memory()[1]
+        return int(tracemalloc.get_traced_memory()[1])
 
 
 @pytest.fixture

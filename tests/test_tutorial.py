@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 import trio
+from needs import with_newlines
 
 from trio_socket_task import connect_socket
 from trio_socket_task.testing import (
@@ -43,6 +44,7 @@ async def run_process(step: int, url: str) -> tuple[int, str, str]:
         done: subprocess.CompletedProcess[bytes] = await trio.run_process(
             [sys.executable, str(STEPS / f"step{step}.py"), url], capture_stdout=True, capture_stderr=True, check=False
         )
+    done = with_newlines(done)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

@@ -20,6 +20,8 @@ from trio_socket_task import Backoff, Outbox, SocketTask, connect_socket, open_r
 from trio_socket_task.miniprogram import open_mini_program
 from trio_socket_task.testing import ServerConnection, SocketServer, open_memory_server, open_test_server
 
+pytestmark = pytest.mark.needs("cpython")
+
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "walk.md"
 PACKAGE = Path(trio_socket_task.__file__).parent
 STEP = re.compile(r"^\d+\. `([\w.]+)` \(`([\w./]+)`\)", re.MULTILINE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from textwrap import fill
 from typing import Unpack, final
 
 import trio
 
 from ._manager import SocketManager, members_of
 from ._members import Member, Members
-from ._options import ConnectOptions
+from ._options import ConnectOptions, list_defaults
 from ._policy import Coexist
 from ._service_nursery import ServiceBlock
 from ._socket_task import SocketTask
@@ -79,7 +80,8 @@ def connect_socket(
     Args:
         url: An absolute ``ws://`` or ``wss://`` URL without fragment and userinfo (RFC 6455 section 3).
         manager: Whose limit counts; by default the run's own, which admits five sockets at a time.
-        options: See `ConnectOptions`.
+        options: See `ConnectOptions`. The defaults:
+            DEFAULTS
 
     Raises:
         InvalidOptionsError: An argument breaks its rule; nothing was dialled.
@@ -88,3 +90,8 @@ def connect_socket(
             its kinds.
     """
     return SocketBlock(url, manager, options)
+
+
+if connect_socket.__doc__:  # which there is not where Python was told to leave docstrings out
+    _defaults = fill(", ".join(list_defaults()), 100, subsequent_indent=" " * 12)
+    connect_socket.__doc__ = connect_socket.__doc__.replace("DEFAULTS", f"{_defaults}.")

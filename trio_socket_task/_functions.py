@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from ._errors import InvalidOptionsError
+from ._mistakes import none_if_nothing
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -35,7 +36,7 @@ def call_plain(argument: str, function: Callable[_P, _T], *args: _P.args, **kwar
     Raises:
         TypeError: Its answer would have to be awaited, which check_plain could not know.
     """
-    answer = function(*args, **kwargs)
+    answer = none_if_nothing(function(*args, **kwargs))
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()  # or Python complains that it was never awaited
@@ -51,7 +52,7 @@ def call_async(
     Raises:
         InvalidOptionsError: It is no async function.
     """
-    answer = function(*args, **kwargs)
+    answer = none_if_nothing(function(*args, **kwargs))
     if not inspect.isawaitable(answer):
         raise InvalidOptionsError(argument, answer, "must be an async function, whose result is awaited")
     return answer

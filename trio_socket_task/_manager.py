@@ -11,6 +11,7 @@ import trio
 from ._errors import SocketNotOpenError
 from ._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketStatistics
 from ._members import Members
+from ._mistakes import NO_WAIT
 from ._options import ConnectOptions, check_options
 from ._policy import Coexist, CoexistencePolicy, check_policy
 from ._protocol._state import ReadyState
@@ -109,6 +110,7 @@ class SocketManager:
             raise SocketNotOpenError(current.task.url)
         current.task.close(code, reason)
         self._members.let_go(current)
+        return NO_WAIT
 
     def on_socket_open(self) -> Listener[OpenEvent]:
         """Listen to the opening of the current socket and of every one after it (``onSocketOpen``).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Literal, TypedDict, final
 
@@ -16,7 +16,7 @@ from ._errors import InvalidOptionsError
 from ._functions import call_plain, check_plain
 from ._proxy_url import Proxy, check_proxy
 from ._text import kind_of, mask_url, name_character
-from ._url import Address
+from ._url import Address, check_url
 
 _MIB = 2**20
 _BUSY_POLL = 0.00005
@@ -88,7 +88,7 @@ class Heartbeat:
         """Whether a message answers the heartbeat's own."""
         if callable(self.reply):
             return call_plain("reply", self.reply, data)
-        return self.reply is not None and data == self.reply
+        return isinstance(data, str) == isinstance(self.reply, str) and data == self.reply  # -bb: no str beside bytes
 
     def answer_to(self, data: str | bytes) -> str | bytes | None:
         """Return the answer to a message of the peer's own keepalive, None to any other.
@@ -316,3 +316,10 @@ def _offender(value: object, offending: re.Pattern[str]) -> str:
     """Name the character that breaks a rule, in parentheses, where it is one."""
     found = offending.search(value) if isinstance(value, str) else None
     return "" if found is None else f" ({name_character(found.string, found.start())})"
+
+
+def list_defaults() -> Iterator[str]:
+    """Return each option with the default that it really has, as in a call."""
+    options = check_options(check_url("wss://any.invalid/"), {})
+    for name in ConnectOptions.__annotations__:
+        yield f"{name}={getattr(options, name)!r}"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NoReturn, TypeVar
 
 import trio
+
+from ._mistakes import BLOCK_NAMES, tells_names
 
 _T_co = TypeVar("_T_co", covariant=True)
 
 
+@tells_names(BLOCK_NAMES)
 class ServiceBlock(AbstractAsyncContextManager[_T_co]):
     """An ``async with`` block that can be entered once, with a nursery for its tasks.
 
@@ -40,8 +43,26 @@ class ServiceBlock(AbstractAsyncContextManager[_T_co]):
     def abort(self) -> None:
         """End the tasks without waiting for a peer."""
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError(self._advice("with"))
+
+    def __exit__(self, *_error: object) -> None:
+        """Do nothing; Python looks for this before it enters."""
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(self._advice("await"))
+
+    def _advice(self, word: str) -> str:
+        maker = self.maker
+        return f"{maker}() makes an asynchronous block, not for `{word}`; write `async with {maker}(...) as ...:`"
+
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> _T_co:
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                f"{self.maker}() needs a Trio run, and there is none here; start the program with trio.run(main), "
+                "not with asyncio.run(main())"
+            )
         if self._task is not None:
             raise RuntimeError(f"a block can be entered once; call {self.maker}() for each block")
         self.prepare()

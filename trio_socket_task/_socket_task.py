@@ -9,6 +9,7 @@ import trio
 from ._byte_stream import ByteStream
 from ._compression import PerMessageDeflate
 from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics, TlsInfo
+from ._mistakes import NO_WAIT, SOCKET_NAMES, tells_names
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
 from ._session._session import Session
@@ -16,6 +17,7 @@ from ._text import mask_url
 
 
 @final
+@tells_names(SOCKET_NAMES)
 class SocketTask(trio.abc.Channel[str | bytes]):
     """One WebSocket: the vendors' SocketTask as a Trio channel. Made by `connect_socket`.
 
@@ -203,6 +205,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             RuntimeError: This is another thread than that of the Trio run.
         """
         self._session.close(code, reason)
+        return NO_WAIT
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until the socket is CLOSED, at most its ``close_timeout`` in seconds.

@@ -25,6 +25,8 @@ from trio_socket_task._protocol._deflate import Deflater
 from trio_socket_task._resilient._sender import Sender
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
+pytestmark = pytest.mark.needs("alarm")
+
 
 def finds(part: str, *problems: str) -> bool:
     """Whether one of the first seeds has such problems."""

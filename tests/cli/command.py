@@ -43,7 +43,7 @@ def _standard_input(lines: bytes) -> Iterator[None]:
             os.close(descriptor)
 
 
-async def _wait_for_threads() -> None:
+async def wait_for_threads() -> None:
     """Wait until no thread is busy, also none that was abandoned: a late one would read the input of the next run."""
     limiter = trio.to_thread.current_default_thread_limiter()
     borrowers = [object() for _ in range(int(limiter.total_tokens))]
@@ -56,13 +56,13 @@ async def _wait_for_threads() -> None:
 async def run(*arguments: str, lines: bytes = b"") -> Completed:
     """Run the command line to its end, as `main` does, with lines on its standard input."""
     out, err, output = io.BytesIO(), io.BytesIO(), Output()
-    stdout, stderr = (io.TextIOWrapper(stream, encoding="utf-8") for stream in (out, err))
+    stdout, stderr = (io.TextIOWrapper(stream, encoding="utf-8", newline="\n") for stream in (out, err))
     with trio.fail_after(60), _standard_input(lines), redirect_stdout(stdout), redirect_stderr(stderr):
         prepare_streams()
         try:
             code = await prepare(arguments, output)()
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 (what has no exit code is raised)
             code = exit_code(error, output)
-        await _wait_for_threads()
+        await wait_for_threads()
         flush_streams()
     return Completed(code, out.getvalue(), err.getvalue())

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import pytest
 import trio
 
 COMMAND = (sys.executable, "-P", "-m", "trio_socket_task")
@@ -85,8 +84,9 @@ def render(written: str) -> list[str]:
 @asynccontextmanager
 async def at_terminal(*arguments: str, environment: dict[str, str] | None = None) -> AsyncIterator[Terminal]:
     """Run the command line at a terminal for the length of a block."""
-    pty = pytest.importorskip("pty")
-    termios = pytest.importorskip("termios")
+    import pty  # noqa: PLC0415 (not everywhere: tests at a terminal are marked)
+    import termios  # noqa: PLC0415 (as above)
+
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, COLUMNS))
     command: Sequence[str] = [*COMMAND, *arguments]

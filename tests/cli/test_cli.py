@@ -163,7 +163,7 @@ async def test_statistics(socket_server: SocketServer) -> None:
     """A line a second where there is no terminal."""
     socket_server.handler = Script().sleep(1.2).send("a")
     done = await run("connect", "--stats", "--count", "1", socket_server.url)
-    assert re.search(r"sent 0/s 0\.0 kB/s, received 0/s 0\.0 kB/s, round trip \d+\.\d ms", done.stderr.decode())
+    assert re.search(r"sent 0/s 0\.0 kB/s, received 0/s 0\.0 kB/s, rtt \d+\.\d ms", done.stderr.decode())
 
 
 def test_the_words_of_the_statistics() -> None:
@@ -172,11 +172,11 @@ def test_the_words_of_the_statistics() -> None:
         Traffic().settled(), messages_sent=3, messages_received=5, bytes_sent=4000, bytes_received=6500, send_buffered=7
     )
     assert describe(Traffic().settled(), now, None) == (
-        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, round trip -, buffered 7 B out, 0 B in"
+        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s, rtt -, buffered 7+0 B"
     )
     compressed = attrs.evolve(now, wire_bytes_sent=4100, wire_bytes_received=1300)
     assert describe(Traffic().settled(), compressed, None) == (
-        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s (1.3 on the line), round trip -, buffered 7 B out, 0 B in"
+        "sent 3/s 4.0 kB/s, received 5/s 6.5 kB/s (1.3 on the line), rtt -, buffered 7+0 B"
     )
 
 
@@ -237,6 +237,7 @@ def test_the_module_can_be_imported() -> None:
     assert importlib.import_module("trio_socket_task.__main__")
 
 
+@pytest.mark.needs("shell")
 async def test_a_broken_pipe_is_quiet(socket_server: SocketServer) -> None:
     """As ``trio-socket-task connect ... | head -1``."""
 
@@ -275,6 +276,7 @@ async def serving(*arguments: str, end: signal.Signals, use: Callable[[str], Awa
         return await process.wait(), notes.decode()
 
 
+@pytest.mark.needs("signals")
 async def test_serve_echoes() -> None:
     """To whoever connects, one after another; Ctrl-C is not lost, though a client has just left."""
 
@@ -286,6 +288,7 @@ async def test_serve_echoes() -> None:
     assert await serving("--tls", end=signal.SIGINT, use=use) == (130, "/ connected\n" * 3)
 
 
+@pytest.mark.needs("signals")
 async def test_serve_with_chaos() -> None:
     """It starts and ends as ever; what it does in between is drawn, and tested fault by fault beside this."""
 

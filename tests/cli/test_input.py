@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+from cli.command import wait_for_threads
 
 from trio_socket_task import InvalidOptionsError
 from trio_socket_task._cli import _input
@@ -54,6 +56,7 @@ async def test_a_line_that_is_too_long(pipe: Pipe, monkeypatch: pytest.MonkeyPat
         message_of(Line(b"", 100), binary=False)
 
 
+@pytest.mark.needs("pipes that can be asked")
 async def test_what_was_not_taken(pipe: Pipe) -> None:
     """Is counted: what was read ahead and what waits in the pipe, but nothing is waited for."""
     lines = Lines(pipe[0])
@@ -72,8 +75,10 @@ async def test_what_a_thread_waits_for_is_not_counted(pipe: Pipe) -> None:
         await lines.next()
     os.write(pipe[1], b"late\n")
     assert lines.rest() == (0, 0)
+    await wait_for_threads()  # or it would read from the pipe of the next test, which has the same number
 
 
+@pytest.mark.needs("pipes that can be asked")
 async def test_a_descriptor_that_does_not_block(pipe: Pipe) -> None:
     """Because another program has set it so."""
     os.set_blocking(pipe[0], False)
@@ -83,6 +88,7 @@ async def test_a_descriptor_that_does_not_block(pipe: Pipe) -> None:
         assert await lines.next() == Line(b"hello", 5)
 
 
+@pytest.mark.needs("folders as files")
 async def test_a_folder(tmp_path: os.PathLike[str]) -> None:
     """Ends the input, with the reason."""
     folder = os.open(tmp_path, os.O_RDONLY)
@@ -116,8 +122,9 @@ def test_text(monkeypatch: pytest.MonkeyPatch, encoding: str, data: bytes, text:
     assert message_of(Line(data, len(data)), binary=False) == text
 
 
-def test_what_is_no_message() -> None:
+def test_what_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither text nor hexadecimal."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     with pytest.raises(InvalidOptionsError, match=r"line must be text in .*, or use --binary, not bytes of length 2"):
         message_of(Line(b"\xff\xfe", 2), binary=False)
     with pytest.raises(InvalidOptionsError, match="line must be hexadecimal with --binary"):

@@ -19,7 +19,7 @@ from cli.terminal import render
 from trio_socket_task import CloseEvent, ConnectError
 from trio_socket_task._cli._output import Output, WriteError
 from trio_socket_task._cli._prompt import Prompt
-from trio_socket_task._cli._screen import Screen
+from trio_socket_task._cli._screen import Screen, can_redraw
 from trio_socket_task._cli._streams import flush_streams
 
 EVIL = "\x1b]0;title\x07 \x9b31m \r\n12:00:00 < forged\x7f \u202e"
@@ -45,7 +45,8 @@ def test_json_is_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     """In whatever encoding, and with nothing that a terminal obeys."""
     for encoding in ("utf-8", "ascii", "cp1252"):
         buffer = io.BytesIO()
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace"))
+        stream = io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", newline="\n")
+        monkeypatch.setattr(sys, "stdout", stream)
         Output(as_json=True).message(text)
         assert json.loads(buffer.getvalue().decode(encoding)) == {"event": "message", "text": text}
         assert not any(byte < 0x20 or byte == 0x7F for byte in buffer.getvalue()[:-1])
@@ -158,7 +159,7 @@ def test_no_prompt_appears_after_the_end() -> None:
     prompt = Prompt.__new__(Prompt)  # without readline, which touches the terminal
     prompt.screen = Screen(Terminal(), lambda: "")
     assert prompt.screen.ask()
-    prompt.screen.end_line()
+    prompt.screen.end_line("")
     prompt.screen.end()
     assert not prompt.screen.ask()
     assert prompt._ask() is None
@@ -180,7 +181,7 @@ def test_a_prompt_that_is_about_to_appear() -> None:
     screen.print_above(partial(terminal.write, "second\n"))
     assert terminal.getvalue().endswith(f"\x1b[2A\r\x1b[Jsecond\nsent 1/s\n> {typed}")
     assert screen.half_line == typed
-    screen.end_line()
+    screen.end_line("")
     assert screen.half_line == ""
     screen.set_status("sent 2/s")
     screen.end()
@@ -232,11 +233,11 @@ def test_a_line_of_which_nobody_has_told_yet() -> None:
     screen.set_status("sent 1/s")
     terminal.write("hello\r\n")
     typed = None
-    telling = threading.Timer(0.01, screen.end_line)
+    telling = threading.Timer(0.01, screen.end_line, ["hello"])
     telling.start()
     screen.print_above(partial(terminal.write, "message\n"))
     telling.join()
-    assert render(terminal.getvalue()) == ["sent 1/s", "> hello", "message", ""]
+    assert render(terminal.getvalue()) == ["> hello", "message", ""]
 
 
 def test_the_end_of_the_input_at_the_prompt() -> None:
@@ -286,3 +287,27 @@ def test_a_readline_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(readline, "set_pre_input_hook", raising=False)
     with pytest.raises(ImportError):
         Prompt()
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "system", "environment", "can"),
+    [
+        (True, "posix", {"TERM": "xterm"}, True),
+        (True, "posix", {}, True),
+        (True, "posix", {"TERM": "dumb"}, False),
+        (True, "nt", {"WT_SESSION": "1"}, True),
+        (True, "nt", {}, False),
+        (False, "posix", {"TERM": "xterm"}, False),
+    ],
+)
+def test_where_a_line_can_be_replaced(
+    monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool, system: str, environment: dict[str, str], can: bool
+) -> None:
+    """At a terminal that can erase."""
+    stream = Terminal()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(os, "name", system)
+    monkeypatch.setattr(os, "environ", environment)
+    found = can_redraw(stream)
+    monkeypatch.undo()
+    assert found is can

@@ -52,9 +52,11 @@ async def test_a_part_of_the_job() -> None:
     assert await run_until_signal(job, part) == 143
 
 
-async def test_an_ignored_signal_stays_so() -> None:
-    """As under nohup."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+@pytest.mark.parametrize("names", [["SIGTERM"], ["SIGTERM", "SIGHUP"]], ids=" and ".join)
+async def test_an_ignored_signal_stays_so(names: list[str]) -> None:
+    """As under nohup; also where none is left to wait for."""
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
 
         async def job() -> int:
@@ -63,6 +65,7 @@ async def test_an_ignored_signal_stays_so() -> None:
             return 0
 
         assert await run_until_signal(job) == 0
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert {signal.getsignal(number) for number in numbers} == {signal.SIG_IGN}
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -7,12 +7,16 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 import trio
 from cli.terminal import COLUMNS, at_terminal, render
 
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_turn
 
+pytestmark = pytest.mark.needs("terminal")
 
+
+@pytest.mark.needs("prompt")
 async def test_a_conversation(socket_server: SocketServer) -> None:
     """A prompt, time stamps, and nothing that is left over at the end."""
     with trio.fail_after(60):
@@ -27,6 +31,7 @@ async def test_a_conversation(socket_server: SocketServer) -> None:
             assert "> > " not in terminal.written
 
 
+@pytest.mark.needs("prompt")
 async def test_messages_come_above_what_is_typed(socket_server: SocketServer) -> None:
     """Also where that is longer than a row."""
     typed = "a" * 100
@@ -45,6 +50,7 @@ async def test_messages_come_above_what_is_typed(socket_server: SocketServer) ->
             await terminal.until("< a{100}")
 
 
+@pytest.mark.needs("prompt")
 async def test_the_server_closes_while_a_line_is_typed(socket_server: SocketServer) -> None:
     """The half line is not lost silently, and no prompt is left."""
     with trio.fail_after(60):
@@ -60,6 +66,7 @@ async def test_the_server_closes_while_a_line_is_typed(socket_server: SocketServ
             assert rows[-1] == ""
 
 
+@pytest.mark.needs("prompt")
 async def test_the_server_closes_at_once(socket_server: SocketServer) -> None:
     """While the prompt is about to appear."""
     socket_server.handler = Script().send("hi").close(1000)
@@ -69,6 +76,7 @@ async def test_the_server_closes_at_once(socket_server: SocketServer) -> None:
             assert [row[9:14] for row in terminal.rows()] == ["open:", "< hi", "close", ""]
 
 
+@pytest.mark.needs("prompt")
 async def test_statistics_stand_above_the_prompt(socket_server: SocketServer) -> None:
     """In one row, within the width of the terminal."""
     with trio.fail_after(60):
@@ -81,8 +89,13 @@ async def test_statistics_stand_above_the_prompt(socket_server: SocketServer) ->
             await terminal.until(r"< hello[\s\S]*sent [^>]*> xxx$")
             rows = terminal.rows()
             assert [row[:8] for row in rows if "sent" in row] == ["sent 0/s"]
+            assert rows[-2].endswith(" B")
             assert rows[-1] == "> xxx"
             assert len(rows[-2]) < COLUMNS
+            terminal.type(b"y" * 2 * COLUMNS + b"\n")
+            await terminal.until(r"< x+y+[\s\S]*sent [^>]*> $")
+            *typed, answer, _, _ = [row.strip("y") for row in terminal.rows()[2:] if row.strip("y")]
+            assert (typed, answer[8:]) == (["> xxx"], " < xxx")  # no figures are left above what was typed
             terminal.type(b"\x15\x04")
             await terminal.end()
             assert not any("sent" in row for row in terminal.rows())
@@ -102,20 +115,25 @@ async def test_statistics_without_a_prompt(socket_server: SocketServer) -> None:
             assert [row[9:15] for row in terminal.rows()] == ["open: ", "< hell", "closed", ""]
 
 
-async def test_without_readline(socket_server: SocketServer, tmp_path: Path) -> None:
-    """Lines are typed without a prompt."""
-    (tmp_path / "readline.py").write_text("raise ImportError")
+@pytest.mark.parametrize("missing", ["readline", "termios", "a terminal that can erase"])
+async def test_plain_lines(socket_server: SocketServer, tmp_path: Path, missing: str) -> None:
+    """Are typed without a prompt where there can be none, as on Windows."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{missing!r}] = None")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    arguments = ("connect", "--binary", "--stats", socket_server.url)
+    environment = {"PYTHONPATH": path, "TERM": "dumb" if " " in missing else "xterm"}
     with trio.fail_after(60):
-        async with at_terminal("connect", "--binary", socket_server.url, environment={"PYTHONPATH": path}) as terminal:
+        async with at_terminal(*arguments, environment=environment) as terminal:
             await terminal.until("open: ws")
             terminal.type(b"zz\n00ff\n\x04")
             assert await terminal.end() == 1
             assert "refused: line must be hexadecimal with --binary" in terminal.written
             assert "< 00 ff" in terminal.written
             assert "> " not in terminal.written
+            assert (" " in missing) <= ("\x1b" not in terminal.written)
 
 
+@pytest.mark.needs("prompt")
 async def test_keep_at_a_terminal(socket_server: SocketServer) -> None:
     """The states come above the prompt."""
 

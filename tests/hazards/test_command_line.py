@@ -20,6 +20,7 @@ import trio
 from cli.command import run
 from cli.terminal import COMMAND, ENVIRONMENT, at_terminal
 from conftest import ServeTcp
+from needs import with_newlines
 from peer import CLOSE, PONG, TEXT, Peer, close_frame, echo, frame
 
 from trio_socket_task._cli._output import Output
@@ -45,7 +46,7 @@ async def run_process(*arguments: str, lines: bytes, environment: dict[str, str]
             env=ENVIRONMENT | environment,
         )
     assert b"Traceback" not in done.stderr
-    return done
+    return with_newlines(done)
 
 
 async def run_in_shell(command: str, *arguments: str) -> tuple[int, str, str]:
@@ -92,6 +93,7 @@ async def never_pong(peer: Peer) -> None:
 # V3: control characters to a person's terminal
 
 
+@pytest.mark.needs("terminal")
 async def test_v3_nobody_else_writes_to_a_terminal(serve_tcp: ServeTcp) -> None:
     """Messages and close reasons are shown, not obeyed, and make one line each."""
     url = await serve_tcp(evil)
@@ -165,7 +167,8 @@ async def test_v4_a_ping_without_a_pong(serve_tcp: ServeTcp, capsys: pytest.Capt
     assert "the server closed with 1013 later\n" in third
 
 
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.needs("shell")
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.needs("full device"))])
 async def test_v4_streams_that_are_closed_or_full(socket_server: SocketServer, *, full: bool) -> None:
     """Lead to an exit code and a sentence where somebody can read it."""
 
@@ -203,6 +206,7 @@ async def test_v4_any_locale(socket_server: SocketServer, encoding: str) -> None
     assert (done.returncode, done.stderr.count(b"refused: line must be text in")) == (1, 1)
 
 
+@pytest.mark.needs("prompt")
 async def test_v4_invalid_input_at_the_prompt(socket_server: SocketServer) -> None:
     """In an ASCII locale as well."""
     plain = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
@@ -298,10 +302,9 @@ async def end_by(number: signal.Signals, arguments: Sequence[str], ready: bytes,
     return await process.wait()
 
 
+@pytest.mark.needs("signals")
 async def test_v4_signals_close_the_connection(socket_server: SocketServer) -> None:
     """With 1001, and with the exit code that shells expect."""
-    if os.name != "posix":
-        pytest.skip("this system has no such signals")
 
     async def check(name: str) -> None:
         number = signal.Signals[name]
@@ -317,6 +320,7 @@ async def test_v4_signals_close_the_connection(socket_server: SocketServer) -> N
     assert closes == {"/SIGINT": 1001, "/SIGTERM": 1001, "/SIGHUP": 1001}
 
 
+@pytest.mark.needs("signals")
 async def test_v4_a_server_ends_well() -> None:
     """On SIGTERM its clients are told 1001; clients that reset or babble have not harmed it."""
     closes: list[int] = []
@@ -354,6 +358,7 @@ async def test_v4_a_server_ends_well() -> None:
     assert closes == [1001]
 
 
+@pytest.mark.needs("prompt")
 async def test_v4_one_prompt(socket_server: SocketServer) -> None:
     """Before, between and after messages; none is left when the server has closed."""
 

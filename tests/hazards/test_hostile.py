@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import tracemalloc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
@@ -113,8 +112,10 @@ async def test_v1_others_run_between_bursts(serve_tcp: ServeTcp) -> None:
 # What is kept for nobody is bounded in bytes
 
 
+@pytest.mark.needs("cpython")
 async def test_v2_events_that_nobody_reads_are_bounded_in_bytes(serve: Serve) -> None:
     """Refusals with large bodies and headers, of socket after socket, cost what the page says."""
+    import tracemalloc  # noqa: PLC0415 (PyPy has none)
 
     async def script(peer: Peer) -> None:
         await peer.read_request()

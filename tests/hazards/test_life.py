@@ -322,7 +322,7 @@ trio.run(main)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+@pytest.mark.needs("stopping")
 async def test_l2_a_process_that_was_stopped(serve_tcp: ServeTcp) -> None:
     """As a laptop does that sleeps, or a debugger: the peer has done nothing wrong."""
 

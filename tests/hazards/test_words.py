@@ -15,6 +15,7 @@ import struct
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -261,7 +262,7 @@ async def test_e2_an_alert_of_tls_says_what_was_wrong(
     try:
         with trio.fail_after(60), socket.create_server(("127.0.0.1", 0)) as listener:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, serve, listener)
+                nursery.start_soon(partial(trio.to_thread.run_sync, serve, listener, abandon_on_cancel=True))
                 for _ in range(20):
                     url = f"wss://127.0.0.1:{listener.getsockname()[1]}/"
                     error = await refused(url, ssl_context=client_context)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from needs import with_newlines
 
 from trio_socket_task.testing import SocketServer
 
@@ -17,9 +18,10 @@ EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 async def run(*command: object) -> subprocess.CompletedProcess[bytes]:
     """Run a program of Python as a person does."""
     with trio.fail_after(60):
-        return await trio.run_process(
+        done: subprocess.CompletedProcess[bytes] = await trio.run_process(
             [sys.executable, *map(str, command)], capture_stdout=True, capture_stderr=True, check=False
         )
+    return with_newlines(done)
 
 
 @pytest.mark.parametrize("vendor", ["wx", "qq"])

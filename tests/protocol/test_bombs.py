@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
 from deflated import RSV1, Compressor, bomb, fragments
+from needs import import_or_skip
 from peer import BINARY, TEXT, frame
 
 from trio_socket_task import PerMessageDeflate
@@ -31,6 +31,7 @@ def bombs() -> dict[str, bytes]:
 def peak() -> Iterator[Callable[[], int]]:
     """Measure how much memory a test takes at most."""
     bombs()
+    tracemalloc = import_or_skip("tracemalloc")
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     yield lambda: tracemalloc.get_traced_memory()[1] - before

@@ -348,6 +348,7 @@ def test_a_large_message_is_a_few_frames_and_none_is_short(backend: Backend) -> 
         assert len(frames) == 1 or min(map(len, frames)) > PIECE // 2 - 100
 
 
+@pytest.mark.needs("isal")
 def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra `speedups` brings it; without it nothing is missing."""
     assert _compressor.new_compressor is _compressor.isal_compressor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from conftest import ServeTcp
+from needs import refusal_text
 from peer import Peer
 from trio.testing import memory_stream_pair
 
@@ -35,6 +37,7 @@ async def wait_for_end(peer: Peer) -> None:
     await peer.read_end()
 
 
+@pytest.mark.needs("files as sockets")
 @pytest.mark.parametrize("flag", [True, False])
 async def test_tcp_no_delay_is_followed_exactly(serve_tcp: ServeTcp, *, flag: bool) -> None:
     """Trio sets TCP_NODELAY by default; the option decides."""
@@ -88,6 +91,7 @@ async def test_dial_is_given_host_and_port() -> None:
     assert asked == [("xn--bcher-kva.example", 81)]
 
 
+@pytest.mark.needs("unix sockets")
 async def test_dial_reaches_a_unix_socket() -> None:
     """TCP_NODELAY is left alone there."""
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +126,7 @@ async def test_refused_by_the_host_on_every_address() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(ConnectError, match=r"all attempts to connect .*Connection refused") as caught:
+        with pytest.raises(ConnectError, match=rf"all attempts to connect .*{re.escape(refusal_text())}") as caught:
             await open_wire(options(f"ws://127.0.0.1:{port}/"), Progress("server"))
     assert isinstance(caught.value.__cause__, OSError)
 

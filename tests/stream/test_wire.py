@@ -23,6 +23,7 @@ async def connected() -> tuple[SocketWire, trio.SocketStream]:
     return SocketWire(client), server
 
 
+@pytest.mark.needs("files as sockets")
 async def test_the_best_wire_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain socket is used directly where sockets are file descriptors; all else goes through its stream."""
     left, right = socket.socketpair()
@@ -48,6 +49,7 @@ async def test_a_stream_is_written_by_waiting_only() -> None:
     assert await server.receive_some() == b""
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_socket_is_read_and_written() -> None:
     """Small data goes at once; the peer's end is no bytes."""
     wire, server = await connected()
@@ -62,6 +64,7 @@ async def test_a_socket_is_read_and_written() -> None:
         assert await server.receive_some() == b""
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_full_socket_takes_nothing_at_once_and_everything_by_waiting() -> None:
     """What the kernel has no room for waits until the peer reads."""
     wire, server = await connected()
@@ -79,6 +82,7 @@ async def test_a_full_socket_takes_nothing_at_once_and_everything_by_waiting() -
     await wire.aclose()
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_reset_is_a_broken_resource() -> None:
     """With the OS error as its cause, in both directions."""
     wire, server = await connected()
@@ -92,6 +96,7 @@ async def test_a_reset_is_a_broken_resource() -> None:
     await wire.aclose()
 
 
+@pytest.mark.needs("files as sockets")
 async def test_reading_survives_a_wakeup_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket reported readable may have nothing to read (select(2), BUGS)."""
     wire, server = await connected()
@@ -112,6 +117,7 @@ async def test_reading_survives_a_wakeup_for_nothing(monkeypatch: pytest.MonkeyP
     await wire.aclose()
 
 
+@pytest.mark.needs("files as sockets")
 async def test_closing_wakes_the_reader() -> None:
     """The task that reads gets trio.ClosedResourceError."""
     wire, server = await connected()

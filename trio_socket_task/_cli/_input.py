@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol, final
 
 import attrs
@@ -41,12 +43,18 @@ class Source(Protocol):
 
 @final
 class Lines:
-    """The lines of a descriptor, which another thread waits for."""
+    """The lines of a descriptor, which another thread waits for.
 
-    def __init__(self, descriptor: int = 0) -> None:
+    Args:
+        descriptor: What is read.
+        read: How so many bytes of it are read, at most; by default as they are.
+    """
+
+    def __init__(self, descriptor: int, read: Callable[[int], bytes] | None = None) -> None:
         self.error: OSError | None = None
         """Why the input ended, where it could not be read."""
         self._descriptor = descriptor
+        self._read_some = read or partial(os.read, descriptor)
         self._buffer = bytearray()
         self._searched = 0  # how much of the buffer is known to hold no end of a line
         self._reading = False  # whether a thread waits for input
@@ -77,7 +85,7 @@ class Lines:
         try:
             while True:
                 with suppress(BlockingIOError):  # whoever shares the descriptor has set it so
-                    return os.read(self._descriptor, _READ)
+                    return self._read_some(_READ)
                 select.select([self._descriptor], [], [])
         except OSError as error:
             self.error = error

@@ -17,13 +17,13 @@ from trio_socket_task._errors import InvalidOptionsError, SocketTaskError
 from ._arguments import PROGRAM, answer_seconds, check, delivery_seconds, options_of, parse
 from ._connect import Settings, run_connect
 from ._error_text import ServeError, error_text
-from ._input import Lines, Source
+from ._input import Source
 from ._output import Output, WriteError
 from ._probe import probe
 from ._prompt import Prompt
-from ._screen import Screen
+from ._screen import Screen, can_redraw
 from ._signals import run_until_signal
-from ._streams import flush_streams, prepare_streams
+from ._streams import flush_streams, input_lines, prepare_streams
 
 _LOST: Final = 1
 _WRONG: Final = 2
@@ -70,12 +70,12 @@ def _settings(parsed: argparse.Namespace, output: Output) -> Settings:
         raise InvalidOptionsError("--raw", parsed.raw, "needs standard output to be a file or a pipe")
     options = options_of(parsed)
     output.stamped = sys.stdin.isatty() and sys.stdout.isatty() and not parsed.json
-    source: Source | None = None if parsed.listen else Lines()
-    if output.stamped and source is not None:
+    source: Source | None = None if parsed.listen else input_lines()
+    if output.stamped and source is not None and can_redraw(sys.stdout):
         with suppress(ImportError):  # then lines are typed without a prompt
             source = prompt = Prompt()
             output.screen = prompt.screen
-    if parsed.stats and output.screen is None and sys.stderr.isatty():
+    if parsed.stats and output.screen is None and can_redraw(sys.stderr):
         output.screen = Screen(sys.stderr)
     return Settings(
         url=parsed.url,

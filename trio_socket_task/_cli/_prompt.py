@@ -54,7 +54,7 @@ class Prompt:
         except EOFError:
             self.screen.end_input()
             return None
-        self.screen.end_line()
+        self.screen.end_line(text)
         data = text.encode(sys.stdin.encoding, "surrogateescape")
         return Line(data, len(data))
 

@@ -20,6 +20,11 @@ _PATIENCE: Final = 1.0
 _ERASE: Final = "\r\x1b[J"  # ECMA-48 section 8.3.39: from the cursor to the end of the screen
 
 
+def can_redraw(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that knows how to erase; of the consoles of Windows the new one says so."""
+    return stream.isatty() and (os.name == "posix" or "WT_SESSION" in os.environ) and os.environ.get("TERM") != "dumb"
+
+
 @final
 class Screen:
     """The last rows of a terminal; the thread that waits for a typed line uses it, too."""
@@ -82,9 +87,12 @@ class Screen:
             self._lock.release()
         self._answered.set()
 
-    def end_line(self) -> None:
-        """Note that the line was taken, and that the cursor is in a row of its own."""
+    def end_line(self, line: str) -> None:
+        """Note that a line was taken, and that the cursor is in a row of its own: what stood above the line goes."""
         with self._lock:
+            if self._prompting and self._rows:
+                up = self._rows + _width(PROMPT + line) // self._columns() + 1
+                self._write(f"\x1b[{up}A{_ERASE}{PROMPT}{printable(line)}\n")
             self._asked = self._prompting = False
             self._rows = None
         self._answered.set()

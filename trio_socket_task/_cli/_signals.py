@@ -13,7 +13,7 @@ _OFFSET: Final = 128
 
 
 async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelScope | None = None) -> int:
-    """Run a job to its end and return its exit code; when SIGTERM or SIGHUP comes, cancel it.
+    """Run a job to its end and return its exit code; when SIGTERM, SIGHUP or SIGBREAK comes, cancel it.
 
     A signal that is ignored, as under nohup, stays so. Ctrl-C is Trio's, except where only a part is cancelled: such a
     job serves clients, and a KeyboardInterrupt that is raised in the task of one is lost when that task is cancelled in
@@ -31,7 +31,10 @@ async def run_until_signal(job: Callable[[], Awaitable[int]], part: trio.CancelS
             caught = number
             (part or nursery.cancel_scope).cancel()
 
-    with trio.open_signal_receiver(*_handled("SIGTERM", "SIGHUP", *(() if part is None else ("SIGINT",)))) as arrivals:
+    handled = _handled("SIGTERM", "SIGHUP", "SIGBREAK", *(() if part is None else ("SIGINT",)))
+    if not handled:
+        return await job()
+    with trio.open_signal_receiver(*handled) as arrivals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_for_signal)

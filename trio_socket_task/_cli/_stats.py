@@ -80,6 +80,6 @@ def describe(before: SocketStatistics, now: SocketStatistics, rtt: float | None)
     came = _rate(now.bytes_received - before.bytes_received, now.wire_bytes_received - before.wire_bytes_received)
     round_trip = "-" if rtt is None else f"{rtt * 1000:.1f} ms"
     return (
-        f"sent {sent}/s {out}, received {received}/s {came}, round trip {round_trip}, "
-        f"buffered {now.send_buffered} B out, {now.receive_buffered} B in"
+        f"sent {sent}/s {out}, received {received}/s {came}, rtt {round_trip}, "
+        f"buffered {now.send_buffered}+{now.receive_buffered} B"
     )

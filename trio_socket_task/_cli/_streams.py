@@ -6,7 +6,9 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import Literal, TextIO
 
+from ._input import Lines
 from ._output import discard
 
 
@@ -20,16 +22,35 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free: this one
+    # Not on the numbers from 0 to 2: a library that was loaded since, such as libffi, may have got one of them.
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (for as long as the program)
+        sys.stdin = _open_null("r")
     if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (as above)
+        sys.stdout = _open_null("w")
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (as above)
+        sys.stderr = _open_null("w")
     streams = ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace"))
     for stream, errors in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
+
+
+def _open_null(mode: Literal["r", "w"]) -> TextIO:
+    return open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
+
+
+def input_lines() -> Lines:
+    """Return the lines of standard input.
+
+    The console of Windows is read by Python's own means, which return UTF-8, whatever its code page.
+    """
+    descriptor = 0
+    with suppress(OSError):  # a notebook's has none
+        descriptor = sys.stdin.fileno()
+    raw = getattr(getattr(sys.stdin, "buffer", None), "raw", None)
+    if os.name == "nt" and sys.stdin.isatty() and isinstance(raw, io.RawIOBase):
+        return Lines(descriptor, lambda size: raw.read(size) or b"")
+    return Lines(descriptor)
 
 
 def flush_streams() -> None:

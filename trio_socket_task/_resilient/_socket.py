@@ -10,6 +10,7 @@ import trio
 from trio_socket_task._checks import encode_payload
 from trio_socket_task._errors import InvalidOptionsError, SocketLostError, SocketNotOpenError
 from trio_socket_task._events import CloseEvent
+from trio_socket_task._mistakes import CHANNEL_NAMES, NO_WAIT, tells_names
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import TURN, TURN_SHIFT
@@ -24,6 +25,7 @@ from ._supervisor import Supervisor
 
 
 @final
+@tells_names(CHANNEL_NAMES)
 class ResilientSocket(trio.abc.Channel[str | bytes]):
     """A WebSocket that connects again when it is lost. Made by `open_resilient_socket`.
 
@@ -250,6 +252,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         """
         self._thread.check()
         self._supervisor.close(code, reason)
+        return NO_WAIT
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until it has stopped, at most twice its ``close_timeout`` in seconds.

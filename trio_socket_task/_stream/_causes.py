@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from traceback import walk_tb
 
 import trio
@@ -19,6 +21,9 @@ def root_cause(error: BaseException) -> BaseException:
 def describe(error: BaseException) -> str:
     """Return what an exception says, with the failures of single addresses that Trio keeps in its cause."""
     said = str(error) or type(error).__name__
+    if sys.platform == "win32" and isinstance(error, OSError) and error.errno is not None:
+        # Trio asks os.strerror, which knows no codes of sockets there.
+        said = said.replace("Unknown error", ctypes.FormatError(error.errno))
     if isinstance(error.__cause__, BaseExceptionGroup):
         said += f" ({'; '.join(describe(single) for single in error.__cause__.exceptions)})"
     return said

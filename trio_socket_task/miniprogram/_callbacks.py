@@ -11,6 +11,8 @@ from typing import final
 import attrs
 import trio
 
+from trio_socket_task._mistakes import none_if_nothing
+
 from ._arguments import Callback
 from ._outcome import Outcome
 from ._values import AnyResult
@@ -29,7 +31,7 @@ class PendingCallback:
     def call(self) -> Awaitable[object] | None:
         """Call the function; return what is to be awaited, if it is async."""
         try:
-            returned = self.function(self.result)
+            returned = none_if_nothing(self.function(self.result))
             # An Outcome is what `lambda res: task.send(...)` returns without meaning to wait for it.
             return returned if inspect.isawaitable(returned) and not isinstance(returned, Outcome) else None
         except Exception as error:  # noqa: BLE001 (it is the program's, and is logged)

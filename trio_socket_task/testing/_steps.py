@@ -11,6 +11,8 @@ from typing import final
 import attrs
 import trio
 
+from trio_socket_task._mistakes import none_if_nothing
+
 from ._connection import ServerConnection
 from ._misuse import MisuseError
 
@@ -58,7 +60,7 @@ async def expect_message(connection: ServerConnection, expected: Expected, withi
 
 
 def _accepts(function: Callable[[str | bytes], bool], came: str | bytes) -> bool:
-    answer: object = function(came)
+    answer: object = none_if_nothing(function(came))
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
