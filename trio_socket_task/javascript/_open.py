@@ -150,9 +150,9 @@ def open_javascript(  # noqa: PLR0913 (each is its own)
     Args:
         vendor: ``"wx"`` or ``"qq"``. The script has the vendor's object by both names, and may use either for its own.
         base_library: The version of the wx base library, as in `open_mini_program`.
-        strict: Whether to be as a phone is: wss only, text and ArrayBuffer only, the six documented functions of
-            SocketTask and no ``readyState``, the vendor's own name only, an error and no close after a connection that
-            failed, and nothing told to listeners that are late.
+        strict: Whether to be as a phone is: wss only, the six documented functions of SocketTask and no ``readyState``,
+            the vendor's own name only, an error and no close after a connection that failed, and nothing told to
+            listeners that are late.
         map: Where URLs lead, by their beginning: ``{"wss://api.example.com": server.url}``; ``"*"`` stands for
             whatever is left, up to the path.
         host: What ``wx`` has besides, by name: functions of Python, and values. A function is given what the script

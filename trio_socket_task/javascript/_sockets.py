@@ -61,8 +61,8 @@ class Sockets:
         if target is None:
             target = self._program.connectSocket({})  # refused, and CLOSED as the one that was forgotten
         given = CallOptions(options)
-        if "data" in options:
-            given["data"] = self._data(options["data"])
+        if isinstance(options.get("data"), View):
+            given["data"] = OTHER  # what a view shows is no ArrayBuffer
         if name != "connectSocket":
             getattr(target, name)(given)
             return None
@@ -72,12 +72,6 @@ class Sockets:
         if self._strict:
             self._listen_at_once(self._made, _OWN)
         return self._made
-
-    def _data(self, data: object) -> object:
-        """Return data as the dialect takes it: what a view shows is no ArrayBuffer on a phone."""
-        if isinstance(data, View):
-            return OTHER if self._strict else bytes(data)
-        return data
 
     def _redirected(self, options: CallOptions) -> CallOptions:
         """Return the options of a connection with the URL that the script's own leads to."""
