@@ -58,15 +58,17 @@ class ServiceBlock(AbstractAsyncContextManager[_T_co]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> _T_co:
-        if not trio.lowlevel.in_trio_run():
+        try:
+            task = trio.lowlevel.current_task()
+        except RuntimeError as error:
             raise RuntimeError(
                 f"{self.maker}() needs a Trio run, and there is none here; start the program with trio.run(main), "
                 "not with asyncio.run(main())"
-            )
+            ) from error
         if self._task is not None:
             raise RuntimeError(f"a block can be entered once; call {self.maker}() for each block")
         self.prepare()
-        self._task = trio.lowlevel.current_task()
+        self._task = task
         self._nursery_manager = trio.open_nursery(strict_exception_groups=True)
         self.nursery = await self._nursery_manager.__aenter__()
         try:
