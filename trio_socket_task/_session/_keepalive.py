@@ -31,7 +31,7 @@ class Keepalive:
     _pings: Pings
     _traffic: Traffic
     _ending: Ending
-    _watches: list[Watch] = attrs.field(init=False, factory=list)
+    _watches: tuple[Watch, ...] = attrs.field(init=False, default=())
     _due: float = attrs.field(init=False, default=0.0)  # when the next heartbeat goes out
     _beat: PendingPing | None = attrs.field(init=False, default=None)  # the latest heartbeat
     _taken: float | None = attrs.field(init=False, default=None)  # when that was written
@@ -50,14 +50,14 @@ class Keepalive:
             self._watch(Watch(self._reader, nursery, left, over), seconds)
 
     def _watch(self, watch: Watch, seconds: float) -> None:
-        self._watches.append(watch)
+        self._watches = (*self._watches, watch)
         watch.start(seconds)
 
     def end(self) -> None:
         """Watch no more: the connection is over."""
         for watch in self._watches:
             watch.end()
-        self._watches.clear()
+        self._watches = ()
 
     def ping(self, *, in_order: bool = False) -> PendingPing:
         """Send a ping: at once, or after the messages that wait, so that its pong tells that they were read."""
