@@ -78,3 +78,12 @@ async def test_a_call_may_ask_for_another_and_call_off_others(autojump_clock: Mo
     second = clock.call_later(1, lambda: calls.append("second"))
     await trio.sleep(5)
     assert calls == ["first", "third"]
+
+
+async def test_a_call_behind_another_is_called_off(autojump_clock: MockClock) -> None:
+    """It is met when its time has come, and passed over."""
+    clock, calls = clock_of_this_run(), list[str]()
+    clock.call_later(1, lambda: calls.append("called"))
+    clock.cancel(clock.call_later(1, lambda: calls.append("called off")))
+    await trio.sleep(5)
+    assert calls == ["called"]
