@@ -201,6 +201,23 @@ def test_a_prompt_that_comes_at_the_end() -> None:
     assert terminal.getvalue() == "\r\x1b[J"
 
 
+def test_the_end_waits_for_a_prompt_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though its thread has not begun to show it; it is erased then."""
+    terminal = Terminal()
+    screen = Screen(terminal, str)
+    assert screen.ask()
+
+    def appear(_seconds: float) -> bool:
+        screen.begin_prompt()
+        terminal.write("> ")
+        screen.begin_line()
+        return True
+
+    monkeypatch.setattr(screen._answered, "wait", appear)
+    screen.end()
+    assert terminal.getvalue() == "> \r\x1b[J"
+
+
 def test_nothing_is_printed_amid_the_prompt() -> None:
     """What comes while it is being shown waits, and stands above it."""
     terminal = Terminal()

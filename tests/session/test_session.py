@@ -931,6 +931,25 @@ async def test_a_violation_while_reading_is_paused(serve: Serve, autojump_clock:
         assert trio.current_time() < 1
 
 
+async def test_a_violation_after_a_close_of_this_side(serve: Serve, autojump_clock: MockClock) -> None:
+    """Is told at once: no program can answer any more, so nobody is waited for."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert (await peer.read_close())[0] == 4000
+        await peer.send(frame(3))
+        await trio.sleep(100)
+
+    async with connect_socket(URL, dial=serve(script), close_timeout=2) as task:
+        await task.wait_open()
+        async with task.on_error() as errors:
+            task.close(4000)
+            started = trio.current_time()
+            assert "opcode" in (await errors.receive()).err_msg
+            assert trio.current_time() == started
+        assert (await task.wait_closed()).peer_code is None
+
+
 async def test_a_close_that_is_cancelled_does_not_wait_for_the_stream(serve: Serve, autojump_clock: MockClock) -> None:
     """Though the stream takes its time to close."""
 

@@ -83,7 +83,7 @@ def options_of(parsed: argparse.Namespace) -> ConnectOptions:
         per_message_deflate=parsed.compress,
     )
     insecure, cafile, proxy = parsed.insecure, parsed.cafile, parsed.proxy or ""
-    secure, proxy_secure = (url.lower().startswith(scheme) for url, scheme in ((parsed.url, "wss"), (proxy, "https:")))
+    secure, proxy_secure = parsed.url.lower().startswith("wss"), proxy.lower().startswith("https:")
     trusted = cafile if secure or not proxy_secure else None
     context = make_context(secure=secure, insecure=insecure, cafile=trusted, cert=parsed.cert, key=parsed.key)
     if context is not None:

@@ -109,7 +109,7 @@ class Screen:
         with self._lock:
             self._over = True
             asked = self._asked
-        if asked:  # pragma: no cover (a matter of which thread is first)
+        if asked:
             self._answered.wait(_PATIENCE)
         self._wait_for_end_of_line()
         with self._lock:

@@ -10,7 +10,7 @@ from typing import final
 import attrs
 import trio
 
-_SLACK = 0.01
+SLACK = 0.01
 """Part of its delay by which a call may come early, to share a wake-up with others."""
 _FEW = 64
 """Cancelled timers that are left lying about at least."""
@@ -42,7 +42,7 @@ class Clock:
     def call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
         """Call a function, which must not raise, in so many seconds, or up to a hundredth of them earlier."""
         now = trio.current_time()
-        timer = Timer(now + seconds * (1 - _SLACK), function)
+        timer = Timer(now + seconds * (1 - SLACK), function)
         heappush(self._timers, (now + seconds, next(self._numbers), timer))
         self._set_deadline()
         return timer

@@ -116,5 +116,5 @@ class Incoming:
         if self._protocol.life.violate():
             self.violation = violation
             self._ending.wake()
-        else:  # pragma: no cover (a matter of what comes together)
+        else:
             self.fail(violation)

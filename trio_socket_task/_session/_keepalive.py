@@ -10,6 +10,7 @@ import trio
 
 from trio_socket_task._options import Heartbeat, Options
 
+from ._clock import SLACK
 from ._ending import Ending
 from ._pings import PendingPing, Pings
 from ._reader import Reader
@@ -17,8 +18,8 @@ from ._statistics import Traffic
 from ._watch import Watch
 from ._writer import Writer
 
-_EARLY = 0.02
-"""Part of the interval by which a ping may go out early, because the clock's calls may."""
+_EARLY = 2 * SLACK
+"""Part of the interval by which a ping may go out early, because the clock's calls may come so."""
 
 
 @final
