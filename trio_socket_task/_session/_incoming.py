@@ -21,7 +21,7 @@ from ._writer import Writer
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Incoming:
     """One connection's bytes, as they come, and who is told of what is in them."""
 

@@ -29,7 +29,7 @@ _NOTHING: deque[object] = deque()
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Mailbox(Generic[_T]):
     """What one reader has still to take, bounded in bytes; `put` never waits, `full` says when to stop reading."""
 

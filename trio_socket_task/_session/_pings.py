@@ -31,7 +31,7 @@ class PendingPing:
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Pings:
     """The pings under way."""
 

@@ -16,7 +16,7 @@ _size_of = itemgetter(1)
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Traffic:
     """Messages so far of one socket, or of several that have closed, and the bytes of their payloads."""
 

@@ -17,7 +17,7 @@ _ERROR_OVERHEAD = 1024  # an exception, its cause and their tracebacks
 
 
 @final
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Topic(Generic[_T]):
     """One kind of event, and who listens to it."""
 
