@@ -22,7 +22,7 @@ from trio_socket_task import PerMessageDeflate
 from trio_socket_task._protocol import _compressor, _deflate
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._decoder import Decoder
-from trio_socket_task._protocol._deflate import PIECE, CompressedMessage, Inflater
+from trio_socket_task._protocol._deflate import PIECE, CompressedMessage, Inflater, Outgoing
 from trio_socket_task._protocol._events import Control, Ping, Violation
 from trio_socket_task._protocol._extension import offer
 
@@ -346,6 +346,49 @@ def test_a_large_message_is_a_few_frames_and_none_is_short(backend: Backend) -> 
         frames = list(sent_by(connection, [data]))
         assert len(frames) <= most
         assert len(frames) == 1 or min(map(len, frames)) > PIECE // 2 - 100
+
+
+def test_a_message_that_is_alone_is_compressed_at_once() -> None:
+    """After something was received; those of a burst, large ones and what follows these are when they are written."""
+    connection = ClientConnection("ws://x/", LIMIT)
+    connection.compress(PerMessageDeflate(threshold=0))
+    inflator = Inflator(12)
+    payloads: list[bytes] = []
+
+    def send(data: bytes) -> bool:
+        message = connection.send_message(data, data)
+        waiting.append(message)
+        return isinstance(message, bytes)
+
+    def write() -> None:
+        for message in waiting:
+            while isinstance(message, CompressedMessage) and message:
+                payloads.append(message.next_frame())
+            if isinstance(message, bytes):
+                payloads.append(message)
+        waiting.clear()
+
+    waiting: list[Outgoing] = []
+    one = noise(1, 500)
+    assert send(one)
+    assert not send(one)
+    connection.receive_data(frame(TEXT, b"an answer"))
+    assert not send(one), "the second waits, and refers to less"
+    write()
+    assert send(one)
+    write()
+    connection.receive_data(b"")
+    assert not send(b"")
+    write()
+    assert send(bytes(PIECE))
+    connection.receive_data(b"")
+    assert not send(bytes(PIECE + 1))
+    assert not send(one)
+    write()
+    frames = client_frames(b"".join(payloads))
+    assert [first for first, _ in frames] == [0xC2] * 8
+    sent = [one] * 4 + [b"", bytes(PIECE), bytes(PIECE + 1), one]
+    assert [inflator.inflate(payload) for _, payload in frames] == sent
 
 
 @pytest.mark.needs("isal")

@@ -9,7 +9,7 @@ from trio_socket_task._compression import PerMessageDeflate
 
 from ._compressor import Compressor, new_compressor
 from ._constants import RSV1, Opcode
-from ._encoder import Frame, encode
+from ._encoder import Frame, encode, encode_message
 
 TAIL = b"\x00\x00\xff\xff"
 """What a sync flush ends with, and a message leaves out (section 7.2.1)."""
@@ -55,29 +55,25 @@ class Inflater:
         """Whether what is pending is the last of its message."""
 
     def feed(self, data: bytes, *, ends: bool) -> None:
-        """Take the next bytes of a message; `inflate` returns what is in them."""
+        """Take the next bytes of a message; `inflate_pending` returns what is in them."""
         self.pending = data + TAIL if ends else data
         self.ends_message = ends
 
-    def inflate(self, most: int) -> bytes:
-        """Return the next `most` bytes, or all that are left.
+    def inflate_pending(self, most: int) -> bytes:
+        """Return the next `most` bytes of what was fed, or all that are left.
 
         Raises:
             InflateError: It is no deflate stream.
         """
         data, self.pending = self.pending or b"", None
-        return self._inflate(data, most)
+        return self.inflate(data, most)
 
-    def inflate_message(self, payload: bytes, most: int) -> bytes:
-        """Do both for a whole message, when nothing is pending.
+    def inflate(self, data: bytes, most: int) -> bytes:
+        """Return the first `most` bytes, or all there are, of what follows upon all before; the rest is pending.
 
         Raises:
             InflateError: It is no deflate stream.
         """
-        self.ends_message = True
-        return self._inflate(payload + TAIL, most)
-
-    def _inflate(self, data: bytes, most: int) -> bytes:
         stream = self._stream
         if stream is None:
             stream = self._stream = zlib.decompressobj(-self._bits)
@@ -86,7 +82,9 @@ class Inflater:
         except zlib.error as error:
             self.discard()
             raise InflateError(str(error)) from None
-        size, history = len(inflated), self._history
+        size = len(inflated)
+        self.allowance -= size + _CALL
+        history = self._history
         if size >= self._window:
             history[:] = inflated[-self._window :]
         else:
@@ -97,10 +95,9 @@ class Inflater:
             self._go_on(stream.unused_data)
         elif size == most:
             self.pending = stream.unconsumed_tail
-        if not self._keeps_context and self.pending is None and self.ends_message:
+        if not self._keeps_context and self.ends_message and self.pending is None:
             self._stream = None
             history.clear()
-        self.allowance -= size + _CALL
         return inflated
 
     def _go_on(self, rest: bytes) -> None:
@@ -120,13 +117,27 @@ class Inflater:
 class Deflater:
     """What this side compresses, in the order in which it is written."""
 
-    __slots__ = ("_agreed", "_stream", "threshold")
+    __slots__ = ("_agreed", "_stream", "_threshold", "is_eager", "waiting")
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._agreed = agreed
         self._stream: Compressor | None = None  # made late: many a connection sends nothing that is worth it
-        self.threshold: int = agreed.threshold
-        """Bytes below which a message is not compressed."""
+        self._threshold = agreed.threshold
+        self.is_eager: bool = True
+        """Whether the next message is likely to be alone, and written at once: something has been received."""
+        self.waiting: int = 0
+        """How many messages are yet to be compressed: what follows must not be before they are."""
+
+    def outgoing(self, opcode: Opcode, payload: bytes) -> Outgoing:
+        """Return what is written for a message, behind those that were returned before."""
+        size = len(payload)
+        if size < self._threshold:
+            return encode_message(opcode, payload)
+        if self.is_eager and not self.waiting and 0 < size <= PIECE:
+            self.is_eager = False
+            return encode(opcode | RSV1, self.deflate(payload, ends=True))
+        self.waiting += 1
+        return CompressedMessage(self, opcode, payload)
 
     def deflate(self, data: bytes | memoryview, *, ends: bool) -> bytes:
         """Return the next bytes of a message, which may be none before it ends."""
@@ -143,7 +154,7 @@ class Deflater:
 
 @final
 class CompressedMessage:
-    """A message that is compressed as it is written: what a context has seen must be what the peer gets.
+    """A message of a burst, or a large one, that is compressed as it is written: a context must see what the peer gets.
 
     A large one goes out in fragments (RFC 7692 section 7.2.1), so that it needs no memory for a second message, and
     control frames and other tasks come in between.
@@ -176,6 +187,7 @@ class CompressedMessage:
                 opcode, self._opcode = self._opcode, Opcode.CONTINUATION
                 return encode(opcode, deflated, 0)
         self._ended, self._rest = True, rest[:0]
+        self._deflater.waiting -= 1
         return encode(self._opcode, deflated + self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
 
 
