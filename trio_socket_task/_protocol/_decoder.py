@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from typing import final
@@ -25,7 +26,7 @@ from ._constants import (
     UINT64,
     Opcode,
 )
-from ._deflate import STEP, TAIL, TURN, InflateError, Inflater
+from ._deflate import CALL, STEP, TAIL, TURN, Inflater
 from ._events import Close, Control, Message, Ping, Pong, Violation
 
 _BINARY_BYTE, _TEXT_BYTE, _PING_BYTE = FIN | Opcode.BINARY, FIN | Opcode.TEXT, FIN | Opcode.PING
@@ -78,7 +79,7 @@ class Decoder:
             self._receive(data, messages)
         except UnicodeDecodeError as error:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
-        except InflateError as error:
+        except zlib.error as error:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"compressed data that does not inflate ({error})")
         controls = self._controls
         if not controls:
@@ -102,7 +103,7 @@ class Decoder:
         while end - position >= MIN_HEADER and not self.done and not self.is_behind:
             if self._message.opcode:
                 stop = self._read_fragments(data, position)
-            elif inflater is not None and data[position] in _COMPRESSED:
+            elif inflater is not None and inflater.keeps_context and data[position] in _COMPRESSED:
                 stop = self._read_compressed_messages(inflater, data, position, messages)
             else:
                 stop = self._read_small_messages(data, position, messages)
@@ -245,7 +246,7 @@ class Decoder:
         message = self._message
         while inflater.pending is not None and inflater.allowance > 0:
             most = min(STEP, self._max_size - message.size + 1)
-            self._add_inflated(inflater, inflater.inflate_pending(most), messages)
+            self._add_inflated(inflater, inflater.inflate(most), messages)
         self.is_behind = inflater.allowance <= 0 and not self.done
 
     def _add_inflated(self, inflater: Inflater, inflated: bytes, messages: list[Message]) -> None:
@@ -261,9 +262,9 @@ class Decoder:
 
     def _read_compressed_messages(self, inflater: Inflater, data: bytes, position: int, messages: list[Message]) -> int:
         """Read the compressed messages that have one frame of less than 64 KiB each; return where they end."""
-        end, most = len(data), min(STEP, self._max_size + 1)
-        inflater.ends_message = True
-        while end - position >= MIN_HEADER and inflater.allowance > 0:
+        end, most, before = len(data), min(STEP, self._max_size + 1), len(messages)
+        stream, allowance = inflater.stream(), inflater.allowance
+        while end - position >= MIN_HEADER and allowance > 0:
             first, size = data[position], data[position + 1]
             start = position + MIN_HEADER
             if size >= LENGTH_16:
@@ -276,15 +277,21 @@ class Decoder:
             stop = start + size
             if stop > end or first not in _COMPRESSED:
                 break
-            inflated = inflater.inflate(data[start:stop] + TAIL, most)
+            inflated = stream.decompress(data[start:stop] + TAIL, most)
             position = stop
-            if inflater.pending is not None or len(inflated) > self._max_size:
+            size = len(inflated)
+            if size == most or stream.eof:
+                inflater.note_messages(messages[before:], allowance)
+                inflater.ends_message = True
+                inflater.note(inflated, most)
                 self._message.begin(first & 0x0F, 0, fin=False)
                 self._add_inflated(inflater, inflated, messages)
                 self._inflate(inflater, messages)
-                break
-            messages.append((inflated.decode() if first == _COMPRESSED_TEXT_BYTE else inflated, len(inflated)))
-        self.is_behind = inflater.allowance <= 0 and not self.done
+                return position
+            allowance -= size + CALL
+            messages.append((inflated.decode() if first == _COMPRESSED_TEXT_BYTE else inflated, size))
+        inflater.note_messages(messages[before:], allowance)
+        self.is_behind = allowance <= 0
         return position
 
     def _read_controls(self, data: bytes, position: int, stop: int) -> int:

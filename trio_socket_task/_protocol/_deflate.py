@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import final
 
 from trio_socket_task._compression import PerMessageDeflate
@@ -10,6 +11,7 @@ from trio_socket_task._compression import PerMessageDeflate
 from ._compressor import Compressor, new_compressor
 from ._constants import RSV1, Opcode
 from ._encoder import Frame, encode, encode_message
+from ._events import Message
 
 TAIL = b"\x00\x00\xff\xff"
 """What a sync flush ends with, and a message leaves out (section 7.2.1)."""
@@ -21,14 +23,10 @@ PIECE = 120 * 1024
 """Bytes of a large message deflated at once, and of a fragment about."""
 TURN = 2**20
 """Bytes inflated, or deflated, before other tasks run."""
-_CALL, _STREAM = 512, 4096
+CALL, _STREAM = 512, 4096
 """Bytes that might be inflated in the time of a call, and in that of a new stream."""
 _HEADER = 14
 """Bytes of a frame's header at most."""
-
-
-class InflateError(Exception):
-    """What came is not a deflate stream."""
 
 
 @final
@@ -36,69 +34,77 @@ class Inflater:
     """What the peer compresses, inflated in steps: never more at once than is asked for."""
 
     __slots__ = (
-        *("_bits", "_history", "_keeps_context", "_most_history", "_stream", "_window"),
-        *("allowance", "ends_message", "pending"),
+        *("_bits", "_history", "_most_history", "_stream", "_window"),
+        *("allowance", "ends_message", "keeps_context", "pending"),
     )
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._bits = agreed.server_max_window_bits
         self._window = 1 << self._bits
-        self._keeps_context = not agreed.server_no_context_takeover
         self._stream: zlib._Decompress | None = None  # made late: many a peer agrees, and never compresses
         self._most_history = self._window + self._window // 2
         self._history = bytearray()  # the window, for the stream that follows upon one that the peer has ended
+        self.keeps_context: bool = not agreed.server_no_context_takeover
+        """Whether a message refers to those before it."""
         self.pending: bytes | None = None
         """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
         self.allowance: int = TURN
-        """Bytes that may be inflated before other tasks run; `inflate` counts it down."""
+        """Bytes that may be inflated before other tasks run; it is counted down."""
         self.ends_message: bool = False
         """Whether what is pending is the last of its message."""
 
     def feed(self, data: bytes, *, ends: bool) -> None:
-        """Take the next bytes of a message; `inflate_pending` returns what is in them."""
+        """Take the next bytes of a message; `inflate` returns what is in them."""
         self.pending = data + TAIL if ends else data
         self.ends_message = ends
 
-    def inflate_pending(self, most: int) -> bytes:
-        """Return the next `most` bytes of what was fed, or all that are left.
+    def inflate(self, most: int) -> bytes:
+        """Return the next `most` bytes, or all that are left.
 
         Raises:
-            InflateError: It is no deflate stream.
+            zlib.error: It is no deflate stream.
         """
-        data, self.pending = self.pending or b"", None
-        return self.inflate(data, most)
+        inflated = self.stream().decompress(self.pending or b"", most)
+        self.note(inflated, most)
+        if not self.keeps_context and self.ends_message and self.pending is None:
+            self._stream = None
+            self._history.clear()
+        return inflated
 
-    def inflate(self, data: bytes, most: int) -> bytes:
-        """Return the first `most` bytes, or all there are, of what follows upon all before; the rest is pending.
+    def stream(self) -> zlib._Decompress:
+        """Return what inflates; what it does is told by `note`, or by `note_messages`."""
+        if self._stream is None:
+            self._stream = zlib.decompressobj(-self._bits)
+        return self._stream
 
-        Raises:
-            InflateError: It is no deflate stream.
-        """
-        stream = self._stream
-        if stream is None:
-            stream = self._stream = zlib.decompressobj(-self._bits)
-        try:
-            inflated = stream.decompress(data, most)
-        except zlib.error as error:
-            self.discard()
-            raise InflateError(str(error)) from None
-        size = len(inflated)
-        self.allowance -= size + _CALL
-        history = self._history
-        if size >= self._window:
-            history[:] = inflated[-self._window :]
-        else:
-            history += inflated
-            if len(history) > self._most_history:
-                del history[: -self._window]
+    def note(self, inflated: bytes, most: int) -> None:
+        """Note what was inflated, of `most` bytes that were asked for, and find out what is pending."""
+        self.allowance -= len(inflated) + CALL
+        self._remember(inflated)
+        self.pending = None
+        stream = self.stream()
         if stream.eof:
             self._go_on(stream.unused_data)
-        elif size == most:
+        elif len(inflated) == most:
             self.pending = stream.unconsumed_tail
-        if not self._keeps_context and self.ends_message and self.pending is None:
-            self._stream = None
-            history.clear()
-        return inflated
+
+    def note_messages(self, messages: Sequence[Message], allowance: int) -> None:
+        """Note whole messages that were inflated, with nothing pending, and the allowance that is left."""
+        self.allowance = allowance
+        latest: list[bytes] = []
+        left = self._window
+        for data, size in reversed(messages):
+            latest.append(data.encode() if isinstance(data, str) else data)
+            left -= size
+            if left <= 0:
+                break
+        self._remember(b"".join(reversed(latest)))
+
+    def _remember(self, inflated: bytes) -> None:
+        history = self._history
+        history += inflated[-self._window :]
+        if len(history) > self._most_history:
+            del history[: -self._window]
 
     def _go_on(self, rest: bytes) -> None:
         """Begin a new stream with the same window: the peer has ended the last one (section 7.2.3.4)."""
