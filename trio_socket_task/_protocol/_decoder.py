@@ -261,9 +261,10 @@ class Decoder:
             messages.append(message.finish())
 
     def _read_compressed_messages(self, inflater: Inflater, data: bytes, position: int, messages: list[Message]) -> int:
-        """Read the compressed messages that have one frame of less than 64 KiB each; return where they end."""
+        """Read the compressed messages of one kind that have one frame of less than 64 KiB each; return their end."""
         end, most, before = len(data), min(STEP, self._max_size + 1), len(messages)
-        stream, allowance = inflater.stream(), inflater.allowance
+        stream, allowance, kind = inflater.stream(), inflater.allowance, data[position]
+        is_text = kind == _COMPRESSED_TEXT_BYTE
         while end - position >= MIN_HEADER and allowance > 0:
             first, size = data[position], data[position + 1]
             start = position + MIN_HEADER
@@ -275,7 +276,7 @@ class Decoder:
                 if size < LENGTH_16:
                     break
             stop = start + size
-            if stop > end or first not in _COMPRESSED:
+            if stop > end or first != kind:
                 break
             inflated = stream.decompress(data[start:stop] + TAIL, most)
             position = stop
@@ -284,12 +285,12 @@ class Decoder:
                 inflater.note_messages(messages[before:], allowance)
                 inflater.ends_message = True
                 inflater.note(inflated, most)
-                self._message.begin(first & 0x0F, 0, fin=False)
+                self._message.begin(kind & 0x0F, 0, fin=False)
                 self._add_inflated(inflater, inflated, messages)
                 self._inflate(inflater, messages)
                 return position
             allowance -= size + CALL
-            messages.append((inflated.decode() if first == _COMPRESSED_TEXT_BYTE else inflated, size))
+            messages.append((inflated.decode() if is_text else inflated, size))
         inflater.note_messages(messages[before:], allowance)
         self.is_behind = allowance <= 0
         return position
