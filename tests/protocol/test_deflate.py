@@ -185,6 +185,27 @@ def test_a_stream_that_ends_goes_on_with_the_same_window() -> None:
         assert receive(decoder(), data, step) == (sent, [])
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_the_window_holds_all_that_was_compressed_and_nothing_else(at_once: int) -> None:
+    """Whole messages, one or many in a read, text and binary, with others between them that are not compressed."""
+    compressor, decoding = Compressor(), decoder()
+    sent: list[str | bytes] = []
+    frames: list[bytes] = []
+    for number in range(70):
+        new = noise(number, 2000) + b"".join(noise(earlier, 2000) for earlier in range(max(0, number - 6), number, 2))
+        sent.append(new if number % 3 else new.hex())
+        frames.append(compressor.message(sent[-1], final=number % 4 == 2))
+        if number % 5 == 1:
+            sent.append(noise(-number, 300))
+            frames.append(frame(BINARY, noise(-number, 300)))
+    got: list[str | bytes] = []
+    for start in range(0, len(frames), at_once):
+        messages, controls = receive(decoding, b"".join(frames[start : start + at_once]))
+        assert controls == []
+        got += messages
+    assert got == sent
+
+
 def test_streams_inside_of_a_message() -> None:
     """A message may have several, one after another, and so may a fragment."""
     one, two = zlib.compressobj(wbits=-15), zlib.compressobj(wbits=-15)
