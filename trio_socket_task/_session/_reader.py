@@ -56,7 +56,7 @@ class Reader(Input):
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
         # By the poller:
         self._polled = Polled() if HAS_EPOLL and wire.polled_fd() is not None else None
-        # Whether the task is to read: where the poller cannot, and once at first, because many sockets are closed before
+        # Whether the task is to read: where the poller cannot, and once at first, as many a socket is closed before
         # anything comes.
         self._must_read = self._polled is not None
         self._left_at = -float("inf")  # when a program last had read
