@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +14,14 @@ import pytest
 from hypothesis import Phase, settings
 
 COVERAGE = pytest.StashKey[coverage.Coverage]()
+LIMITS = pytest.StashKey[dict[str, float]]()
 SECONDS: dict[str, float] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `run.py` says."""
     parser.addoption("--record", help="write what each test reaches, and its seconds, to this file")
-    parser.addoption("--chosen", help="run the tests that this file names, one a line, in this order")
+    parser.addoption("--chosen", help="run the tests that this file names, in this order, for so many seconds at most")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,15 +38,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep what was chosen."""
     if path := config.getoption("chosen"):
-        order = {name: number for number, name in enumerate(Path(path).read_text(encoding="utf-8").splitlines())}
+        limits = config.stash[LIMITS] = json.loads(Path(path).read_text(encoding="utf-8"))
+        order = {name: number for number, name in enumerate(limits)}
         items[:] = sorted((one for one in items if one.nodeid in order), key=lambda one: order[one.nodeid])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
-    """Note whose lines they are."""
+    """Note whose lines they are; or end the process where a test stands still."""
     if watch := item.config.stash.get(COVERAGE, None):
         watch.switch_context(item.nodeid)
+    if limits := item.config.stash.get(LIMITS, None):
+        faulthandler.dump_traceback_later(limits[item.nodeid], exit=True, file=sys.__stderr__)
     return (yield)
 
 

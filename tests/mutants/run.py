@@ -41,14 +41,11 @@ PAGES = (
 )
 """Tests that are never asked: they start processes or wait in real time, or are about pages. All others come second."""
 SLOW = "not (test_e6 or thousand or herd or many_rounds)"
-STALLED = 60
-"""Seconds after which a test stands still, by the mutant's fault: those that are asked take less than ten."""
+STALLED = 20
+"""Seconds, on top of ten times what it takes elsewhere, after which a test stands still, by the mutant's fault."""
 MEMORY = 4 << 30
 """Bytes that tests may use: some mutants take more and more."""
-COMMAND = (
-    f"{sys.executable} -m pytest -k '{SLOW}' -x -q -p asking -p no:cacheprovider -p no:xdist"
-    f" -o faulthandler_timeout={STALLED} -o faulthandler_exit_on_timeout=true"
-)
+COMMAND = f"{sys.executable} -m pytest -k '{SLOW}' -q -p asking -p no:cacheprovider -p no:xdist"
 
 
 def files(folder: str, patterns: str) -> list[Path]:
@@ -68,6 +65,7 @@ def copy(source: Path, folder: str) -> Path:
     shutil.copy(source / "pyproject.toml", own)
     os.chdir(own)
     os.environ["PYTHONPATH"] = f"{own}{os.pathsep}{own / 'tests' / 'mutants'}"  # before what is installed
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     return own
 
@@ -81,8 +79,11 @@ class Reach:
     tests: dict[str, dict[str, set[str]]]
     """By path and line: those that run it."""
 
-    def choose(self, mutant: Mutant) -> list[list[str]]:
-        """Give the tests that can notice a mutant: first those of its kind of module, of each the fast ones first."""
+    def choose(self, mutant: Mutant) -> list[dict[str, float]]:
+        """Give the tests that can notice a mutant: first those of its kind of module, of each the fast ones first.
+
+        With each stands when it stands still.
+        """
         by_line = self.tests.get(str(mutant.path), {})
         of_module = set().union(*by_line.values())
         elsewhere = set(self.seconds).difference(*(tests for lines in self.tests.values() for tests in lines.values()))
@@ -91,15 +92,16 @@ class Reach:
             asked &= elsewhere.union(*(by_line.get(str(line), ()) for line in mutant.lines))
         order = sorted(asked, key=lambda test: (test in elsewhere, test not in of_module, self.seconds[test]))
         paths = {str(path) for path in files("tests", mutant.tests)}
-        first = [test for test in order if test.partition("::")[0] in paths]
-        return [first, [test for test in order if test not in set(first)]]
+        limits = {test: STALLED + 10 * self.seconds[test] for test in order}
+        first = {test: limit for test, limit in limits.items() if test.partition("::")[0] in paths}
+        return [first, {test: limit for test, limit in limits.items() if test not in first}]
 
 
 def record(number: int) -> Reach:
     """Run all tests that may be asked, so many processes at a time, where nothing is changed."""
     never = files("tests", f"{PROCESSES} {PAGES}")
     paths = [str(path) for path in files("tests", "test_*") if path not in never]
-    command = shlex.split(COMMAND.replace(" -x ", " "))
+    command = shlex.split(COMMAND)
     started = [subprocess.Popen([*command, f"--record={part}.json", *paths[part::number]]) for part in range(number)]
     failed = [process.wait() for process in started]
     if any(failed):
@@ -114,18 +116,18 @@ def record(number: int) -> Reach:
     return reach
 
 
-def complaint(groups: list[list[str]]) -> str:
+def complaint(groups: list[dict[str, float]]) -> str:
     """Run chosen tests, each group in a process of its own; give what the first failure says, if any."""
     for chosen in filter(None, groups):
-        Path("chosen.txt").write_text("\n".join(chosen), encoding="utf-8")
+        Path("chosen.json").write_text(json.dumps(chosen), encoding="utf-8")
         paths = dict.fromkeys(test.partition("::")[0] for test in chosen)
-        outcome, output = run_tests(f"{COMMAND} --chosen=chosen.txt {' '.join(paths)}", timeout=600)
+        outcome, output = run_tests(f"{COMMAND} -x --chosen=chosen.json {' '.join(paths)}", timeout=1800)
         if outcome is not TestOutcome.SURVIVED:
             return output or "it ended without a word"
     return ""
 
 
-def lives(mutant: Mutant, groups: list[list[str]]) -> bool:
+def lives(mutant: Mutant, groups: list[dict[str, float]]) -> bool:
     """Whether no test notices a mutant."""
     mutant.path.write_text(mutant.texts()[1], encoding="utf-8")
     try:
