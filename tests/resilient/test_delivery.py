@@ -11,7 +11,15 @@ from conftest import Serve
 from peer import CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, frame
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_socket_task import Backoff, ConnectionState, Heartbeat, Outbox, UndeliveredEvent, open_resilient_socket
+from trio_socket_task import (
+    Acknowledgement,
+    Backoff,
+    ConnectionState,
+    Heartbeat,
+    Outbox,
+    UndeliveredEvent,
+    open_resilient_socket,
+)
 from trio_socket_task._resilient import _delivery
 from trio_socket_task._resilient._label import SocketLabel
 from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
@@ -201,6 +209,28 @@ async def test_old_messages_expire_in_time(autojump_clock: MockClock) -> None:
         assert (await undelivered.receive()).why == "expired"
         assert trio.current_time() == 13
         assert socket.state.state in {ConnectionState.WAITING, ConnectionState.CONNECTING}
+
+
+async def test_an_application_that_has_acknowledged_anything_may_take_its_time(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is said of the second message, which waits for longer than a first acknowledgement may take."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await trio.sleep(1)
+        await peer.send(frame(TEXT, b"1"))
+        await peer.finish()
+
+    proof = Acknowledgement(sent=lambda data: data, received=lambda data: data)
+    outbox = Outbox(proof=proof, proof_timeout=5)
+    async with open_resilient_socket(URL, dial=serve(script), heartbeat=None, outbox=outbox) as socket:
+        await socket.send("1")
+        await socket.wait_delivered()
+        await socket.send("2")
+        await trio.sleep(20)
+    assert "acknowledged" not in caplog.text
 
 
 def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,6 +24,7 @@ async def test_a_reader_that_is_behind_is_waited_for_as_long_as_it_reads(*, read
         nursery.start_soon(undelivered.wait_for_readers, 1)
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
+        assert nursery.child_tasks, "it has some turns"
         if reads:
             await listener.receive()
     await wait_all_tasks_blocked()

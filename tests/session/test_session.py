@@ -986,3 +986,17 @@ async def test_a_bug_that_ends_the_opening_ends_the_socket(serve: Serve) -> None
     assert task.close_event == CloseEvent(code=1006)
     with pytest.raises(SocketLostError):
         await task.send("x")
+
+
+async def test_a_listener_that_holds_up_reading_is_told_of_once(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that whoever waits for what does not come can know why."""
+    messages = [frame(BINARY, bytes(1000))] * 10
+    async with connect_socket(URL, dial=serve(then(*messages)), receive_buffer=2000) as task:
+        listener = task.on_message()
+        await trio.sleep(1)
+        await listener.receive()
+        await listener.receive()
+        await trio.sleep(1)
+    assert caplog.text.count("a message listener is") == 1
