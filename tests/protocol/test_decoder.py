@@ -8,6 +8,7 @@ import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 from trio_socket_task import CloseCode
+from trio_socket_task._protocol._assembler import Assembler
 from trio_socket_task._protocol._constants import Opcode
 from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._encoder import PIECE, encode, encode_close, encode_message
@@ -208,3 +209,14 @@ def test_the_first_violation_stands() -> None:
     (violation,) = receive(Decoder(100), b"\x81\x85" + bytes(20))
     assert isinstance(violation, Violation)
     assert "a masked frame" in violation.why
+
+
+@pytest.mark.parametrize("first", [b"", b"x" * 4096, b"x"])
+def test_small_parts_share_a_buffer_whatever_came_before(first: bytes) -> None:
+    """A million of them are not a million objects."""
+    assembler = Assembler()
+    assembler.begin(Opcode.BINARY, 0, fin=False)
+    for part in [first, *[b"y"] * 1000, b"z" * 4096, *[b"y"] * 1000]:
+        assembler.add(part, ends=False)
+    assert len(assembler._parts) <= 4
+    assert assembler.finish()[0] == first + b"y" * 1000 + b"z" * 4096 + b"y" * 1000

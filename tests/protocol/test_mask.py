@@ -54,3 +54,15 @@ def test_without_fork_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         monkeypatch.undo()
         importlib.reload(_mask)
+
+
+def test_a_forked_process_draws_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forgets those that its parent is to use."""
+    hooks: list[dict[str, object]] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook), raising=False)
+    try:
+        importlib.reload(_mask)
+        assert hooks == [{"after_in_child": _mask.next_key.drop}]
+    finally:
+        monkeypatch.undo()
+        importlib.reload(_mask)

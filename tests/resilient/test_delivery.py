@@ -233,6 +233,26 @@ async def test_an_application_that_has_acknowledged_anything_may_take_its_time(
     assert "acknowledged" not in caplog.text
 
 
+@pytest.mark.parametrize("heartbeat", [Heartbeat(interval=60, timeout=60), None])
+async def test_a_silent_peer_is_given_all_there_is_only_where_nothing_else_finds_it_out(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture, heartbeat: Heartbeat | None
+) -> None:
+    """It may be gone, which a heartbeat tells; without one it may not know of Pings."""
+
+    async def say_nothing(_peer: Peer, _opcode: int, _payload: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    told = Told(say_nothing)
+    with trio.move_on_after(30):
+        outbox = Outbox(proof_timeout=5)
+        async with open_resilient_socket(URL, dial=serve(told), heartbeat=heartbeat, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+            await trio.sleep_forever()
+    assert len(told.messages) == (20 if heartbeat is None else 8)
+    assert ("no pong came" in caplog.text) is (heartbeat is None)
+
+
 def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:
     """The third connection in a row is no chance any more, unless there ever was a proof, or the application proves."""
     label = SocketLabel(URL)

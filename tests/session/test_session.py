@@ -1000,3 +1000,20 @@ async def test_a_listener_that_holds_up_reading_is_told_of_once(
         await listener.receive()
         await trio.sleep(1)
     assert caplog.text.count("a message listener is") == 1
+
+
+async def test_a_pong_to_a_cancelled_ping_is_nobody_s(autojump_clock: MockClock, serve: Serve) -> None:
+    """It is no round trip that anybody asked for."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        _, payload = await peer.read_frame()
+        await trio.sleep(5)
+        await peer.send(frame(PONG, payload))
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script)) as task:
+        with trio.move_on_after(1):
+            await task.ping()
+        await trio.sleep(10)
+        assert task.statistics().rtt is None
