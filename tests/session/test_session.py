@@ -1017,3 +1017,21 @@ async def test_a_pong_to_a_cancelled_ping_is_nobody_s(autojump_clock: MockClock,
             await task.ping()
         await trio.sleep(10)
         assert task.statistics().rtt is None
+
+
+async def test_what_is_not_written_yet_is_among_the_figures(autojump_clock: MockClock, serve: Serve) -> None:
+    """None before there is a connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(1)
+        await peer.finish()
+
+    async with open_socket_manager(dial=serve(script, lockstep=True)) as manager:
+        task = manager.connect_socket(URL)
+        assert task.statistics().send_buffered == 0
+        await task.wait_open()
+        await task.send(bytes(1000))
+        assert task.statistics().send_buffered >= 1000
+        await task.aclose()
+        assert task.statistics().send_buffered == 0
