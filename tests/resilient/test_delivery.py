@@ -233,15 +233,29 @@ async def test_an_application_that_has_acknowledged_anything_may_take_its_time(
     assert "acknowledged" not in caplog.text
 
 
+async def say_nothing(_peer: Peer, _opcode: int, _payload: bytes) -> None:
+    """Answer nothing, not even a Close."""
+    await trio.lowlevel.checkpoint()
+
+
+async def test_what_is_sent_meanwhile_gives_a_pong_no_more_time(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It counts from when the first Ping was written."""
+    outbox = Outbox(proof_timeout=5)
+    with trio.move_on_after(6.5):
+        async with open_resilient_socket(URL, dial=serve(Told(say_nothing)), heartbeat=None, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+                await trio.sleep(1)
+    assert "no pong came" in caplog.text
+
+
 @pytest.mark.parametrize("heartbeat", [Heartbeat(interval=60, timeout=60), None])
 async def test_a_silent_peer_is_given_all_there_is_only_where_nothing_else_finds_it_out(
     autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture, heartbeat: Heartbeat | None
 ) -> None:
     """It may be gone, which a heartbeat tells; without one it may not know of Pings."""
-
-    async def say_nothing(_peer: Peer, _opcode: int, _payload: bytes) -> None:
-        await trio.lowlevel.checkpoint()
-
     told = Told(say_nothing)
     with trio.move_on_after(30):
         outbox = Outbox(proof_timeout=5)
