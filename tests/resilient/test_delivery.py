@@ -211,6 +211,23 @@ async def test_old_messages_expire_in_time(autojump_clock: MockClock) -> None:
         assert socket.state.state in {ConnectionState.WAITING, ConnectionState.CONNECTING}
 
 
+async def test_an_acknowledgement_behind_another_message_is_seen(autojump_clock: MockClock, serve: Serve) -> None:
+    """Though both have come at once."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await peer.send(frame(TEXT, b"news"), frame(TEXT, b"1"))
+        await peer.finish()
+
+    outbox = Outbox(proof=Acknowledgement(sent=lambda data: data, received=lambda data: data))
+    async with open_resilient_socket(URL, dial=serve(script), outbox=outbox) as socket:
+        await socket.send("1")
+        with trio.fail_after(5):
+            await socket.wait_delivered()
+        assert socket.statistics().delivered == 1
+
+
 async def test_an_application_that_has_acknowledged_anything_may_take_its_time(
     autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
