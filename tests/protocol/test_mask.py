@@ -46,6 +46,16 @@ def test_keys_are_new_and_unguessable() -> None:
     assert len(set(keys)) > 4900
 
 
+def test_keys_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of the system is enough for a thousand."""
+    drawn: list[int] = []
+    monkeypatch.setattr(os, "urandom", lambda size: drawn.append(size) or bytes(size))
+    source = KeySource()
+    for _ in range(1000):
+        source()
+    assert len(drawn) == 1
+
+
 def test_without_fork_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has no fork, and no hooks for it."""
     monkeypatch.delattr(os, "register_at_fork", raising=False)
