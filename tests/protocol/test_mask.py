@@ -49,7 +49,12 @@ def test_keys_are_new_and_unguessable() -> None:
 def test_keys_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One call of the system is enough for a thousand."""
     drawn: list[int] = []
-    monkeypatch.setattr(os, "urandom", lambda size: drawn.append(size) or bytes(size))
+
+    def draw(size: int) -> bytes:
+        drawn.append(size)
+        return bytes(size)
+
+    monkeypatch.setattr(os, "urandom", draw)
     source = KeySource()
     for _ in range(1000):
         source()
