@@ -268,6 +268,42 @@ async def test_what_is_sent_meanwhile_gives_a_pong_no_more_time(
     assert "no pong came" in caplog.text
 
 
+async def test_the_first_pong_lets_more_be_sent(autojump_clock: MockClock, serve: Serve) -> None:
+    """It is not waited for that of a Ping which followed because the first was slow."""
+    asked: list[bytes] = []
+
+    async def answer_late(peer: Peer, opcode: int, payload: bytes) -> None:
+        asked.append(payload)
+        if opcode == PING and len(asked) == 2:
+            await trio.sleep(2)
+            await peer.send(frame(PONG, asked[0]))
+
+    told = Told(answer_late)
+    with trio.move_on_after(15):
+        outbox = Outbox(proof_timeout=100)
+        async with open_resilient_socket(URL, dial=serve(told), heartbeat=None, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+            await trio.sleep_forever()
+    assert len(told.messages) == 20
+
+
+async def test_an_id_that_cannot_be_looked_up_is_none(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log tells, and messages are sent and received all the same."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(then=frame(TEXT, b"hello"))
+        await peer.finish()
+
+    outbox = Outbox(proof=Acknowledgement(sent=lambda data: [data], received=lambda data: [data]))
+    async with open_resilient_socket(URL, dial=serve(script), outbox=outbox) as socket:
+        await socket.send("x")
+        assert await socket.receive() == "hello"
+    assert "unhashable" in caplog.text
+
+
 @pytest.mark.parametrize("heartbeat", [Heartbeat(interval=60, timeout=60), None])
 async def test_a_silent_peer_is_given_all_there_is_only_where_nothing_else_finds_it_out(
     autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture, heartbeat: Heartbeat | None
