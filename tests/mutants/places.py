@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 OPERATORS = {name: get_operator(name) for name in operator_names() if name != "core/NoOp"}
 OPERATORS = {name: kind() for name, kind in OPERATORS.items() if not kind.arguments()} | {"DropCall": DropCall()}
 
+HOLDERS = {"suite", "file_input", "if_stmt", "while_stmt", "for_stmt", "with_stmt", "try_stmt"}
+
 
 @attrs.frozen
 class Mutant:
@@ -28,6 +30,8 @@ class Mutant:
     function: str
     operator: str
     occurrence: int
+    lines: range
+    """Where the statement is, or the head of one that has others in it; empty outside of functions."""
     tests: str
 
     def texts(self) -> tuple[str, str]:
@@ -77,6 +81,17 @@ def owner(node: parso.tree.NodeOrLeaf) -> str:
     return ASTQuery(node).get_definition_name() or ""
 
 
+def statement(node: parso.tree.NodeOrLeaf, start: tuple[int, int]) -> range:
+    """Give the lines that run when what begins here does: none where that is when the module is imported."""
+    node = node.get_root_node().get_leaf_for_position(start)
+    while node.parent.type not in HOLDERS:
+        node = node.parent
+    lines = range(node.start_pos[0], node.end_pos[0] + (node.end_pos[1] > 0))
+    while node.parent is not None and not (node.parent.type == "funcdef" and node.type == "suite"):
+        node = node.parent
+    return lines if node.parent is not None else range(0)
+
+
 def places(path: Path, tests: str) -> Iterator[list[Mutant]]:
     """Give the variants of each kind of change at each place of a module."""
     nodes = list(ast_nodes(get_ast((ROOT / path).read_text(encoding="utf-8"))))
@@ -85,6 +100,6 @@ def places(path: Path, tests: str) -> Iterator[list[Mutant]]:
         positions = ((node, position) for node in nodes for position in operator.mutation_positions(node))
         for number, (node, position) in enumerate(positions):
             if not is_idle(node):
-                mutant = Mutant(path, owner(node), name, number, tests)
+                mutant = Mutant(path, owner(node), name, number, statement(node, position[0]), tests)
                 found.setdefault((position, name.split("_")[0]), []).append(mutant)
     yield from found.values()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
+import resource
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
 
+import attrs
 from cosmic_ray.testing import TestOutcome, run_tests
 from places import ROOT, Mutant, places
 
@@ -25,18 +31,21 @@ TABLE = {
     "_resilient/*": "*resilient/test_*",
 }
 """Modules, in whatever folders, and the tests that are asked first about their mutants."""
-PROCESSES = "cli/* testing/test_[!p]* campaign/* test_command_line test_life test_kit miniprogram/test_[!t]*"
+PROCESSES = (
+    "cli/* testing/test_[!p]* campaign/* javascript/* test_command_line test_life test_kit test_sigterm"
+    " miniprogram/test_[!t]*"
+)
 PAGES = (
-    "test_architecture test_contract test_diagrams test_docs test_list test_readme test_reference test_supply"
-    " test_tutorial test_walk"
+    "test_architecture test_contract test_diagrams test_docs test_libraries test_list test_readme test_reference"
+    " test_supply test_translations test_tutorial test_walk"
 )
 """Tests that are never asked: they start processes or wait in real time, or are about pages. All others come second."""
 SLOW = "not (test_e6 or thousand or herd or many_rounds)"
-STALLED = 60
-"""Seconds after which a test stands still, by the mutant's fault: those that are asked take less than ten."""
-OPTIONS = (
-    f"-k '{SLOW}' -x -q -p no:cacheprovider -o faulthandler_timeout={STALLED} -o faulthandler_exit_on_timeout=true"
-)
+STALLED = 20
+"""Seconds, on top of ten times what it takes elsewhere, after which a test stands still, by the mutant's fault."""
+MEMORY = 4 << 30
+"""Bytes that tests may use: some mutants take more and more."""
+COMMAND = f"{sys.executable} -m pytest -k '{SLOW}' -q -p asking -p no:cacheprovider -p no:xdist"
 
 
 def files(folder: str, patterns: str) -> list[Path]:
@@ -47,36 +56,84 @@ def files(folder: str, patterns: str) -> list[Path]:
     return list(dict.fromkeys(path.relative_to(ROOT) for path in chain(*found)))
 
 
-def begin(folder: str) -> None:
-    """Let a process have a copy of the project to change."""
+def copy(source: Path, folder: str) -> Path:
+    """Make a copy of the project to change, or of a copy with what is compiled; go there, and use it."""
     own = Path(tempfile.mkdtemp(dir=folder))
+    ignored = shutil.ignore_patterns("__pycache__") if source == ROOT else None
     for name in ("trio_socket_task", "tests"):
-        shutil.copytree(ROOT / name, own / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", own)
+        shutil.copytree(source / name, own / name, ignore=ignored)
+    shutil.copy(source / "pyproject.toml", own)
     os.chdir(own)
-    os.environ["PYTHONPATH"] = str(own)  # before what is installed, in the processes of tests as well
+    os.environ["PYTHONPATH"] = f"{own}{os.pathsep}{own / 'tests' / 'mutants'}"  # before what is installed
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    return own
 
 
-def complaint(tests: str) -> str:
-    """Run tests, those that are asked first in a process of their own; give what the first failure says, if any."""
+@attrs.frozen
+class Reach:
+    """What the tests do where nothing is changed."""
+
+    seconds: dict[str, float]
+    """Of each test that may be asked."""
+    tests: dict[str, dict[str, set[str]]]
+    """By path and line: those that run it."""
+
+    def choose(self, mutant: Mutant) -> list[dict[str, float]]:
+        """Give the tests that can notice a mutant: first those of its kind of module, of each the fast ones first.
+
+        With each stands when it stands still.
+        """
+        by_line = self.tests.get(str(mutant.path), {})
+        of_module = set().union(*by_line.values())
+        elsewhere = set(self.seconds).difference(*(tests for lines in self.tests.values() for tests in lines.values()))
+        asked = set(self.seconds)
+        if mutant.lines:
+            asked &= elsewhere.union(*(by_line.get(str(line), ()) for line in mutant.lines))
+        order = sorted(asked, key=lambda test: (test in elsewhere, test not in of_module, self.seconds[test]))
+        paths = {str(path) for path in files("tests", mutant.tests)}
+        limits = {test: STALLED + 10 * self.seconds[test] for test in order}
+        first = {test: limit for test, limit in limits.items() if test.partition("::")[0] in paths}
+        return [first, {test: limit for test, limit in limits.items() if test not in first}]
+
+
+def record(number: int) -> Reach:
+    """Run all tests that may be asked, so many processes at a time, where nothing is changed."""
     never = files("tests", f"{PROCESSES} {PAGES}")
-    first = [path for path in files("tests", tests) if path not in never]
-    for group in (first, [path for path in files("tests", "test_*") if path not in {*first, *never}]):
-        command = f"{sys.executable} -m pytest {OPTIONS} {' '.join(map(str, group))}"
-        outcome, output = run_tests(command, timeout=600)
+    paths = [str(path) for path in files("tests", "test_*") if path not in never]
+    command = shlex.split(COMMAND)
+    started = [subprocess.Popen([*command, f"--record={part}.json", *paths[part::number]]) for part in range(number)]
+    failed = [process.wait() for process in started]
+    if any(failed):
+        print("the tests above fail where nothing is changed, and are not asked", file=sys.stderr, flush=True)
+    reach = Reach({}, {})
+    for part in range(number):
+        seconds, lines = json.loads(Path(f"{part}.json").read_text(encoding="utf-8"))
+        reach.seconds.update(seconds)
+        for path, of_path in lines.items():
+            for line, tests in of_path.items():
+                reach.tests.setdefault(path, {}).setdefault(line, set()).update(filter(None, tests))
+    return reach
+
+
+def complaint(groups: list[dict[str, float]]) -> str:
+    """Run chosen tests, each group in a process of its own; give what the first failure says, if any."""
+    for chosen in filter(None, groups):
+        Path("chosen.json").write_text(json.dumps(chosen), encoding="utf-8")
+        paths = dict.fromkeys(test.partition("::")[0] for test in chosen)
+        outcome, output = run_tests(f"{COMMAND} -x --chosen=chosen.json {' '.join(paths)}", timeout=1800)
         if outcome is not TestOutcome.SURVIVED:
-            return output or f"{command} ended without a word"
+            return output or "it ended without a word"
     return ""
 
 
-def lives(mutant: Mutant) -> bool:
+def lives(mutant: Mutant, groups: list[dict[str, float]]) -> bool:
     """Whether no test notices a mutant."""
-    before, after = mutant.texts()
-    mutant.path.write_text(after, encoding="utf-8")
+    mutant.path.write_text(mutant.texts()[1], encoding="utf-8")
     try:
-        return not complaint(mutant.tests)
+        return not complaint(groups)
     finally:
-        mutant.path.write_text(before, encoding="utf-8")
+        shutil.copy2(ROOT / mutant.path, mutant.path)  # as old as what was compiled from it
 
 
 def bare(*words: str) -> tuple[str, ...]:
@@ -114,11 +171,14 @@ def main() -> int:
     drawn = (draw.choice(place) for place in found)  # one after another, so that a larger sample begins as a small one
     sample = list(islice(filter(Mutant.compiles, drawn), asked.sample))
     unknown = [mutant for mutant in sample if bare(*mutant.key()) not in known]
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(asked.jobs, None, begin, (folder,)) as pool:
-        if words := pool.submit(complaint, " ".join(TABLE.values())).result():
-            sys.exit(f"{words}\nthe tests fail without any mutant")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        first = copy(ROOT, folder)
+        reach = record(asked.jobs)
+        pool = stack.enter_context(ProcessPoolExecutor(asked.jobs, None, copy, (first, folder)))
         lived = 0
-        for number, (mutant, lives_on) in enumerate(zip(unknown, pool.map(lives, unknown), strict=True), 1):
+        outcomes = pool.map(lives, unknown, map(reach.choose, unknown))
+        for number, (mutant, lives_on) in enumerate(zip(unknown, outcomes, strict=True), 1):
             lived += lives_on
             if lives_on:
                 print(f"LIVES, in {mutant.function}", *mutant.diff(), "", sep="\n", flush=True)

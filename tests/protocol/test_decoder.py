@@ -8,6 +8,7 @@ import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 from trio_socket_task import CloseCode
+from trio_socket_task._protocol._assembler import Assembler
 from trio_socket_task._protocol._constants import Opcode
 from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._encoder import PIECE, encode, encode_close, encode_message
@@ -211,3 +212,33 @@ def test_the_first_violation_stands() -> None:
     (violation,) = receive(Decoder(100), b"\x81\x85" + bytes(20))
     assert isinstance(violation, Violation)
     assert "a masked frame" in violation.why
+
+
+@pytest.mark.parametrize("first", [b"", b"x" * 4096, b"x"])
+def test_small_parts_share_a_buffer_whatever_came_before(first: bytes) -> None:
+    """A million of them are not a million objects."""
+    assembler = Assembler()
+    assembler.begin(Opcode.BINARY, 0, fin=False)
+    for part in [first, *[b"y"] * 1000, b"z" * 4096, *[b"y"] * 1000]:
+        assembler.add(part, ends=False)
+    assert len(assembler._parts) <= 4
+    assert assembler.finish()[0] == first + b"y" * 1000 + b"z" * 4096 + b"y" * 1000
+
+
+def test_each_first_byte_means_what_section_5_2_says() -> None:
+    """Final or not, reserved bits, opcodes: what is not a message or a control frame breaks the protocol."""
+    payload = b"\x10\x20"  # of a Close frame the code 4128
+    for first in range(256):
+        messages, controls = Decoder(100).receive_data(bytes((first, 2)) + payload)
+        found: list[object] = [*messages, *(type(control) for control in controls)]
+        match first:
+            case 0x81:
+                assert found == [(payload.decode(), 2)]
+            case 0x82:
+                assert found == [(payload, 2)]
+            case 0x01 | 0x02:
+                assert found == [], "its rest is to come"
+            case 0x88 | 0x89 | 0x8A:
+                assert found == [{0x88: Close, 0x89: Ping, 0x8A: Pong}[first]]
+            case _:
+                assert found == [Violation]

@@ -46,11 +46,38 @@ def test_keys_are_new_and_unguessable() -> None:
     assert len(set(keys)) > 4900
 
 
+def test_keys_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of the system is enough for a thousand."""
+    drawn: list[int] = []
+
+    def draw(size: int) -> bytes:
+        drawn.append(size)
+        return bytes(size)
+
+    monkeypatch.setattr(os, "urandom", draw)
+    source = KeySource()
+    for _ in range(1000):
+        source()
+    assert len(drawn) == 1
+
+
 def test_without_fork_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has no fork, and no hooks for it."""
     monkeypatch.delattr(os, "register_at_fork", raising=False)
     try:
         assert importlib.reload(_mask).next_key() != _mask.next_key()
+    finally:
+        monkeypatch.undo()
+        importlib.reload(_mask)
+
+
+def test_a_forked_process_draws_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forgets those that its parent is to use."""
+    hooks: list[dict[str, object]] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook), raising=False)
+    try:
+        importlib.reload(_mask)
+        assert hooks == [{"after_in_child": _mask.next_key.drop}]
     finally:
         monkeypatch.undo()
         importlib.reload(_mask)

@@ -119,6 +119,23 @@ async def test_the_first_close_stands(autojump_clock: trio.testing.MockClock) ->
                 await socket.send("x")
 
 
+async def test_a_close_that_is_cancelled_before_there_is_a_connection_keeps_its_code(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It is what the program asked for, however soon it stops waiting."""
+
+    async def target() -> str:
+        await trio.sleep_forever()
+        return ""
+
+    async with open_resilient_socket(target) as socket:
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await socket.aclose(4000, "enough")
+        assert socket.close_event == CloseEvent(code=4000, reason="enough")
+
+
 @pytest.mark.parametrize("where", ["target", "on_connected", "a task of on_connected"])
 async def test_it_may_be_closed_by_its_own_functions(autojump_clock: trio.testing.MockClock, where: str) -> None:
     """They do not wait for themselves."""

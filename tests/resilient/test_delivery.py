@@ -11,7 +11,15 @@ from conftest import Serve
 from peer import CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, frame
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_socket_task import Backoff, ConnectionState, Heartbeat, Outbox, UndeliveredEvent, open_resilient_socket
+from trio_socket_task import (
+    Acknowledgement,
+    Backoff,
+    ConnectionState,
+    Heartbeat,
+    Outbox,
+    UndeliveredEvent,
+    open_resilient_socket,
+)
 from trio_socket_task._resilient import _delivery
 from trio_socket_task._resilient._label import SocketLabel
 from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
@@ -201,6 +209,115 @@ async def test_old_messages_expire_in_time(autojump_clock: MockClock) -> None:
         assert (await undelivered.receive()).why == "expired"
         assert trio.current_time() == 13
         assert socket.state.state in {ConnectionState.WAITING, ConnectionState.CONNECTING}
+
+
+async def test_an_acknowledgement_behind_another_message_is_seen(autojump_clock: MockClock, serve: Serve) -> None:
+    """Though both have come at once."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await peer.send(frame(TEXT, b"news"), frame(TEXT, b"1"))
+        await peer.finish()
+
+    outbox = Outbox(proof=Acknowledgement(sent=lambda data: data, received=lambda data: data))
+    async with open_resilient_socket(URL, dial=serve(script), outbox=outbox) as socket:
+        await socket.send("1")
+        with trio.fail_after(5):
+            await socket.wait_delivered()
+        assert socket.statistics().delivered == 1
+
+
+async def test_an_application_that_has_acknowledged_anything_may_take_its_time(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is said of the second message, which waits for longer than a first acknowledgement may take."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await trio.sleep(1)
+        await peer.send(frame(TEXT, b"1"))
+        await peer.finish()
+
+    proof = Acknowledgement(sent=lambda data: data, received=lambda data: data)
+    outbox = Outbox(proof=proof, proof_timeout=5)
+    async with open_resilient_socket(URL, dial=serve(script), heartbeat=None, outbox=outbox) as socket:
+        await socket.send("1")
+        await socket.wait_delivered()
+        await socket.send("2")
+        await trio.sleep(20)
+    assert "acknowledged" not in caplog.text
+
+
+async def say_nothing(_peer: Peer, _opcode: int, _payload: bytes) -> None:
+    """Answer nothing, not even a Close."""
+    await trio.lowlevel.checkpoint()
+
+
+async def test_what_is_sent_meanwhile_gives_a_pong_no_more_time(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It counts from when the first Ping was written."""
+    outbox = Outbox(proof_timeout=5)
+    with trio.move_on_after(6.5):
+        async with open_resilient_socket(URL, dial=serve(Told(say_nothing)), heartbeat=None, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+                await trio.sleep(1)
+    assert "no pong came" in caplog.text
+
+
+async def test_the_first_pong_lets_more_be_sent(autojump_clock: MockClock, serve: Serve) -> None:
+    """It is not waited for that of a Ping which followed because the first was slow."""
+    asked: list[bytes] = []
+
+    async def answer_late(peer: Peer, opcode: int, payload: bytes) -> None:
+        asked.append(payload)
+        if opcode == PING and len(asked) == 2:
+            await trio.sleep(2)
+            await peer.send(frame(PONG, asked[0]))
+
+    told = Told(answer_late)
+    with trio.move_on_after(15):
+        outbox = Outbox(proof_timeout=100)
+        async with open_resilient_socket(URL, dial=serve(told), heartbeat=None, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+            await trio.sleep_forever()
+    assert len(told.messages) == 20
+
+
+async def test_an_id_that_cannot_be_looked_up_is_none(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log tells, and messages are sent and received all the same."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(then=frame(TEXT, b"hello"))
+        await peer.finish()
+
+    outbox = Outbox(proof=Acknowledgement(sent=lambda data: [data], received=lambda data: [data]))
+    async with open_resilient_socket(URL, dial=serve(script), outbox=outbox) as socket:
+        await socket.send("x")
+        assert await socket.receive() == "hello"
+    assert "unhashable" in caplog.text
+
+
+@pytest.mark.parametrize("heartbeat", [Heartbeat(interval=60, timeout=60), None])
+async def test_a_silent_peer_is_given_all_there_is_only_where_nothing_else_finds_it_out(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture, heartbeat: Heartbeat | None
+) -> None:
+    """It may be gone, which a heartbeat tells; without one it may not know of Pings."""
+    told = Told(say_nothing)
+    with trio.move_on_after(30):
+        outbox = Outbox(proof_timeout=5)
+        async with open_resilient_socket(URL, dial=serve(told), heartbeat=heartbeat, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+            await trio.sleep_forever()
+    assert len(told.messages) == (20 if heartbeat is None else 8)
+    assert ("no pong came" in caplog.text) is (heartbeat is None)
 
 
 def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:

@@ -44,6 +44,33 @@ async def test_a_full_manager_is_waited_for(autojump_clock: trio.testing.MockClo
                 assert len(manager.sockets) == 1
 
 
+async def test_room_that_comes_is_told_of(autojump_clock: trio.testing.MockClock) -> None:
+    """It connects then, and no longer waits."""
+    async with open_memory_server() as server, open_socket_manager(Coexist(1), dial=server.dial) as manager:
+        other = manager.connect_socket(server.url)
+        await other.wait_open()
+        async with open_resilient_socket(server.url, manager=manager) as socket:
+            states = socket.on_state()
+            await until(socket, ConnectionState.WAITING)
+            await other.aclose()
+            await socket.wait_connected()
+        story = [event.state.value async for event in states]
+        assert story == ["connecting", "waiting", "connecting", "connected", "stopped"]
+
+
+async def test_room_that_comes_as_it_is_closed_is_not_taken(autojump_clock: trio.testing.MockClock) -> None:
+    """Who closes another socket, and then this one, gets no connection in between."""
+    async with open_memory_server() as server, open_socket_manager(Coexist(1), dial=server.dial) as manager:
+        other = manager.connect_socket(server.url)
+        await other.wait_open()
+        async with open_resilient_socket(server.url, manager=manager) as socket:
+            await until(socket, ConnectionState.WAITING)
+            states = socket.on_state()
+            await other.aclose()
+            socket.close()
+        assert [event.state async for event in states] == [ConnectionState.WAITING, ConnectionState.STOPPED]
+
+
 async def test_what_somebody_else_closes_stays_closed(autojump_clock: trio.testing.MockClock) -> None:
     """A replacement, or a close of the SocketTask, is this side's will."""
     async with open_memory_server() as server, open_socket_manager(ReplacePrevious(), dial=server.dial) as manager:

@@ -215,3 +215,29 @@ async def test_listeners_that_come_too_late_end_at_once(autojump_clock: trio.tes
         async with open_resilient_socket(server.url, dial=server.dial) as socket:
             pass
     assert [event async for event in socket.on_undelivered()] == []
+
+
+async def test_what_has_waited_for_too_long_is_not_given_to_a_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Even where the program has let no other task run, so that the message was not given up in time."""
+
+    class Given:
+        def send_waiting(self) -> None:
+            given.append(len(sender.queue.waiting))
+
+    given: list[int] = []
+    async with open_resilient_socket("ws://a.test/", dial=never, outbox=Outbox(max_age=10)) as socket:
+        undelivered = socket.on_undelivered()
+        await socket.send("old")
+        sender = socket._sender
+        autojump_clock.jump(11)
+        sender.begin_connection(Given())  # type: ignore[arg-type]
+        sender.delivery = None
+        assert given == [0]
+        assert (await undelivered.receive()).why == "expired"
+
+
+async def never(_host: str, _port: int) -> trio.abc.Stream:
+    """Dial a host that does not answer."""
+    await trio.sleep_forever()

@@ -65,3 +65,15 @@ async def test_figures_never_go_down(autojump_clock: trio.testing.MockClock) -> 
         await until(socket, ConnectionState.WAITING)
     assert seen == sorted(seen)
     assert seen[-1] == 1
+
+
+async def test_a_connection_that_was_quiet_for_long_was_useful(autojump_clock: trio.testing.MockClock) -> None:
+    """Where nobody asked for signs of life, the time counts until it ended: failures are counted anew."""
+    quiet = Script().accept().sleep(40).drop()
+    async with open_memory_server(in_turn(quiet, quiet, hold)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, backoff=HALF, heartbeat=None) as socket:
+            states = socket.on_state()
+            await server.wait_connection(2)
+            await server.wait_connection(3)
+        waits = [event async for event in states if event.state is ConnectionState.WAITING]
+        assert [event.failures for event in waits] == [1, 1]

@@ -24,6 +24,7 @@ async def test_a_reader_that_is_behind_is_waited_for_as_long_as_it_reads(*, read
         nursery.start_soon(undelivered.wait_for_readers, 1)
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
+        assert nursery.child_tasks, "it has some turns"
         if reads:
             await listener.receive()
     await wait_all_tasks_blocked()
@@ -31,3 +32,16 @@ async def test_a_reader_that_is_behind_is_waited_for_as_long_as_it_reads(*, read
     assert undelivered.dropped == 0
     undelivered.report([QueuedMessage("x", 1, 0.0)], "lost")
     assert undelivered.is_behind(1) is reads, "who reads is waited for again"
+
+
+@pytest.mark.parametrize(("size", "room"), [(1, 3000), (2**20, 4)])
+async def test_a_listener_has_room_for_twice_the_outbox(size: int, room: int) -> None:
+    """In messages, and in bytes; for one more the oldest report makes room."""
+    limits = Outbox(max_messages=1500, max_bytes=2 * 2**20)
+    undelivered = Undelivered(MessageQueue(limits), SocketLabel("ws://x/"), OnDemand())
+    undelivered.listen()
+    messages = [QueuedMessage("x", size, 0.0)] * room
+    undelivered.report(messages, "lost")
+    assert undelivered.dropped == 0
+    undelivered.report(messages[:1], "lost")
+    assert undelivered.dropped == 1

@@ -31,6 +31,7 @@ from trio_socket_task import (
 )
 from trio_socket_task._options import Options
 from trio_socket_task._session import _opening
+from trio_socket_task._session._clock import clock_of_this_run
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
@@ -986,3 +987,104 @@ async def test_a_bug_that_ends_the_opening_ends_the_socket(serve: Serve) -> None
     assert task.close_event == CloseEvent(code=1006)
     with pytest.raises(SocketLostError):
         await task.send("x")
+
+
+async def test_a_listener_that_holds_up_reading_is_told_of_once(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that whoever waits for what does not come can know why."""
+    messages = [frame(BINARY, bytes(1000))] * 10
+    async with connect_socket(URL, dial=serve(then(*messages)), receive_buffer=2000) as task:
+        listener = task.on_message()
+        await trio.sleep(1)
+        await listener.receive()
+        await listener.receive()
+        await trio.sleep(1)
+    assert caplog.text.count("a message listener is") == 1
+
+
+async def test_a_pong_to_a_cancelled_ping_is_nobody_s(autojump_clock: MockClock, serve: Serve) -> None:
+    """It is no round trip that anybody asked for."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        _, payload = await peer.read_frame()
+        await trio.sleep(5)
+        await peer.send(frame(PONG, payload))
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script)) as task:
+        with trio.move_on_after(1):
+            await task.ping()
+        await trio.sleep(10)
+        assert task.statistics().rtt is None
+
+
+async def test_what_is_not_written_yet_is_among_the_figures(autojump_clock: MockClock, serve: Serve) -> None:
+    """None before there is a connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(1)
+        await peer.finish()
+
+    async with open_socket_manager(dial=serve(script, lockstep=True)) as manager:
+        task = manager.connect_socket(URL)
+        assert task.statistics().send_buffered == 0
+        await task.wait_open()
+        await task.send(bytes(1000))
+        assert task.statistics().send_buffered >= 1000
+        await task.aclose()
+        assert task.statistics().send_buffered == 0
+
+
+async def test_a_send_that_waits_for_room_is_told_of_the_close(autojump_clock: MockClock, serve: Serve) -> None:
+    """Its message is not written after the Close frame, nor forgotten in silence."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep_forever()
+
+    async with open_socket_manager(dial=serve(script, lockstep=True), send_buffer=1000, close_timeout=1) as manager:
+        task = manager.connect_socket(URL)
+        await task.wait_open()
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(SocketClosedError):
+                    while True:
+                        await task.send(bytes(1000))
+
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            task.close()
+        await task.wait_closed()
+
+
+async def test_no_timer_of_a_socket_is_left_behind(autojump_clock: MockClock, serve: Serve) -> None:
+    """Nor what it refers to."""
+    options: ConnectOptions = {"heartbeat": Heartbeat(interval=1000), "receive_timeout": 1000}
+    async with connect_socket(URL, dial=serve(echo), **options) as task:
+        await task.wait_open()
+        assert len(clock_of_this_run()) == 2
+    assert len(clock_of_this_run()) == 0
+
+
+async def test_a_question_before_a_violation_may_be_answered_after_a_while(
+    autojump_clock: MockClock, serve: Serve
+) -> None:
+    """By a program that has received it, and is not back yet."""
+    answers: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(then=frame(TEXT, b"question") + frame(0x3))
+        answers.append((await peer.read_frame())[1])
+        await peer.finish()
+
+    async with connect_socket(URL, dial=serve(script)) as task:
+        assert await task.receive() == "question"
+        await trio.sleep(0.01)
+        await task.send("answer")
+        with pytest.raises(SocketLostError):
+            await task.receive()
+    assert answers == [b"answer"]

@@ -9,7 +9,15 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_socket_task import CloseEvent, Listener, ListenerStatistics, MessageEvent, OpenEvent, connect_socket
+from trio_socket_task import (
+    CloseEvent,
+    ErrorEvent,
+    Listener,
+    ListenerStatistics,
+    MessageEvent,
+    OpenEvent,
+    connect_socket,
+)
 from trio_socket_task._session._mailbox import FACTS_KEPT, MESSAGE_OVERHEAD, Mailbox
 from trio_socket_task._session._subscriptions import Subscriptions
 from trio_socket_task._session._topic import Topic
@@ -249,6 +257,24 @@ def test_late_comers_make_room_too() -> None:
         topic.publish(number)
         topic.attach(mailbox)
     assert len(mailbox.items) == FACTS_KEPT // MESSAGE_OVERHEAD
+
+
+@pytest.mark.parametrize(
+    ("event", "held"),
+    [
+        (ErrorEvent(err_msg="x" * 1000, error=OSError()), 1024 + 2000),
+        (CloseEvent(code=1000, reason="x" * 50, peer_reason="y" * 60), 110),
+        (OpenEvent({"name": "value"}), MESSAGE_OVERHEAD + 9),
+    ],
+)
+def test_a_fact_takes_the_room_of_what_it_holds_on_to(event: object, held: int) -> None:
+    """Of an error the text and the exception, of a close both reasons, of an opening the fields."""
+    mailbox: Mailbox[object] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    topic: Topic[object] = Topic(once=False)
+    topic.attach(mailbox)
+    for _ in range(1025):
+        topic.publish(event)
+    assert len(mailbox.items) == FACTS_KEPT // (MESSAGE_OVERHEAD + held)
 
 
 def test_a_listener_outside_of_trio_is_refused() -> None:

@@ -512,3 +512,17 @@ async def test_a_compressed_message_that_cannot_be_written_ends_writing(nursery:
         setup.put(b"x" * 300_000)
     await wait_all_tasks_blocked()
     assert (setup.broken, setup.out.finished, setup.out.size, setup.out.written) == (error, True, 0, 0)
+
+
+async def test_who_has_waited_for_room_and_does_not_use_it_leaves_it_to_others(nursery: trio.Nursery) -> None:
+    """One who wakes up and has nothing to send any more holds up nobody."""
+    wire = ScriptedWire(at_once=0)
+    wire.open = trio.Event()
+    setup = Setup(nursery, wire)
+    setup.out.put(bytes(200))
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(setup.out.use_room, lambda: None)
+        await wait_all_tasks_blocked()
+        assert not setup.out.has_room()
+        wire.open.set()
+    assert setup.out.has_room()
