@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from importlib import import_module
@@ -75,3 +76,14 @@ def refusal_text() -> str:
         with pytest.raises(ConnectionRefusedError) as caught:
             client.connect(unused.getsockname())
     return caught.value.strerror or ""
+
+
+def reset_text() -> str:
+    """Return what this system says of a connection that is reset."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(ConnectionResetError) as caught:
+            client.recv(1)
+    return str(caught.value)

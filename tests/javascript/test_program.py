@@ -544,7 +544,7 @@ def test_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(ModuleNotFoundError, match="pip install 'trio-socket-task\\[javascript\\]'"):
+    with pytest.raises(ModuleNotFoundError, match='pip install "trio-socket-task\\[javascript\\]"'):
         open_javascript()
 
 

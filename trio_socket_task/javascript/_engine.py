@@ -26,7 +26,7 @@ _PRELUDE: Final = ("border", "console", "globals", "modules", "sockets", "pages"
 _STACK: Final = 1 << 20  # bytes: less than what threads have on any platform
 
 
-_INSTALL: Final = "pip install 'trio-socket-task[javascript]'"
+_INSTALL: Final = 'pip install "trio-socket-task[javascript]"'
 
 
 def import_engine() -> ModuleType:
