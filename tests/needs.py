@@ -41,6 +41,7 @@ NEEDS: Final = {
     "speedups": (find_spec("websockets.speedups") is not None, "websockets has no part in C here"),
     "terminal": (find_spec("pty") is not None and find_spec("termios") is not None, "there are no pseudo-terminals"),
     "unix sockets": (hasattr(socket, "AF_UNIX"), "there are no Unix sockets"),
+    "what a reset follows": (IS_POSIX, "a reset takes away here what came before it and was not read yet"),
     "folders as files": (IS_POSIX, "folders cannot be opened here"),
     "full device": (Path("/dev/full").exists(), "there is no device that is always full"),
 }
