@@ -17,6 +17,7 @@ from typing import Final, cast
 
 import pytest
 
+IS_CPYTHON: Final = sys.implementation.name == "cpython"
 IS_POSIX: Final = os.name == "posix"
 
 
@@ -28,9 +29,12 @@ def _has_prompt() -> bool:
 NEEDS: Final = {
     "alarm": (hasattr(signal, "SIGALRM"), "this system has no alarm that ends what hangs"),
     "docstrings": (sys.flags.optimize < 2, "Python was told to leave docstrings out"),
-    "cpython": (sys.implementation.name == "cpython", "what is counted, or done, is CPython's"),
+    "cpython": (IS_CPYTHON, "what is counted, or done, is CPython's"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
-    "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),
+    "javascript": (
+        IS_CPYTHON and find_spec("quickjs") is not None,
+        "the engine of JavaScript, quickjs, is not installed, or this is not CPython",
+    ),
     "isal": (find_spec("isal") is not None, "isal is not installed"),
     "shell": (IS_POSIX and which("bash") is not None, "there is no shell like bash"),
     "signals": (IS_POSIX, "processes cannot be sent signals here that they handle"),

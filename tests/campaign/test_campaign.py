@@ -54,6 +54,7 @@ def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
     assert run_one(part, seed).trace == run_one(part, seed).trace
 
 
+@pytest.mark.needs("cpython")
 def test_programs_wait_until_everything_is_delivered() -> None:
     """Some of them live so long, by whatever proof."""
     figures = sum((run_one("a", seed).figures for seed in range(60)), start=Counter[str]())
@@ -239,6 +240,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return main()
 
 
+@pytest.mark.needs("cpython")  # elsewhere what an earlier test has left is freed, and tells, here
 def test_good_seeds_give_counts_and_exit_code_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

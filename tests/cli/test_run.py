@@ -19,7 +19,7 @@ from peer import Peer, echo
 
 from trio_socket_task.testing import SocketServer
 
-pytest.importorskip("_quickjs", reason="the engine quickjs-ng is not installed")
+pytestmark = pytest.mark.needs("javascript")
 
 CHAT = """
 const task = wx.connectSocket({ url: 'wss://example.test/chat' })
