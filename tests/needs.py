@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import struct
@@ -30,6 +31,7 @@ NEEDS: Final = {
     "alarm": (hasattr(signal, "SIGALRM"), "this system has no alarm that ends what hangs"),
     "docstrings": (sys.flags.optimize < 2, "Python was told to leave docstrings out"),
     "cpython": (IS_CPYTHON, "what is counted, or done, is CPython's"),
+    "epoll": (hasattr(select, "epoll"), "this system has no epoll"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
     "javascript": (
         IS_CPYTHON and find_spec("quickjs") is not None,
