@@ -240,7 +240,6 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return main()
 
 
-@pytest.mark.needs("cpython")  # elsewhere what an earlier test has left is freed, and tells, here
 def test_good_seeds_give_counts_and_exit_code_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
