@@ -54,6 +54,7 @@ def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
     assert run_one(part, seed).trace == run_one(part, seed).trace
 
 
+@pytest.mark.needs("cpython")
 def test_programs_wait_until_everything_is_delivered() -> None:
     """Some of them live so long, by whatever proof."""
     figures = sum((run_one("a", seed).figures for seed in range(60)), start=Counter[str]())

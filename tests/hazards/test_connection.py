@@ -688,6 +688,7 @@ async def test_c7_the_body_raises(network: Network, mock_clock: MockClock, error
     assert seen == [(1001, "")]
 
 
+@pytest.mark.needs("what a reset follows")
 async def test_c8_the_bodys_exception_and_a_lost_connection(network: Network, mock_clock: MockClock) -> None:
     """The body's is the only one: its group un-nested, its notes and context intact."""
 

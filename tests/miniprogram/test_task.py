@@ -462,6 +462,7 @@ async def test_a_close_behind_sends_on_a_connection_that_broke_unnoticed(
     assert heard[0] == ("fail", NOT_OPEN)
 
 
+@pytest.mark.needs("cpython")
 @pytest.mark.parametrize("how", ["task.close", "closeSocket", "drop", "refused"])
 async def test_a_closed_task_is_forgotten(
     autojump_clock: trio.testing.MockClock,

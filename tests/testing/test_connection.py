@@ -557,7 +557,8 @@ async def test_a_half_close_while_something_is_sent(*, tls: bool) -> None:
                 await half_closed.wait()
                 assert await task.receive() == "enough to make the client stop reading"
                 with pytest.raises(SocketLostError):
-                    await task.receive()
+                    while True:  # Windows takes any number of bytes at once, and then the message comes whole
+                        await task.receive()
 
 
 @pytest.mark.parametrize(

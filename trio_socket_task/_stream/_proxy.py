@@ -22,7 +22,7 @@ from ._tls import TlsWire
 from ._wire import Wire, close_forcefully, wire_over
 
 _T = TypeVar("_T")
-_INSTALL = "pip install 'trio-socket-task[socks]'"
+_INSTALL = 'pip install "trio-socket-task[socks]"'
 
 
 @final
