@@ -456,7 +456,7 @@ async def test_a_program_that_reads_for_itself_over_tcp(socket_server: SocketSer
                 assert await task.ping() < 10
 
 
-async def test_receive_nowait(serve: Serve) -> None:
+async def test_receive_nowait(serve: Serve, autojump_clock: MockClock) -> None:
     """What is here comes, in its order; what is not here yet, would block; and the end is that of `receive`."""
     more = trio.Event()
 
