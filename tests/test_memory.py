@@ -18,7 +18,7 @@ from trio_socket_task import ConnectOptions, HandshakeError, SocketLostError, co
 tracemalloc = import_or_skip("tracemalloc")
 
 MIB = 2**20
-BUFFER = 4 * MIB
+BUFFER = MIB
 
 
 class Meter:

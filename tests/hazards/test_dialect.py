@@ -218,7 +218,7 @@ async def test_q2_every_request_in_every_callback_and_listener(  # noqa: C901, P
         with trio.fail_after(600), trio.CancelScope() as scope, suppress(KeyError):
             block = open_mini_program("wx", base_library=version, dial=memory_socket_server.dial, close_timeout=2)
             async with block as wx:
-                budget = 8 if request_ == "all" else 60
+                budget = 4 if request_ == "all" else 20
                 program = Restless(wx, request_, is_async, trio.Event(), scope, budget)
                 for listen in (wx.onSocketOpen, wx.onSocketMessage, wx.onSocketError, wx.onSocketClose):
                     listen(program.function(nothing))
