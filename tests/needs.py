@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ NEEDS: Final = {
     "alarm": (hasattr(signal, "SIGALRM"), "this system has no alarm that ends what hangs"),
     "docstrings": (sys.flags.optimize < 2, "Python was told to leave docstrings out"),
     "cpython": (sys.implementation.name == "cpython", "what is counted, or done, is CPython's"),
+    "epoll": (hasattr(select, "epoll"), "this system has no epoll"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
     "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),
     "isal": (find_spec("isal") is not None, "isal is not installed"),

@@ -52,7 +52,7 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "_session": [
         {"_busy_poll", "_clock", "_deadline", "_peer_keepalive", "_statistics", "_wakeup"},
-        {"_mailbox"},
+        {"_input", "_mailbox", "_poller"},
         {"_listener", "_topic"},
         {"_subscriptions", "_pings", "_reader"},
         {"_ending", "_watch"},

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_socket_task._session._reader import GRACE, Reader
+from trio_socket_task._session._poller import GRACE
+from trio_socket_task._session._reader import Reader
 from trio_socket_task._session._wakeup import Wakeup
 from trio_socket_task._stream._wire import _PlainWire
 

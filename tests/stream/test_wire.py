@@ -20,7 +20,7 @@ async def connected() -> tuple[SocketWire, trio.SocketStream]:
     client = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
     server = await listeners[0].accept()
     await listeners[0].aclose()
-    return SocketWire(client), server
+    return SocketWire(client, is_ours=True), server
 
 
 @pytest.mark.needs("files as sockets")
@@ -29,10 +29,10 @@ async def test_the_best_wire_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = socket.socketpair()
     right.close()
     async with trio.SocketStream(trio.socket.from_stdlib_socket(left)) as stream:
-        assert isinstance(wire_for(stream), SocketWire)
+        assert isinstance(wire_for(stream, is_ours=True), SocketWire)
         monkeypatch.setattr(os, "name", "nt")
-        assert isinstance(wire_for(stream), StreamWire)
-    assert isinstance(wire_for(memory_stream_pair()[0]), StreamWire)
+        assert isinstance(wire_for(stream, is_ours=True), StreamWire)
+    assert isinstance(wire_for(memory_stream_pair()[0], is_ours=True), StreamWire)
 
 
 async def test_a_stream_is_written_by_waiting_only() -> None:

@@ -65,7 +65,7 @@ class _Opening:
         stream = await self._blamed(f"{self._who} cannot be reached", self._dial())
         connected = trio.current_time()
         try:
-            wire = wire_over(stream, tcp_no_delay=self._options.tcp_no_delay)
+            wire = wire_over(stream, is_ours=True, tcp_no_delay=self._options.tcp_no_delay)
             if proxy.scheme.startswith("socks"):
                 await self._ask_by_socks(stream)
                 received = b""
