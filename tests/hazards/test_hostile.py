@@ -91,6 +91,7 @@ async def test_v1_the_answers_are_to_the_latest_in_order(serve: Serve) -> None:
     assert answers == [b"%d" % number for number in (*range(5), *range(68, 100))]
 
 
+@pytest.mark.long
 async def test_v1_others_run_between_bursts(serve_tcp: ServeTcp) -> None:
     """A flood of pings holds nobody up: each read gives way to the other tasks."""
 
@@ -112,6 +113,7 @@ async def test_v1_others_run_between_bursts(serve_tcp: ServeTcp) -> None:
 # What is kept for nobody is bounded in bytes
 
 
+@pytest.mark.long
 @pytest.mark.needs("cpython")
 async def test_v2_events_that_nobody_reads_are_bounded_in_bytes(serve: Serve) -> None:
     """Refusals with large bodies and headers, of socket after socket, cost what the page says."""

@@ -636,6 +636,7 @@ async def test_a_url_that_is_none_leads_nowhere() -> None:
     assert texts(program) == ['connectSocket:fail invalid url "test.php"']
 
 
+@pytest.mark.long
 async def test_closed_sockets_are_forgotten(autojump_clock: MockClock, memory_socket_server: SocketServer) -> None:
     """But for a hundred; what is called of others fails as it should."""
     async with open_javascript(dial=memory_socket_server.dial) as program:
@@ -659,6 +660,7 @@ async def test_closed_sockets_are_forgotten(autojump_clock: MockClock, memory_so
     assert texts(program) == ["done", "SocketTask.send:fail SocketTask.readyState is not OPEN"]
 
 
+@pytest.mark.long
 async def test_ten_minutes_of_heartbeats_and_reconnects_are_the_same_in_every_run(autojump_clock: MockClock) -> None:
     """With chance and time of their own."""
     source = """

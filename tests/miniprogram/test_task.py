@@ -492,6 +492,7 @@ async def test_a_closed_task_is_forgotten(
         gc.enable()
 
 
+@pytest.mark.long
 async def test_many_rounds_leak_nothing(
     autojump_clock: trio.testing.MockClock, memory_socket_server: SocketServer
 ) -> None:

@@ -223,6 +223,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[str | bytes], int]:
     return data, sent, bits
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(conversations(), st.integers(1, 5000))
 @example((Compressor().message(b"a" * 2**16), [b"a" * 2**16], 15), 1)
@@ -281,6 +282,7 @@ kinds = st.sampled_from([noise, lambda seed, size: bytes([seed]) * size])
 lists = st.lists(st.builds(lambda kind, size, seed: kind(seed, size), kinds, sizes, st.integers(0, 2)), max_size=5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chosen", BACKENDS, ids=lambda backend: backend.__name__)
 @settings(deadline=None, max_examples=60)
 @given(agreements, lists, st.lists(st.text(max_size=300), max_size=3))

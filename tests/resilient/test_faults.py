@@ -147,6 +147,7 @@ def obeys(arrivals: list[float], backoff: Backoff) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_with_resend_everything_is_delivered_in_order(
     autojump_clock: MockClock, nursery: trio.Nursery, fault: Mood
@@ -161,6 +162,7 @@ async def test_with_resend_everything_is_delivered_in_order(
     assert obeys(service.arrivals, backoff)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_without_it_at_most_once_and_every_loss_is_reported(
     autojump_clock: MockClock, nursery: trio.Nursery, fault: Mood
@@ -253,6 +255,7 @@ async def test_an_expired_token_is_renewed(autojump_clock: MockClock) -> None:
             assert socket.statistics().generation >= 5
 
 
+@pytest.mark.long
 async def test_a_herd_does_not_thunder(autojump_clock: MockClock) -> None:
     """A hundred clients that are dropped at once come back spread out, and all of them do."""
     spread = per_second(await attempts(jittered, clients=100))
@@ -261,6 +264,7 @@ async def test_a_herd_does_not_thunder(autojump_clock: MockClock) -> None:
     assert sum(spread) > 100 * 4
 
 
+@pytest.mark.long
 async def test_a_herd_without_jitter_does(autojump_clock: MockClock) -> None:
     """Which shows that the test above can fail."""
     assert max(per_second(await attempts(in_step, clients=30))[10:]) == 30

@@ -205,6 +205,7 @@ async def test_a_fault_on_the_server_s_side_is_not_swallowed(autojump_clock: tri
                 await socket.receive()
 
 
+@pytest.mark.long
 async def test_hundreds_of_reconnections_leak_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """Neither tasks, nor sockets, nor places, nor listeners, nor memory for what has been."""
 

@@ -509,6 +509,7 @@ def run_websockets_server(context: ssl.SSLContext | None, factory: ServerPerMess
     asyncio.run(main())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("factory", FACTORIES, ids=["any", "10 bits", "each by itself"])
 async def test_with_the_server_of_websockets(
