@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
-import pytest
 from hypothesis import strategies as st
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from websockets.frames import Frame
