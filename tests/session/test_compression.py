@@ -300,7 +300,7 @@ async def test_what_comes_with_the_response_is_inflated_to_its_end(reach: Reach,
 
     url, options = await reach(kind, script)
     options["per_message_deflate"] = True
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with connect_socket(url, **options) as task:
             assert await task.receive() == bytes(6 * MIB)
             assert await task.receive() == "after"
