@@ -529,6 +529,7 @@ async def test_facts_of_a_connection(serve: Serve, serve_tcp: ServeTcp) -> None:
     async with open_socket_manager() as manager:
         task = manager.connect_socket(await serve_tcp(echo))
         assert (task.local_address, task.remote_address, task.tls) == (None, None, None)
+        assert task.statistics().dial_seconds is None
         await task.wait_open()
         assert isinstance(task.local_address, tuple)
         assert isinstance(task.remote_address, tuple)

@@ -636,7 +636,6 @@ async def test_a_url_that_is_none_leads_nowhere() -> None:
     assert texts(program) == ['connectSocket:fail invalid url "test.php"']
 
 
-@pytest.mark.long
 async def test_closed_sockets_are_forgotten(autojump_clock: MockClock, memory_socket_server: SocketServer) -> None:
     """But for a hundred; what is called of others fails as it should."""
     async with open_javascript(dial=memory_socket_server.dial) as program:
