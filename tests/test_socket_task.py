@@ -92,7 +92,7 @@ async def test_events_of_a_socket_that_never_opens(serve: Serve) -> None:
             assert isinstance(lost.value.__cause__, ConnectError)
 
 
-async def test_calls_before_open(serve: Serve) -> None:
+async def test_calls_before_open(serve: Serve, autojump_clock: MockClock) -> None:
     """Send and ping raise; receive and iteration wait."""
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(silent))
@@ -155,7 +155,7 @@ async def test_a_refused_close_harms_nothing(memory_socket_server: SocketServer,
         assert (await task.wait_closed()).peer_reason == "汉" * 41
 
 
-async def test_send_waits_while_the_buffer_is_full(serve: Serve) -> None:
+async def test_send_waits_while_the_buffer_is_full(serve: Serve, autojump_clock: MockClock) -> None:
     """And send_nowait raises; a cancelled send was not queued (hazard R2)."""
     got: list[bytes] = []
     go = trio.Event()
