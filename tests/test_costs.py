@@ -28,7 +28,6 @@ from trio_socket_task import (
 )
 from trio_socket_task._session._busy_poll import waiting_in_this_run
 from trio_socket_task._session._clock import clock_of_this_run
-from trio_socket_task._session._poller import poller_of_this_run
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, open_memory_server, open_test_server
 
 pytestmark = pytest.mark.needs("cpython")
@@ -261,7 +260,7 @@ async def test_a_closed_socket_leaves_nothing_to_a_collector(kind: str, how: str
     server_block = open_memory_server(handler) if kind == "memory" else open_test_server(handler, tls=kind == "tls")
     async with server_block as server, open_socket_manager(**watched) as manager, manager.on_socket_message():
         options: ConnectOptions = {"dial": server.dial} if kind == "memory" else {"ssl_context": server.ssl_context}
-        _ = waiting_in_this_run(), clock_of_this_run(), poller_of_this_run()  # the run's own
+        _ = waiting_in_this_run(), clock_of_this_run()  # the run's own
         gc.collect()
         gc.disable()
         try:
@@ -303,7 +302,7 @@ async def test_a_mistake_in_a_stream_keeps_no_socket_alive_and_is_found(reads: i
         return Forgetful(await server.dial(host, port), reads)
 
     async with open_memory_server() as server, open_socket_manager() as manager:
-        _ = waiting_in_this_run(), clock_of_this_run(), poller_of_this_run()  # the run's own
+        _ = waiting_in_this_run(), clock_of_this_run()  # the run's own
         gc.collect()
         gc.disable()
         try:

@@ -54,7 +54,7 @@ def the_poller() -> Poller:
 async def sockets() -> AsyncIterator[list[Watched]]:
     """Give three sockets that are not watched yet; each is forgotten and closed in the end."""
     pairs = [socket.socketpair() for _ in range(3)]
-    yield [Watched(near, far, Polled(the_poller())) for near, far in pairs]
+    yield [Watched(near, far, Polled()) for near, far in pairs]
     for pair in pairs:
         for one in pair:
             one.close()
@@ -92,7 +92,7 @@ async def test_a_reset_is_told_of_once_while_the_watching_pauses() -> None:
     near = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
     far = await listeners[0].accept()
     calls: list[int] = []
-    polled = Polled(the_poller())
+    polled = Polled()
     assert polled.watch(near.socket.fileno(), lambda: calls.append(1))
     polled.pause()
     await reset(far)
@@ -103,24 +103,35 @@ async def test_a_reset_is_told_of_once_while_the_watching_pauses() -> None:
     await listeners[0].aclose()
 
 
+class Passes(trio.abc.Instrument):
+    """How often the loop has looked for I/O, as it does after each task has had its turn."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += timeout >= 0
+
+
 async def test_others_run_between_many_sockets(sockets: list[Watched], monkeypatch: pytest.MonkeyPatch) -> None:
     """When their turn has taken its time; those that are left come next."""
-    now, order = 0.0, list[int | str]()
+    now, passes, calls = 0.0, Passes(), list[tuple[int, int]]()
     monkeypatch.setattr(_poller, "perf_counter", lambda: now)
+    trio.lowlevel.add_instrument(passes)
 
     def take(number: int, seconds: float) -> None:
         nonlocal now
-        order.append(number)
+        calls.append((number, passes.count))
         now += seconds
         sockets[number].polled.end()
 
     for number, (one, seconds) in enumerate(zip(sockets, (0.0005, 0.0005, 0), strict=True)):
         assert one.polled.watch(one.near.fileno(), partial(take, number, seconds))
         one.far.send(b"x")
-    while 2 not in order:
-        order.append("another")
-        await trio.lowlevel.checkpoint()
-    assert order.index(0) + 1 == order.index(1) < order.index(2) - 1
+    await wait_all_tasks_blocked()
+    trio.lowlevel.remove_instrument(passes)
+    assert [number for number, _ in calls] == [0, 1, 2]
+    assert calls[0][1] == calls[1][1] == calls[2][1] - 1
 
 
 async def test_who_was_called_may_end_another(sockets: list[Watched]) -> None:
@@ -175,20 +186,45 @@ async def test_the_kernel_may_refuse(sockets: list[Watched], monkeypatch: pytest
     assert the_poller().functions == {}
 
 
-@pytest.mark.parametrize("missing", [True, False])
-async def test_a_system_may_have_none(*, missing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No epoll at all, or no file descriptor left for it: then each socket has its own task."""
+async def test_there_may_be_no_file_descriptor_left(sockets: list[Watched], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the poller's own: then each socket has its own task, until there is."""
 
     def fail() -> None:
         raise OSError(errno.EMFILE, "too many open files")
 
-    if missing:
-        monkeypatch.delattr(select, "epoll")
-    else:
-        monkeypatch.setattr(select, "epoll", fail)
+    monkeypatch.setattr(select, "epoll", fail)
     assert poller_of_this_run() is None
+    assert not sockets[0].watch()
     monkeypatch.undo()
-    assert poller_of_this_run() is None, "as it was found at first"
+    assert sockets[0].watch()
+    sockets[0].polled.end()
+
+
+async def test_it_ends_with_its_last_socket(sockets: list[Watched]) -> None:
+    """Its task and its file descriptor with it; the next socket has a new one."""
+    before = trio.lowlevel.current_statistics().tasks_living
+    for _ in range(2):
+        assert sockets[0].watch()
+        assert sockets[1].watch()
+        poller = the_poller()
+        sockets[0].polled.end()
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before + 1
+        sockets[1].polled.end()
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert poller.epoll.closed
+        assert sockets[2].watch(), "at once"
+        sockets[2].polled.end()
+        assert sockets[0].watch(), "while the last one is about to end"
+        sockets[0].polled.end()
+        await wait_all_tasks_blocked()
+        sockets[0].far.send(b"x")
+        assert sockets[0].watch()
+        await wait_all_tasks_blocked()
+        assert sockets[0].calls
+        sockets[0].polled.end()
+        await wait_all_tasks_blocked()
 
 
 def test_at_the_end_of_the_run_all_are_called() -> None:
@@ -197,15 +233,16 @@ def test_at_the_end_of_the_run_all_are_called() -> None:
     pairs = [socket.socketpair() for _ in range(2)]
 
     async def main() -> None:
-        polled = Polled(the_poller())
+        polled = Polled()
         assert polled.watch(pairs[0][0].fileno(), partial(again, polled))
         await wait_all_tasks_blocked()
 
     def again(polled: Polled) -> None:
         calls.append("called")
-        assert not Polled(polled.poller).watch(pairs[1][0].fileno(), list)
+        assert not Polled().watch(pairs[1][0].fileno(), calls.clear)
+        assert not polled.ask_later(bool)
         polled.pause()
-        assert not polled.watch(pairs[0][0].fileno(), list)
+        assert not polled.watch(pairs[0][0].fileno(), calls.clear)
         polled.end()
 
     trio.run(main)

@@ -97,6 +97,32 @@ async def test_a_reset_is_a_broken_resource() -> None:
 
 
 @pytest.mark.needs("files as sockets")
+async def test_a_reset_that_was_found_without_waiting_is_told_who_waits() -> None:
+    """The kernel tells of it once; after that the connection only seems to have ended."""
+    wire, server = await connected()
+    await reset(server)
+    descriptor = wire.polled_fd()
+    assert descriptor is not None
+    await trio.lowlevel.wait_readable(descriptor)
+    assert wire.receive_now(1) is None
+    assert wire.receive_now(1) is None
+    for _ in range(2):
+        with pytest.raises(trio.BrokenResourceError, match="reset"):
+            await wire.receive(1)
+    await wire.aclose()
+
+
+@pytest.mark.needs("files as sockets")
+async def test_only_a_socket_of_ours_is_watched() -> None:
+    """Of another it is not known when it is closed."""
+    wire, server = await connected()
+    assert wire.polled_fd() is not None
+    async with server:
+        assert SocketWire(server, is_ours=False).polled_fd() is None
+    await wire.aclose()
+
+
+@pytest.mark.needs("files as sockets")
 async def test_reading_survives_a_wakeup_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket reported readable may have nothing to read (select(2), BUGS)."""
     wire, server = await connected()

@@ -30,6 +30,9 @@ class Consumer(Protocol):
     def is_full(self) -> bool:
         """Whether nothing more is to be read for now."""
 
+    def is_ending(self) -> bool:
+        """Whether little more is to come."""
+
     def is_failing(self) -> bool:
         """Whether nothing more is to be read until that has had its consequences."""
 

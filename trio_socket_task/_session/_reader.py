@@ -12,7 +12,7 @@ from trio_socket_task._stream._wire import Wire, run_pending_streams
 
 from ._busy_poll import BusyPoll
 from ._input import READ, Consumer, Input
-from ._poller import GRACE, Polled, poller_of_this_run
+from ._poller import GRACE, HAS_EPOLL, Polled
 from ._wakeup import Wakeup
 
 
@@ -55,9 +55,10 @@ class Reader(Input):
         self.paused_until: float = -float("inf")
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
         # By the poller:
-        poller = None if wire.polled_fd() is None else poller_of_this_run()
-        self._polled = None if poller is None else Polled(poller)
-        self._must_read = False  # whether the task is to read, because the poller cannot
+        self._polled = Polled() if HAS_EPOLL and wire.polled_fd() is not None else None
+        # Whether the task is to read: where the poller cannot, and once at first, as many a socket is closed before
+        # anything comes.
+        self._must_read = self._polled is not None
         self._left_at = -float("inf")  # when a program last had read
         self._is_asked = False  # whether it is looked from time to time whether a program is there
         self._failure: BaseException | None = None  # of a function of the program's, which ends the task
@@ -109,9 +110,8 @@ class Reader(Input):
             await self._waiting.park()
             return
         self._reads = _Reads.PROGRAM
-        if self._polled is not None:
-            self._polled.pause()
-        elif self._patience is not None:
+        self._unwatch()
+        if self._patience is not None:
             self._patience.deadline = float("inf")
         others = None if self._busy_poll is None else self._busy_poll.waiting
         if others is not None:
@@ -165,30 +165,30 @@ class Reader(Input):
             if not is_busy:
                 self._watch()
             elif not self._is_asked:
-                self._is_asked = True
-                self._polled.poller.ask_later(self._is_program_here)
+                self._is_asked = self._polled.ask_later(self._is_program_here)
+                if not self._is_asked:
+                    self._watch()
 
     def _is_program_here(self) -> bool:
         """Return whether a program has read lately, so that it is to be asked again; else watch the socket."""
-        if self._program_was_here and self._reads is _Reads.NOBODY:
-            self._program_was_here = False
-            return True
-        self._is_asked = False
-        self._watch()
-        return False
+        self._is_asked = self._program_was_here and self._reads is _Reads.NOBODY
+        self._program_was_here = False
+        if not self._is_asked:
+            self._watch()
+        return self._is_asked
 
     def _watch(self) -> None:
         """Have the poller watch the socket, if nobody reads; where it cannot, the background task reads."""
         if self._reads is not _Reads.NOBODY or self.over or self._polled is None:
             return
-        fd = None if self._is_behind else self._wire.polled_fd()
+        fd = None if self._is_behind or self._consumer.is_ending() else self._wire.polled_fd()
         if fd is None or not self._polled.watch(fd, self._read_polled):
             self._read_by_task()
 
     def _read_polled(self) -> None:
         """Read what the poller says is there."""
-        if self._reads is not _Reads.NOBODY:
-            return
+        if self._reads is not _Reads.NOBODY or self._must_read:
+            return  # it says so although it no longer watches: of a reset, or of what it found before
         is_wanted = not (self._is_behind or self._consumer.is_full() or self._consumer.is_failing())
         data = self._wire.receive_now(READ) if is_wanted else None
         try:
@@ -201,10 +201,13 @@ class Reader(Input):
 
     def _read_by_task(self) -> None:
         """Have the background task look at what is to be done, and the poller watch the socket no more until then."""
-        if self._polled is not None:
-            self._polled.pause()
+        self._unwatch()
         self._must_read = True
         self._wakeup.set()
+
+    def _unwatch(self) -> None:
+        if self._polled is not None:
+            self._polled.pause()
 
     def _is_busy(self) -> bool:
         """Whether messages follow one another within the grace, so that a program is expected back at once.

@@ -176,13 +176,14 @@ class SocketWire(_PlainWire):
 
     def receive_now(self, max_bytes: int) -> bytes | None:
         """Return what the kernel has; an error is kept for `receive`, because the kernel tells of it once."""
-        try:
-            return os.read(self._socket.fileno(), max_bytes)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            self._error = self._error or error.with_traceback(None)
-            return None
+        if self._error is None:
+            try:
+                return os.read(self._socket.fileno(), max_bytes)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._error = error.with_traceback(None)
+        return None
 
     def polled_fd(self) -> int | None:
         """Return the socket's, where nobody else has it."""
