@@ -13,7 +13,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 SHARED = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
 """How tests share the processors: one process more than there are, because some tests wait for a real clock."""
 SHORT = ["-m", "not once and not long"]
-"""Which tests run again where each is needed once: pyproject.toml says what the marks mean."""
+"""Which tests run where others ran all of them: pyproject.toml says what the marks mean."""
 ADMITTED = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
 LOWEST = [requirement.replace(">=", "==") for requirement in ADMITTED]
 KNOWN_HOLE = ("h11==0.14.0", "CVE-2025-43859")
@@ -68,9 +68,9 @@ tested: list[object] = []
 
 @nox.session(python=EVERY_PYTHON)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed wheel: on the first Python all, on others what may depend on the Python."""
+    """Run the tests against the installed wheel: on the first Python all, on the others what may depend on Python."""
     install_tests(session)
-    selected = session.posargs or (["-m", "not once"] if tested else [])
+    selected = session.posargs or (SHORT if tested else [])
     tested.append(session.python)
     session.run("pytest", *SHARED, *selected)
 

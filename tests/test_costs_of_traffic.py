@@ -22,7 +22,7 @@ from trio_socket_task import (
 from trio_socket_task.miniprogram import open_mini_program
 from trio_socket_task.testing import ServerConnection, SocketServer, open_memory_server
 
-pytestmark = [pytest.mark.long, pytest.mark.needs("cpython")]
+pytestmark = pytest.mark.needs("cpython")
 
 TIMES = 100
 SMALL = bytes(64)

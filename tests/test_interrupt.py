@@ -25,8 +25,6 @@ from trio_socket_task import (
     open_socket_manager,
 )
 
-pytestmark = pytest.mark.long
-
 FOLDER = str(Path(trio_socket_task.__file__).parent)
 STRIDE = 20  # every line would take minutes; what both kinds of block run is met at every tenth line
 
