@@ -11,6 +11,8 @@ import pytest
 
 import trio_socket_task
 
+pytestmark = pytest.mark.once
+
 HOUSE: list[set[str]] = [
     {"_mistakes", "_version", "_text", "_thread"},
     {"_events"},

@@ -23,6 +23,8 @@ import trio
 
 from trio_socket_task.testing import Script, ServerConnection, open_test_server
 
+pytestmark = pytest.mark.once
+
 pytest_plugins = ["pytester"]
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -25,7 +25,7 @@ from trio_socket_task._protocol._deflate import Deflater
 from trio_socket_task._resilient._sender import Sender
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
-pytestmark = pytest.mark.needs("alarm")
+pytestmark = [pytest.mark.once, pytest.mark.needs("alarm")]
 
 
 def finds(part: str, *problems: str) -> bool:

@@ -667,6 +667,7 @@ async def test_closed_sockets_are_forgotten(autojump_clock: MockClock, memory_so
     assert texts(program) == ["done", "SocketTask.send:fail SocketTask.readyState is not OPEN"]
 
 
+@pytest.mark.long
 async def test_ten_minutes_of_heartbeats_and_reconnects_are_the_same_in_every_run(autojump_clock: MockClock) -> None:
     """With chance and time of their own."""
     source = """

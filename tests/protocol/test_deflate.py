@@ -244,6 +244,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[str | bytes], int]:
     return data, sent, bits
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(conversations(), st.integers(1, 5000))
 @example((Compressor().message(b"a" * 2**16), [b"a" * 2**16], 15), 1)
@@ -251,7 +252,7 @@ def test_what_zlib_deflates_is_inflated(conversation: tuple[bytes, list[str | by
     """In whatever pieces it comes, with control frames between fragments; byte by byte where it is short."""
     data, sent, bits = conversation
     agreed = PerMessageDeflate(server_max_window_bits=bits)
-    for size in (0, step, *([1] if len(data) < 3000 else [])):
+    for size in (0, max(step, len(data) // 500), *([1] if len(data) < 3000 else [])):
         messages, controls = receive(decoder(agreed=agreed), data, size)
         assert messages == sent
         assert set(controls) <= {Ping(b"p")}
@@ -302,6 +303,7 @@ kinds = st.sampled_from([noise, lambda seed, size: bytes([seed]) * size])
 lists = st.lists(st.builds(lambda kind, size, seed: kind(seed, size), kinds, sizes, st.integers(0, 2)), max_size=5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chosen", BACKENDS, ids=lambda backend: backend.__name__)
 @settings(deadline=None, max_examples=60)
 @given(agreements, lists, st.lists(st.text(max_size=300), max_size=3))
