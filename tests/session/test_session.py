@@ -1061,8 +1061,8 @@ async def test_a_send_that_waits_for_room_is_told_of_the_close(autojump_clock: M
 
 async def test_no_timer_of_a_socket_is_left_behind(autojump_clock: MockClock, serve: Serve) -> None:
     """Nor what it refers to."""
-    options: ConnectOptions = {"heartbeat": Heartbeat(interval=1000), "receive_timeout": 1000}
-    async with connect_socket(URL, dial=serve(echo), **options) as task:
+    heartbeat = Heartbeat(interval=1000)
+    async with connect_socket(URL, dial=serve(echo), heartbeat=heartbeat, receive_timeout=1000) as task:
         await task.wait_open()
         assert len(clock_of_this_run()) == 2
     assert len(clock_of_this_run()) == 0
