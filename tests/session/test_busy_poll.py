@@ -63,8 +63,8 @@ class Setup:
     def is_full(self) -> bool:
         return self.full
 
-    def is_ending(self) -> bool:
-        return False
+    def needs_task(self) -> bool:
+        return self.is_full() or self.is_failing()
 
     def is_failing(self) -> bool:
         return False

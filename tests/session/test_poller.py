@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from functools import partial
 
 import attrs
@@ -200,6 +201,26 @@ async def test_there_may_be_no_file_descriptor_left(sockets: list[Watched], monk
     sockets[0].polled.end()
 
 
+async def test_there_may_be_no_place_for_its_task(sockets: list[Watched], monkeypatch: pytest.MonkeyPatch) -> None:
+    """When asynchronous generators are closed, at the end of a run, its nursery takes no more tasks."""
+    made: list[select.epoll] = []
+
+    def make(real: type[select.epoll] = select.epoll) -> select.epoll:
+        made.append(real())
+        return made[0]
+
+    def refuse(_function: object) -> None:
+        raise RuntimeError("Nursery is closed to new arrivals")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(select, "epoll", make)
+        patch.setattr(trio.lowlevel, "spawn_system_task", refuse)
+        assert not sockets[0].watch()
+    assert made[0].closed
+    assert sockets[0].watch()
+    sockets[0].polled.end()
+
+
 async def test_it_ends_with_its_last_socket(sockets: list[Watched]) -> None:
     """Its task and its file descriptor with it; the next socket has a new one."""
     before = trio.lowlevel.current_statistics().tasks_living
@@ -289,6 +310,31 @@ async def test_a_function_that_ends_the_program_does_not_end_the_poller(socket_s
     while isinstance(error, BaseExceptionGroup):
         (error,) = error.exceptions
     assert isinstance(error, SystemExit)
+
+
+async def test_a_function_of_the_programs_sees_the_programs_context(serve_tcp: ServeTcp) -> None:
+    """Whichever task calls it."""
+    seen: list[str] = []
+
+    def answer(data: str | bytes) -> str | None:
+        seen.append(f"{request.get()} {data!r}")
+        return None
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for data in (b"a", b"b"):
+            await peer.send(frame(TEXT, data), frame(PING))
+            assert await peer.read_frame() == (PONG, b"")
+        await peer.send(close_frame(1000))
+        await peer.read_close()
+        await peer.stream.aclose()
+
+    request: ContextVar[str] = ContextVar("request", default="nobody's")
+    request.set("mine")
+    with trio.fail_after(10):
+        async with connect_socket(await serve_tcp(script), heartbeat=Heartbeat(interval=60, answer=answer)) as task:
+            await task.wait_closed()
+    assert seen == ["mine 'a'", "mine 'b'"]
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -93,8 +93,8 @@ class Setup:
     def is_full(self) -> bool:
         return self._full()
 
-    def is_ending(self) -> bool:
-        return False
+    def needs_task(self) -> bool:
+        return self.is_full() or self.is_failing()
 
     def is_failing(self) -> bool:
         return self.failing
@@ -532,6 +532,140 @@ async def test_the_task_serves_a_consumer_that_is_behind(polled: Polled) -> None
     trio.lowlevel.remove_instrument(steps)
     assert list(polled.inbox)[4:] == [b"more"]
     assert steps.count == 0
+
+
+class Decrypting(_PlainWire):
+    """A wire that reads more than it gives: the kernel does not know of the rest."""
+
+    reads_now = True
+
+    def __init__(self, lower: SocketWire) -> None:
+        self._lower = lower
+        self.rest = b""
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        return self._lower.send_now(data)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        await self._lower.send(data)
+
+    def _give(self, data: bytes | None) -> bytes | None:
+        self.rest += data or b""
+        given, self.rest = self.rest[:1], self.rest[1:]
+        return given if data or given else data
+
+    async def receive(self, max_bytes: int) -> bytes | None:
+        if self.rest:
+            await trio.lowlevel.checkpoint()
+            return self._give(None)
+        return self._give(await self._lower.receive(max_bytes))
+
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        return self._give(None if self.rest else self._lower.receive_now(max_bytes))
+
+    def polled_fd(self) -> int | None:
+        return None if self.rest else self._lower.polled_fd()
+
+    async def aclose(self) -> None:
+        await self._lower.aclose()
+
+
+@pytest.mark.needs("epoll")
+@pytest.mark.parametrize("by", ["the poller", "a look for an answer", "a program"])
+async def test_what_a_wire_has_left_is_read_though_the_kernel_has_nothing(nursery: trio.Nursery, by: str) -> None:
+    """As TLS may have read records that it has not given yet."""
+    near, far = socket.socketpair()
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+    wire = Decrypting(SocketWire(stream, is_ours=True))
+    setup = Setup(wire=wire)
+    nursery.start_soon(setup.reading.run)
+    await wait_all_tasks_blocked()
+    far.send(b"-")
+    await wait_all_tasks_blocked()
+    setup.inbox.clear()
+    far.send(b"abc")
+    if by == "a look for an answer":
+        setup.reading.look_for_answer()
+    elif by == "a program":
+        await setup.program()
+        setup.inbox.append(b"a")
+    await wait_all_tasks_blocked(3 * GRACE)
+    assert b"".join(setup.inbox) == b"abc"
+    setup.reading.end()
+    far.close()
+    await stream.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.needs("epoll")
+async def test_a_reader_that_is_full_keeps_nobody_busy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Though something is there to be read, and somebody asks for reading in the background."""
+    full = False
+    setup = Polled(full=lambda: full)
+    nursery.start_soon(setup.reading.run, name="background")
+
+    def fill() -> None:
+        nonlocal full
+        full = True
+
+    await setup.give(b"a")
+    setup.took = fill
+    await setup.give(b"b")
+    assert setup.reading.paused_until == float("inf"), "at once, and not when more comes"
+    setup.far.send(b"c")
+    await wait_all_tasks_blocked()
+    setup.reading.read_in_background()
+    await setup.reading.look()
+    await wait_all_tasks_blocked()
+    with trio.fail_after(1):
+        await wait_all_tasks_blocked(0.1)
+    assert list(setup.inbox) == [b"a", b"b"]
+    full, setup.took = False, lambda: None
+    setup.wakeup.set()
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox) == [b"a", b"b", b"c"]
+    setup.reading.end()
+    setup.far.close()
+    await setup.stream.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.needs("epoll")
+async def test_a_failure_in_the_poller_is_the_tasks() -> None:
+    """Whatever it is, and wherever: it would end the Trio run."""
+    setup, fails = Polled(), False
+
+    def full() -> bool:
+        if fails:
+            raise LookupError("a handler of the log")
+        return False
+
+    setup._full = full
+    with pytest.RaisesGroup(pytest.RaisesExc(LookupError, match="a handler")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(setup.reading.run)
+            await wait_all_tasks_blocked()
+            await setup.give(b"a")
+            fails = True
+            setup.far.send(b"b")
+    setup.reading.end()
+    setup.far.close()
+    await setup.stream.aclose()
+
+
+@pytest.mark.needs("epoll")
+async def test_when_the_poller_ends_with_the_run_the_task_reads(polled: Polled) -> None:
+    """A system task may go on for a while."""
+    await polled.give(b"a")
+    poller = poller_of_this_run()
+    assert poller is not None
+    ((_, function),) = poller.functions.items()
+    poller.is_over = True
+    polled.far.send(b"b")
+    function()
+    await wait_all_tasks_blocked()
+    assert list(polled.inbox) == [b"a", b"b"]
+    poller.is_over = False
 
 
 @pytest.mark.needs("epoll")

@@ -30,8 +30,8 @@ class Consumer(Protocol):
     def is_full(self) -> bool:
         """Whether nothing more is to be read for now."""
 
-    def is_ending(self) -> bool:
-        """Whether little more is to come."""
+    def needs_task(self) -> bool:
+        """Whether reading is to be left to the task that ends the connection: it is full, failing or ending."""
 
     def is_failing(self) -> bool:
         """Whether nothing more is to be read until that has had its consequences."""

@@ -102,6 +102,11 @@ class Polled:
         self._fd = -1
         self._is_watched = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is watched no more, because the Trio run comes to its end."""
+        return self._poller is not None and self._poller.is_over
+
     @trio.lowlevel.enable_ki_protection
     def watch(self, fd: int, function: Callable[[], None]) -> bool:
         """Have a function, which must not raise, called while the socket can be read; return whether it will be."""
@@ -151,7 +156,7 @@ _poller: trio.lowlevel.RunVar[Poller | None] = trio.lowlevel.RunVar("trio_socket
 
 
 def poller_of_this_run() -> Poller | None:
-    """Return the present run's poller; None where there is no file descriptor left for it, or the run is over."""
+    """Return the present run's poller; None where there is no file descriptor left for it, or the run ends."""
     poller = _poller.get(None)
     if poller is not None:
         return None if poller.is_over else poller
@@ -159,6 +164,10 @@ def poller_of_this_run() -> Poller | None:
         poller = Poller()
     except OSError:
         return None
+    try:
+        trio.lowlevel.spawn_system_task(poller.run)
+    except RuntimeError:  # an asynchronous generator is closed after the run's tasks
+        poller.epoll.close()
+        return None
     _poller.set(poller)
-    trio.lowlevel.spawn_system_task(poller.run)
     return poller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from enum import Enum
 from time import perf_counter
 from typing import final
@@ -35,7 +36,17 @@ class Reader(Input):
     """
 
     __slots__ = (
-        *("_busy_poll", "_failure", "_handed_at", "_is_asked", "_left_at", "_must_read", "_patience", "_polled"),
+        *(
+            "_busy_poll",
+            "_context",
+            "_failure",
+            "_handed_at",
+            "_is_asked",
+            "_left_at",
+            "_must_read",
+            "_patience",
+            "_polled",
+        ),
         *("_program_was_here", "_reads", "_waiting", "paused_until"),
     )
 
@@ -61,6 +72,7 @@ class Reader(Input):
         self._must_read = self._polled is not None
         self._left_at = -float("inf")  # when a program last had read
         self._is_asked = False  # whether it is looked from time to time whether a program is there
+        self._context = copy_context()  # which the program's functions see
         self._failure: BaseException | None = None  # of a function of the program's, which ends the task
         # By the task alone:
         self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
@@ -141,6 +153,8 @@ class Reader(Input):
             return False
         self._program_was_here = True
         self.accept(data)
+        if self._polled is not None and self._has_rest():
+            self._expect_program()
         return True
 
     async def look(self) -> None:
@@ -159,15 +173,18 @@ class Reader(Input):
         self._reads = _Reads.NOBODY
         if self._waiting:
             self._waiting.unpark()
-        if self._polled is not None and not self.over:
-            now = trio.current_time()
-            is_busy, self._left_at = now < self._left_at + GRACE, now
-            if not is_busy:
-                self._watch()
-            elif not self._is_asked:
-                self._is_asked = self._polled.ask_later(self._is_program_here)
-                if not self._is_asked:
-                    self._watch()
+        self._expect_program()
+
+    def _expect_program(self) -> None:
+        """Have the poller watch the socket: at once, or in busy traffic once the program is away for the grace."""
+        if self._polled is None or self.over:
+            return
+        now = trio.current_time()
+        is_busy, self._left_at = now < self._left_at + GRACE, now
+        if is_busy and not self._is_asked:
+            self._is_asked = self._polled.ask_later(self._is_program_here)
+        if not self._is_asked:
+            self._watch()
 
     def _is_program_here(self) -> bool:
         """Return whether a program has read lately, so that it is to be asked again; else watch the socket."""
@@ -179,26 +196,40 @@ class Reader(Input):
 
     def _watch(self) -> None:
         """Have the poller watch the socket, if nobody reads; where it cannot, the background task reads."""
-        if self._reads is not _Reads.NOBODY or self.over or self._polled is None:
+        if self._polled is None or self._reads is not _Reads.NOBODY or self._must_read:
             return
-        fd = None if self._is_behind or self._consumer.is_ending() else self._wire.polled_fd()
-        if fd is None or not self._polled.watch(fd, self._read_polled):
+        fd = self._wire.polled_fd()
+        is_idle = fd is not None and not self._is_behind and not self.over and not self._consumer.needs_task()
+        if fd is None or not is_idle or not self._polled.watch(fd, self._read_polled):
             self._read_by_task()
 
     def _read_polled(self) -> None:
         """Read what the poller says is there."""
-        if self._reads is not _Reads.NOBODY or self._must_read:
-            return  # it says so although it no longer watches: of a reset, or of what it found before
-        is_wanted = not (self._is_behind or self._consumer.is_full() or self._consumer.is_failing())
-        data = self._wire.receive_now(READ) if is_wanted else None
+        if self._reads is not _Reads.NOBODY:
+            return
         try:
-            if data is not None:
-                self.accept(data)
+            is_watched = self._context.run(self._read_now)
         except BaseException as error:  # noqa: BLE001 - in the poller's task it would end the Trio run
             self._failure = error
-        if data is None or self._is_behind or self.over or self._failure is not None:
+            is_watched = False
+        if not is_watched:
             self._read_by_task()
 
+    def _read_now(self) -> bool:
+        """Read without waiting; return whether the poller can watch for more."""
+        if self._must_read or self._polled is None or self._polled.is_over or self._consumer.needs_task():
+            return False
+        data = self._wire.receive_now(READ)
+        if data is None:
+            return False
+        self.accept(data)
+        return not (self.over or self._has_rest() or self._consumer.needs_task())
+
+    def _has_rest(self) -> bool:
+        """Whether there is more of what was read, of which the kernel knows nothing."""
+        return self._is_behind or self._wire.polled_fd() is None
+
+    @trio.lowlevel.enable_ki_protection
     def _read_by_task(self) -> None:
         """Have the background task look at what is to be done, and the poller watch the socket no more until then."""
         self._unwatch()

@@ -189,8 +189,8 @@ class TlsWire:
         return self._lower.reads_now
 
     def polled_fd(self) -> int | None:
-        """Return the socket's, where nothing of what it gave is left to be decrypted."""
-        is_left = self._incoming.pending or self._tls.pending() or self._broken is not None
+        """Return the socket's, where nothing that it gave is left to be decrypted, or to be answered by TLS itself."""
+        is_left = self._incoming.pending or self._tls.pending() or self._outgoing.pending or self._broken is not None
         return None if is_left else self._lower.polled_fd()
 
     def close_now(self) -> bool:
