@@ -1048,23 +1048,27 @@ async def test_a_send_that_waits_for_room_is_told_of_the_close(autojump_clock: M
     async with open_socket_manager(dial=serve(script, lockstep=True), send_buffer=1000, close_timeout=1) as manager:
         task = manager.connect_socket(URL)
         await task.wait_open()
+        sent: list[int] = []
         async with trio.open_nursery() as nursery:
 
             async def send() -> None:
                 with pytest.raises(SocketClosedError):
                     while True:
                         await task.send(bytes(1000))
+                        sent.append(1000)
 
             nursery.start_soon(send)
             await wait_all_tasks_blocked()
+            before = len(sent)
             task.close()
+        assert len(sent) == before
         await task.wait_closed()
 
 
 async def test_no_timer_of_a_socket_is_left_behind(autojump_clock: MockClock, serve: Serve) -> None:
     """Nor what it refers to."""
-    options: ConnectOptions = {"heartbeat": Heartbeat(interval=1000), "receive_timeout": 1000}
-    async with connect_socket(URL, dial=serve(echo), **options) as task:
+    beat = Heartbeat(interval=1000)
+    async with connect_socket(URL, dial=serve(echo), heartbeat=beat, receive_timeout=1000) as task:
         await task.wait_open()
         assert len(clock_of_this_run()) == 2
     assert len(clock_of_this_run()) == 0
@@ -1088,3 +1092,15 @@ async def test_a_question_before_a_violation_may_be_answered_after_a_while(
         with pytest.raises(SocketLostError):
             await task.receive()
     assert answers == [b"answer"]
+
+
+async def test_who_waits_for_more_has_nothing_to_answer_after_a_violation(
+    autojump_clock: MockClock, serve: Serve
+) -> None:
+    """So that it is told at once."""
+    async with connect_socket(URL, dial=serve(then(frame(TEXT, b"news"), frame(0x3)))) as task:
+        assert await task.receive() == "news"
+        start = trio.current_time()
+        with pytest.raises(SocketLostError):
+            await task.receive()
+        assert trio.current_time() == start
