@@ -22,7 +22,6 @@ from trio_socket_task import (
     open_resilient_socket,
     open_socket_manager,
 )
-from trio_socket_task._resilient._sender import Sender
 from trio_socket_task._session._clock import clock_of_this_run
 from trio_socket_task.testing import Script, ServerConnection, echo, hold, open_memory_server
 
@@ -218,27 +217,6 @@ async def test_a_cancelled_block_ends_at_once(autojump_clock: trio.testing.MockC
                 await socket.wait_delivered()
                 await trio.testing.wait_all_tasks_blocked()
         assert trio.current_time() - start <= 5.2
-
-
-async def test_a_close_that_waits_for_the_outbox_is_protected_from_ctrl_c(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As all tasks of a socket are."""
-    protected: list[bool] = []
-    wait_empty = Sender.wait_empty
-
-    async def spy(sender: Sender) -> None:
-        protected.append(trio.lowlevel.currently_ki_protected())
-        await wait_empty(sender)
-
-    monkeypatch.setattr(Sender, "wait_empty", spy)
-    async with open_memory_server() as server:
-        async with open_resilient_socket(server.url, dial=server.dial) as socket:
-            await socket.wait_connected()
-            await socket.send("x")
-            await socket.aclose()
-    assert protected
-    assert all(protected)
 
 
 async def test_how_connections_close_is_known_while_they_last_and_later(
