@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -9,15 +10,17 @@ from pathlib import Path
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-SHARED = ["-n", "auto", "--dist", "worksteal"]
-"""How tests share the processors."""
+SHARED = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+"""How tests share the processors: one process more than there are, because some tests wait for a real clock."""
+SHORT = ["-m", "not once and not long"]
+"""Which tests run where others ran all of them: pyproject.toml says what the marks mean."""
 ADMITTED = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
 LOWEST = [requirement.replace(">=", "==") for requirement in ADMITTED]
 KNOWN_HOLE = ("h11==0.14.0", "CVE-2025-43859")
 """A version that is known to be vulnerable, and the advisory: who does not find it knows no advisories."""
-PYTHONS = nox.project.python_versions(PROJECT)
-EVERY_PYTHON = [*PYTHONS, "pypy3.11"]
+EVERY_PYTHON = [*nox.project.python_versions(PROJECT), "pypy3.11"]
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every process of the tests would compile all of them again
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "typing", "tests", "coverage", "examples", "plugins", "docs", "package"]
 nox.options.error_on_missing_interpreters = False  # tests run on every Python at hand
@@ -59,18 +62,24 @@ def install_tests(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, "engine"), success_codes=[0, 1], silent=True)
 
 
+tested: list[object] = []
+"""The Pythons on which this run of nox has run the tests."""
+
+
 @nox.session(python=EVERY_PYTHON)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed wheel."""
+    """Run the tests against the installed wheel: on the first Python all, on the others what may depend on Python."""
     install_tests(session)
-    session.run("pytest", *SHARED, *session.posargs)
+    selected = session.posargs or (SHORT if tested else [])
+    tested.append(session.python)
+    session.run("pytest", *SHARED, *selected)
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions of the dependencies that the package admits."""
+    """Run the tests with the lowest versions of the dependencies that the package admits, but for the long ones."""
     session.install(".", *LOWEST, *nox.project.dependency_groups(PROJECT, "tests"))
-    session.run("pytest", *SHARED, *session.posargs)
+    session.run("pytest", *SHARED, *(session.posargs or SHORT))
 
 
 @nox.session
@@ -116,10 +125,10 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests and require every line and branch."""
+    """Run the tests, but for those that repeat what others do, and require every line and branch."""
     install_tests(session)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *SHARED, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *SHARED, *(session.posargs or SHORT))
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -145,7 +154,7 @@ def fuzz(session: nox.Session) -> None:
     session.run(
         "python",
         "tests/fuzz/decoder.py",
-        *(session.posargs or ["-atheris_runs=200000", "-verbosity=0", "-print_final_stats=1"]),
+        *(session.posargs or ["-atheris_runs=60000", "-verbosity=0", "-print_final_stats=1"]),
     )
 
 
@@ -313,7 +322,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
 
 
-@nox.session(python=PYTHONS)
+@nox.session
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, check them, and run the demo from each."""
     session.install(*nox.project.dependency_groups(PROJECT, "package"))

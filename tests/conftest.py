@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import ssl
@@ -28,6 +29,13 @@ for _name in ("SIGHUP", "SIGINT", "SIGTERM"):
     if (_number := getattr(signal, _name, None)) and signal.getsignal(_number) is signal.SIG_IGN:
         # Whoever runs the tests has it ignored, as nohup and a shell's background do; those that send it need it.
         signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """Hide what is there before the first test from the collector, which tests ask for often, and `get_objects`."""
+    if hasattr(gc, "freeze"):  # not on PyPy
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from importlib import import_module
@@ -16,6 +18,7 @@ from typing import Final, cast
 
 import pytest
 
+IS_CPYTHON: Final = sys.implementation.name == "cpython"
 IS_POSIX: Final = os.name == "posix"
 
 
@@ -27,9 +30,13 @@ def _has_prompt() -> bool:
 NEEDS: Final = {
     "alarm": (hasattr(signal, "SIGALRM"), "this system has no alarm that ends what hangs"),
     "docstrings": (sys.flags.optimize < 2, "Python was told to leave docstrings out"),
-    "cpython": (sys.implementation.name == "cpython", "what is counted, or done, is CPython's"),
+    "cpython": (IS_CPYTHON, "what is counted, or done, is CPython's"),
+    "epoll": (hasattr(select, "epoll"), "this system has no epoll"),
     "files as sockets": (IS_POSIX, "sockets are no file descriptors here, so SocketWire is not used"),
-    "javascript": (find_spec("quickjs") is not None, "the engine of JavaScript, quickjs, is not installed"),
+    "javascript": (
+        IS_CPYTHON and find_spec("quickjs") is not None,
+        "the engine of JavaScript, quickjs, is not installed, or this is not CPython",
+    ),
     "isal": (find_spec("isal") is not None, "isal is not installed"),
     "shell": (IS_POSIX and which("bash") is not None, "there is no shell like bash"),
     "signals": (IS_POSIX, "processes cannot be sent signals here that they handle"),
@@ -40,6 +47,7 @@ NEEDS: Final = {
     "speedups": (find_spec("websockets.speedups") is not None, "websockets has no part in C here"),
     "terminal": (find_spec("pty") is not None and find_spec("termios") is not None, "there are no pseudo-terminals"),
     "unix sockets": (hasattr(socket, "AF_UNIX"), "there are no Unix sockets"),
+    "what a reset follows": (IS_POSIX, "a reset takes away here what came before it and was not read yet"),
     "folders as files": (IS_POSIX, "folders cannot be opened here"),
     "full device": (Path("/dev/full").exists(), "there is no device that is always full"),
 }
@@ -75,3 +83,14 @@ def refusal_text() -> str:
         with pytest.raises(ConnectionRefusedError) as caught:
             client.connect(unused.getsockname())
     return caught.value.strerror or ""
+
+
+def reset_text() -> str:
+    """Return what this system says of a connection that is reset."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(ConnectionResetError) as caught:
+            client.recv(1)
+    return str(caught.value)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "reference" / "contract.md").read_text(encoding="utf-8")
 HEADS = ("| row", "| |", "| rule", "| when", "| what")

@@ -90,6 +90,7 @@ async def echoes(task: SocketTask, count: int) -> None:
         assert await task.receive() == SMALL
 
 
+@pytest.mark.needs("files as sockets")
 async def test_an_echo_is_one_write_one_read_and_one_step(socket_server: SocketServer, calls: Calls) -> None:
     """The sender writes, and the receiver reads, in the program's own task: nobody else takes a step for it."""
     async with connect_socket(socket_server.url) as task:
@@ -106,6 +107,7 @@ async def test_an_echo_is_one_write_one_read_and_one_step(socket_server: SocketS
         assert counter.socket <= MESSAGES / 2, "now and then, where the machine is slow, but not for each echo"
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_burst_is_joined_into_few_writes(socket_server: SocketServer, calls: Calls) -> None:
     """A frame for each message, and a write for each 64 KiB of them."""
     seen: list[ServerConnection] = []
@@ -153,6 +155,7 @@ async def test_buffered_messages_cost_a_step_for_32(calls: Calls) -> None:
         assert len(calls.reads) <= 20
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_large_message_is_moved_in_large_pieces(socket_server: SocketServer, calls: Calls) -> None:
     """Of 64 KiB, most of them without a wait between."""
     message = os.urandom(2**20)
@@ -338,6 +341,7 @@ async def test_a_log_that_nobody_listens_to_costs_nothing_for_a_message(socket_s
     assert [path for path in called if path.endswith(of_the_log)] == []
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_log_that_is_listened_to_costs_no_step_and_no_call_of_the_system(
     socket_server: SocketServer, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:

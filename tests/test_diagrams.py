@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree as ET
@@ -12,6 +13,8 @@ import pytest
 import test_architecture as architecture
 
 from trio_socket_task._protocol._state import TRANSITIONS, Phase, Trigger
+
+pytestmark = pytest.mark.once
 
 SOURCE = Path(__file__).parent.parent / "docs" / "diagrams.py"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,6 +33,7 @@ def diagrams() -> ModuleType:
         patch.setitem(sys.modules, "sphinx", sphinx)
         patch.setitem(sys.modules, "sphinx.application", application)
         spec.loader.exec_module(module)
+    module.__dict__["read_imports"] = cache(module.read_imports)  # every module of the package, for each drawing
     return module
 
 

@@ -23,12 +23,19 @@ import trio
 
 from trio_socket_task.testing import Script, ServerConnection, open_test_server
 
+pytestmark = pytest.mark.once
+
 pytest_plugins = ["pytester"]
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"(?:<!-- (\w+): (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
 BLOCKS = [
-    pytest.param(path, *found.groups(), id=f"{path.stem}-{number}")
+    pytest.param(
+        path,
+        *found.groups(),
+        id=f"{path.stem}-{number}",
+        marks=[pytest.mark.needs("javascript")] if "javascript" in path.stem else [],
+    )
     for path in sorted(DOCS.glob("*/*.md"))
     for number, found in enumerate(BLOCK.finditer(path.read_text(encoding="utf-8")), 1)
 ]

@@ -26,7 +26,7 @@ from trio_socket_task import (
 )
 
 FOLDER = str(Path(trio_socket_task.__file__).parent)
-STRIDE = 14  # every line would take minutes; what both kinds of block run is met at every seventh line
+STRIDE = 20  # every line would take minutes; what both kinds of block run is met at every tenth line
 
 
 class InterruptAtLine:
@@ -113,7 +113,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer is at work already")
-@pytest.mark.parametrize(("block", "first"), [("socket", 1), ("manager", 8), ("resilient", 4)])
+@pytest.mark.parametrize(("block", "first"), [("socket", 1), ("manager", 11), ("resilient", 6)])
 def test_an_interrupt_at_any_line(block: str, first: int) -> None:
     """Whichever task runs the line, the interrupt comes out once, and every socket is CLOSED."""
     number, ended_by_itself = first, 0

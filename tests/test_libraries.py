@@ -8,6 +8,8 @@ from runpy import run_path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 LIBRARIES = run_path(str(ROOT / "tests" / "libraries" / "run.py"))["LIBRARIES"]
 VERSIONS = json.loads((ROOT / "tests" / "libraries" / "package.json").read_text(encoding="utf-8"))["dependencies"]

@@ -15,6 +15,8 @@ from peer import BINARY, CONTINUATION, Peer, frame
 
 from trio_socket_task import ConnectOptions, HandshakeError, SocketLostError, connect_socket
 
+pytestmark = pytest.mark.long
+
 tracemalloc = import_or_skip("tracemalloc")
 
 MIB = 2**20

@@ -15,6 +15,8 @@ import trio
 import trio_socket_task
 from trio_socket_task.testing import Script, SocketServer
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INDEX = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")

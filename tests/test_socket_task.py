@@ -92,7 +92,7 @@ async def test_events_of_a_socket_that_never_opens(serve: Serve) -> None:
             assert isinstance(lost.value.__cause__, ConnectError)
 
 
-async def test_calls_before_open(serve: Serve) -> None:
+async def test_calls_before_open(serve: Serve, autojump_clock: MockClock) -> None:
     """Send and ping raise; receive and iteration wait."""
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(silent))
@@ -155,7 +155,7 @@ async def test_a_refused_close_harms_nothing(memory_socket_server: SocketServer,
         assert (await task.wait_closed()).peer_reason == "汉" * 41
 
 
-async def test_send_waits_while_the_buffer_is_full(serve: Serve) -> None:
+async def test_send_waits_while_the_buffer_is_full(serve: Serve, autojump_clock: MockClock) -> None:
     """And send_nowait raises; a cancelled send was not queued (hazard R2)."""
     got: list[bytes] = []
     go = trio.Event()
@@ -456,7 +456,7 @@ async def test_a_program_that_reads_for_itself_over_tcp(socket_server: SocketSer
                 assert await task.ping() < 10
 
 
-async def test_receive_nowait(serve: Serve) -> None:
+async def test_receive_nowait(serve: Serve, autojump_clock: MockClock) -> None:
     """What is here comes, in its order; what is not here yet, would block; and the end is that of `receive`."""
     more = trio.Event()
 
@@ -529,6 +529,7 @@ async def test_facts_of_a_connection(serve: Serve, serve_tcp: ServeTcp) -> None:
     async with open_socket_manager() as manager:
         task = manager.connect_socket(await serve_tcp(echo))
         assert (task.local_address, task.remote_address, task.tls) == (None, None, None)
+        assert task.statistics().dial_seconds is None
         await task.wait_open()
         assert isinstance(task.local_address, tuple)
         assert isinstance(task.remote_address, tuple)

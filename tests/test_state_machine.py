@@ -37,6 +37,8 @@ from trio_socket_task import (
 from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._socket_task import session_of
 
+pytestmark = pytest.mark.long
+
 Event = OpenEvent | MessageEvent | ErrorEvent | CloseEvent
 
 

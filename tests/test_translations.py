@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "howto" / "from-mini-programs.md"]
 BLOCK = re.compile(r"(?:<!-- .*? -->\n)?^```.*?^```$", re.DOTALL | re.MULTILINE)

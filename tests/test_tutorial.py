@@ -29,6 +29,8 @@ from trio_socket_task.testing import (
     open_test_server,
 )
 
+pytestmark = pytest.mark.once
+
 pytest_plugins = ["pytester"]
 
 Run = Callable[[int, str], Awaitable[tuple[int, str, str]]]

@@ -186,6 +186,7 @@ async def check(heading: str) -> None:
         assert step in left, f"{step} does not come, or not in this place, in:\n{shown}"
 
 
+@pytest.mark.needs("files as sockets")
 @pytest.mark.parametrize("heading", list(JOURNEYS)[:3])
 async def test_a_journey_by_tcp_is_what_the_page_says(mock_clock: MockClock, heading: str) -> None:
     """With a kernel, while no time passes."""

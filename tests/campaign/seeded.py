@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
@@ -51,6 +53,8 @@ def run_seeded(
         with _seeded_scheduler(dice.random()), _patience(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             trio.run(run, clock=MockClock(autojump_threshold=0) if virtual else None)
+            if sys.implementation.name != "cpython":
+                gc.collect()  # what it has left is freed, and tells, in its own run
         for warning in caught:
             findings.wrong(f"{warning.category.__name__}: {warning.message}")
     except BaseException as error:

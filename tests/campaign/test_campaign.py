@@ -25,7 +25,7 @@ from trio_socket_task._protocol._deflate import Deflater
 from trio_socket_task._resilient._sender import Sender
 from trio_socket_task.miniprogram import SocketTask as DialectTask
 
-pytestmark = pytest.mark.needs("alarm")
+pytestmark = [pytest.mark.once, pytest.mark.needs("alarm")]
 
 
 def finds(part: str, *problems: str) -> bool:
@@ -54,6 +54,7 @@ def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
     assert run_one(part, seed).trace == run_one(part, seed).trace
 
 
+@pytest.mark.needs("cpython")
 def test_programs_wait_until_everything_is_delivered() -> None:
     """Some of them live so long, by whatever proof."""
     figures = sum((run_one("a", seed).figures for seed in range(60)), start=Counter[str]())

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli.casts import draw, frames
 
+pytestmark = pytest.mark.once
+
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "casts"
 
 

@@ -199,7 +199,7 @@ async def test_insecure() -> None:
         (
             ["connect", "--header", "nonsense", "ws://a/"],
             2,
-            "--header must be 'NAME: VALUE', not a text of 8 characters",
+            '--header must be "NAME: VALUE", not a text of 8 characters',
         ),
         (["connect", "--count", "0", "ws://a/"], 2, "--count must be a positive number"),
         (["connect", "--timeout", "-1", "ws://a/"], 2, "--timeout must be a positive"),

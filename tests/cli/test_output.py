@@ -18,6 +18,7 @@ from cli.terminal import render
 
 from trio_socket_task import CloseEvent, ConnectError
 from trio_socket_task._cli._output import Output, WriteError
+from trio_socket_task._cli._parser import exit_code
 from trio_socket_task._cli._prompt import Prompt
 from trio_socket_task._cli._screen import Screen, can_redraw
 from trio_socket_task._cli._streams import flush_streams
@@ -102,6 +103,18 @@ def test_standard_output_that_is_full(
         with pytest.raises(WriteError):
             Output(raw=raw).message("x")
         flush_streams()
+
+
+@pytest.mark.parametrize(("platform", "code"), [("win32", 141), ("linux", 1)])
+def test_a_reader_that_has_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform: str, code: int
+) -> None:
+    """Is no news on Windows either, which has another error for it."""
+    error = WriteError()
+    error.__cause__ = OSError(errno.EINVAL, "Invalid argument")
+    monkeypatch.setattr(sys, "platform", platform)
+    assert exit_code(error, Output()) == code
+    assert ("Invalid argument" in capsys.readouterr().err) is (code == 1)
 
 
 def test_standard_error_that_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:

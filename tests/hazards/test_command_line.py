@@ -396,7 +396,7 @@ def test_v4_what_may_be_a_secret_is_not_quoted(capsys: pytest.CaptureFixture[str
         assert code == 2
     written = capsys.readouterr()
     assert "hunter2" not in written.out + written.err
-    assert "one with a blank needs quotes, as in --header 'NAME: VALUE'" in written.err
+    assert 'one with a blank needs quotes, as in --header "NAME: VALUE"' in written.err
     assert "unknown: --token" in written.err
     assert "put credentials into --header" in written.err
 

@@ -359,6 +359,7 @@ async def test_r2_sends_that_are_cancelled(network: Network, mock_clock: MockClo
     assert len(sent) >= 100
 
 
+@pytest.mark.long
 async def test_r3_both_sides_write_at_once(network: Network, mock_clock: MockClock) -> None:
     """No deadlock: reading never waits for writing, and pings are answered meanwhile."""
     size, count = 2**20, 20
@@ -550,6 +551,7 @@ async def test_r10_a_listener_nobody_reads(network: Network, mock_clock: MockClo
             last = await task.receive()  # type: ignore[assignment]
 
 
+@pytest.mark.long
 async def test_r11_many_small_fragments(network: Network, mock_clock: MockClock) -> None:
     """Linear time: a million one-byte fragments are one message."""
     count = 2**20 if network.kind == "memory" else 2**16
@@ -688,6 +690,7 @@ async def test_c7_the_body_raises(network: Network, mock_clock: MockClock, error
     assert seen == [(1001, "")]
 
 
+@pytest.mark.needs("what a reset follows")
 async def test_c8_the_bodys_exception_and_a_lost_connection(network: Network, mock_clock: MockClock) -> None:
     """The body's is the only one: its group un-nested, its notes and context intact."""
 

@@ -435,9 +435,10 @@ async def test_l3_what_the_id_functions_raise_is_told_once(
     assert all(str(socket._states.label) in line for line in lines)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("proof", ["pong", WRITTEN, NUMBERED, CUMULATIVE], ids=["pong", "written", "ids", "numbers"])
 @pytest.mark.parametrize("resend", [False, True])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 async def test_l3_every_message_is_delivered_or_reported(
     autojump_clock: MockClock, nursery: trio.Nursery, proof: Proof, seed: int, *, resend: bool
 ) -> None:

@@ -72,6 +72,7 @@ async def open_to_a_stalled_server(wx: MiniProgram, server: SocketServer) -> tup
 # Q1: after every wait, what is wanted is looked at again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", range(6))
 async def test_q1_a_send_that_waits_when_the_socket_closes(
     autojump_clock: MockClock, memory_socket_server: SocketServer, heard: Heard, steps: int
@@ -183,6 +184,7 @@ class Restless:
             register(late)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["echo", "deaf", "refuses", "drops"])
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("version", ["1.4.4", "1.5.0"])
@@ -218,7 +220,7 @@ async def test_q2_every_request_in_every_callback_and_listener(  # noqa: C901, P
         with trio.fail_after(600), trio.CancelScope() as scope, suppress(KeyError):
             block = open_mini_program("wx", base_library=version, dial=memory_socket_server.dial, close_timeout=2)
             async with block as wx:
-                budget = 8 if request_ == "all" else 60
+                budget = 2 if request_ == "all" else 12
                 program = Restless(wx, request_, is_async, trio.Event(), scope, budget)
                 for listen in (wx.onSocketOpen, wx.onSocketMessage, wx.onSocketError, wx.onSocketClose):
                     listen(program.function(nothing))
@@ -503,6 +505,7 @@ async def test_q4_a_listener_cannot_wait_for_the_end(
 # Q7: what was asked is told before the end of the socket
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["close", "drop", "give up", "closed natively"])
 @pytest.mark.parametrize("place", ["body", "slow listener"])
 async def test_q7_sends_that_wait_are_told_before_the_close(
@@ -542,6 +545,7 @@ async def test_q7_sends_that_wait_are_told_before_the_close(
         assert ends == (["onError"] if "onError" in ends else []) + ["onClose", "onSocketClose"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("request_", ["closeSocket", "sendSocketMessage", "task.send", "task.close", "connectSocket"])
 async def test_q7_what_fails_is_told_before_a_close_that_was_not_told_yet(
     autojump_clock: MockClock, memory_socket_server: SocketServer, heard: Heard, request_: str

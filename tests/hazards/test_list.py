@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent.parent / "docs" / "explanation" / "reliability.md"
 

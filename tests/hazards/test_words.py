@@ -191,7 +191,7 @@ ANSWER = b"HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nb
 
 
 @pytest.mark.parametrize("size", [10, 100_000, 3_000_000])
-@pytest.mark.parametrize("leaves", ["resets", "closes"])
+@pytest.mark.parametrize("leaves", [pytest.param("resets", marks=pytest.mark.needs("what a reset follows")), "closes"])
 async def test_e2_an_answer_before_the_request_was_read(serve_tcp: ServeTcp, size: int, leaves: str) -> None:
     """The refusal is told, not the reset that follows it."""
     answered = trio.Event()
@@ -246,6 +246,7 @@ async def test_e2_a_request_that_cannot_be_written(serve: Serve) -> None:
     assert isinstance(error.__cause__, BrokenPipeError)
 
 
+@pytest.mark.needs("what a reset follows")
 async def test_e2_an_alert_of_tls_says_what_was_wrong(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
@@ -528,6 +529,7 @@ async def test_e6_a_local_close_is_known_with_its_answer(serve: Serve) -> None:
         assert await task.wait_closed() == task.close_event
 
 
+@pytest.mark.needs("what a reset follows")
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_e6_a_write_error_does_not_hide_the_peer_s_close(reach: Reach, kind: str) -> None:
     """A server that closed with 1009 and went: the program's send says so, not that a pipe broke."""
@@ -611,6 +613,7 @@ async def test_e6_a_close_event_never_changes(serve: Serve, *, closes: bool) -> 
         )
 
 
+@pytest.mark.needs("what a reset follows")
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_e6_a_reset_is_known_where_the_send_fails(reach: Reach, kind: str) -> None:
     """Nothing more can come of a connection that was reset, so the close event is there, and stays as it is."""

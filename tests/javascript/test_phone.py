@@ -11,6 +11,8 @@ import trio.testing
 from trio_socket_task.javascript import open_javascript
 from trio_socket_task.testing import SocketServer
 
+pytestmark = pytest.mark.needs("javascript")
+
 
 async def test_names_of_browsers_are_there_and_undefined(autojump_clock: trio.testing.MockClock) -> None:
     """So a library may ask for them as they stand, and a program may give them a meaning."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import trio
 from trio.testing import MockClock
 
 from trio_socket_task import InvalidOptionsError
+from trio_socket_task.javascript import ConsoleLine, JavaScriptError, JavaScriptProgram, open_javascript
 from trio_socket_task.miniprogram import SocketTask
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, in_turn, open_memory_server
 
-pytest.importorskip("_quickjs", reason="the engine quickjs-ng is not installed")
-from trio_socket_task.javascript import ConsoleLine, JavaScriptError, JavaScriptProgram, open_javascript
+pytestmark = pytest.mark.needs("javascript")
 
 
 async def run(source: str, **options: object) -> JavaScriptProgram:
@@ -544,7 +545,14 @@ def test_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(ModuleNotFoundError, match="pip install 'trio-socket-task\\[javascript\\]'"):
+    with pytest.raises(ModuleNotFoundError, match='pip install "trio-socket-task\\[javascript\\]"'):
+        open_javascript()
+
+
+def test_on_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it needs CPython."""
+    monkeypatch.setattr(sys.implementation, "name", "pypy")
+    with pytest.raises(ModuleNotFoundError, match="JavaScript needs CPython"):
         open_javascript()
 
 
@@ -659,6 +667,7 @@ async def test_closed_sockets_are_forgotten(autojump_clock: MockClock, memory_so
     assert texts(program) == ["done", "SocketTask.send:fail SocketTask.readyState is not OPEN"]
 
 
+@pytest.mark.long
 async def test_ten_minutes_of_heartbeats_and_reconnects_are_the_same_in_every_run(autojump_clock: MockClock) -> None:
     """With chance and time of their own."""
     source = """

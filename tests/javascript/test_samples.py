@@ -8,10 +8,10 @@ from typing import Literal
 import pytest
 import trio
 
+from trio_socket_task.javascript import open_javascript
 from trio_socket_task.testing import ServerConnection, SocketServer, echo
 
-pytest.importorskip("_quickjs", reason="the engine quickjs-ng is not installed")
-from trio_socket_task.javascript import open_javascript
+pytestmark = pytest.mark.needs("javascript")
 
 SCRIPTS = Path(__file__).parent / "scripts"
 QUEUE = """

@@ -12,6 +12,8 @@ from needs import with_newlines
 
 from trio_socket_task.testing import SocketServer
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 
 

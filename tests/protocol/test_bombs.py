@@ -38,6 +38,7 @@ def peak() -> Iterator[Callable[[], int]]:
     tracemalloc.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["whole", "text", "split"])
 @pytest.mark.parametrize("step", [1, 1000, 2**16])
 @pytest.mark.parametrize("limit", [1, 1000, MIB, 4 * MIB])

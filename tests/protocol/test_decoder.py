@@ -86,6 +86,8 @@ def test_encode_close(code: int | None, reason: bytes, payload: bytes) -> None:
 def test_messages(size: int, step: int) -> None:
     """Text and binary of every length form, whole and in pieces."""
     payload = bytes(97 + index % 26 for index in range(size))
+    if size > 65536:
+        step *= 1 + PIECE // 100  # the header is met byte by byte before
     items, violation = decode(frame(BINARY, payload) + frame(TEXT, payload) + frame(BINARY, b"end"), step)
     assert items == [(payload, size), (payload.decode(), size), (b"end", 3)]
     assert violation is None
@@ -147,6 +149,8 @@ P, U, B = CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_FRAME_PAYLOAD_DATA, CloseC
         (frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"), P),
         (frame(TEXT, b"a", fin=False) + frame(BINARY, b"b"), P),
         (b"\x82\x7e\x00\x7d", P),  # 125 in 16 bits
+        (b"\x82\x7e\x00\x7d" + bytes(125), P),
+        (b"\x82\xfe\x00\x7e" + bytes(130), P),  # masked
         (b"\x82\x7f" + struct.pack(">Q", 65535), P),
         (b"\x82\x7f" + struct.pack(">Q", 2**63), P),
         (frame(CLOSE, b"\x03"), P),
@@ -183,8 +187,9 @@ def test_a_large_message_is_refused_by_its_header() -> None:
     (violation,) = receive(decoder, b"\x82\x7f" + struct.pack(">Q", 2**30))
     assert isinstance(violation, Violation)
     assert "more than 10 bytes; raise max_message_size" in violation.why
-    assert decode(frame(BINARY, b"x" * 10), limit=10)[1] is None
-    assert decode(frame(BINARY, b"x" * 11), limit=10)[1] == B
+    for limit in (0, 10, 124, 125, 126, 127, 500, 65535, 65536):
+        assert decode(frame(BINARY, b"x" * limit), limit=limit)[1] is None
+        assert decode(frame(BINARY, b"x" * (limit + 1)), limit=limit) == ([], B)
     assert decode(frame(BINARY, b"x" * 5, fin=False) + frame(CONTINUATION, b"x" * 6), limit=10)[1] == B
 
 

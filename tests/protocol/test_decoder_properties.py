@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
@@ -18,6 +19,8 @@ from trio_socket_task._protocol._constants import Opcode
 from trio_socket_task._protocol._decoder import Decoder
 from trio_socket_task._protocol._encoder import encode, encode_close, encode_message
 from trio_socket_task._protocol._events import Close, Control, Message, Violation
+
+pytestmark = pytest.mark.long
 
 LIMIT = 2**20
 Seen = tuple[str, object]

@@ -22,7 +22,7 @@ from trio_socket_task import PerMessageDeflate
 from trio_socket_task._protocol import _compressor, _deflate
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._decoder import Decoder
-from trio_socket_task._protocol._deflate import PIECE, CompressedMessage, Inflater
+from trio_socket_task._protocol._deflate import PIECE, CompressedMessage, Inflater, Outgoing
 from trio_socket_task._protocol._events import Control, Ping, Violation
 from trio_socket_task._protocol._extension import offer
 
@@ -185,6 +185,27 @@ def test_a_stream_that_ends_goes_on_with_the_same_window() -> None:
         assert receive(decoder(), data, step) == (sent, [])
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_the_window_holds_all_that_was_compressed_and_nothing_else(at_once: int) -> None:
+    """Whole messages, one or many in a read, text and binary, with others between them that are not compressed."""
+    compressor, decoding = Compressor(), decoder()
+    sent: list[str | bytes] = []
+    frames: list[bytes] = []
+    for number in range(70):
+        new = noise(number, 2000) + b"".join(noise(earlier, 2000) for earlier in range(max(0, number - 6), number, 2))
+        sent.append(new if number % 3 else new.hex())
+        frames.append(compressor.message(sent[-1], final=number % 4 == 2))
+        if number % 5 == 1:
+            sent.append(noise(-number, 300))
+            frames.append(frame(BINARY, noise(-number, 300)))
+    got: list[str | bytes] = []
+    for start in range(0, len(frames), at_once):
+        messages, controls = receive(decoding, b"".join(frames[start : start + at_once]))
+        assert controls == []
+        got += messages
+    assert got == sent
+
+
 def test_streams_inside_of_a_message() -> None:
     """A message may have several, one after another, and so may a fragment."""
     one, two = zlib.compressobj(wbits=-15), zlib.compressobj(wbits=-15)
@@ -223,6 +244,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[str | bytes], int]:
     return data, sent, bits
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(conversations(), st.integers(1, 5000))
 @example((Compressor().message(b"a" * 2**16), [b"a" * 2**16], 15), 1)
@@ -230,7 +252,7 @@ def test_what_zlib_deflates_is_inflated(conversation: tuple[bytes, list[str | by
     """In whatever pieces it comes, with control frames between fragments; byte by byte where it is short."""
     data, sent, bits = conversation
     agreed = PerMessageDeflate(server_max_window_bits=bits)
-    for size in (0, step, *([1] if len(data) < 3000 else [])):
+    for size in (0, max(step, len(data) // 500), *([1] if len(data) < 3000 else [])):
         messages, controls = receive(decoder(agreed=agreed), data, size)
         assert messages == sent
         assert set(controls) <= {Ping(b"p")}
@@ -281,6 +303,7 @@ kinds = st.sampled_from([noise, lambda seed, size: bytes([seed]) * size])
 lists = st.lists(st.builds(lambda kind, size, seed: kind(seed, size), kinds, sizes, st.integers(0, 2)), max_size=5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chosen", BACKENDS, ids=lambda backend: backend.__name__)
 @settings(deadline=None, max_examples=60)
 @given(agreements, lists, st.lists(st.text(max_size=300), max_size=3))
@@ -346,6 +369,49 @@ def test_a_large_message_is_a_few_frames_and_none_is_short(backend: Backend) -> 
         frames = list(sent_by(connection, [data]))
         assert len(frames) <= most
         assert len(frames) == 1 or min(map(len, frames)) > PIECE // 2 - 100
+
+
+def test_a_message_that_is_alone_is_compressed_at_once() -> None:
+    """After something was received; those of a burst, large ones and what follows these are when they are written."""
+    connection = ClientConnection("ws://x/", LIMIT)
+    connection.compress(PerMessageDeflate(threshold=0))
+    inflator = Inflator(12)
+    payloads: list[bytes] = []
+
+    def send(data: bytes) -> bool:
+        message = connection.send_message(data, data)
+        waiting.append(message)
+        return isinstance(message, bytes)
+
+    def write() -> None:
+        for message in waiting:
+            while isinstance(message, CompressedMessage) and message:
+                payloads.append(message.next_frame())
+            if isinstance(message, bytes):
+                payloads.append(message)
+        waiting.clear()
+
+    waiting: list[Outgoing] = []
+    one = noise(1, 500)
+    assert send(one)
+    assert not send(one)
+    connection.receive_data(frame(TEXT, b"an answer"))
+    assert not send(one), "the second waits, and refers to less"
+    write()
+    assert send(one)
+    write()
+    connection.receive_data(b"")
+    assert not send(b"")
+    write()
+    assert send(bytes(PIECE))
+    connection.receive_data(b"")
+    assert not send(bytes(PIECE + 1))
+    assert not send(one)
+    write()
+    frames = client_frames(b"".join(payloads))
+    assert [first for first, _ in frames] == [0xC2] * 8
+    sent = [one] * 4 + [b"", bytes(PIECE), bytes(PIECE + 1), one]
+    assert [inflator.inflate(payload) for _, payload in frames] == sent
 
 
 @pytest.mark.needs("isal")

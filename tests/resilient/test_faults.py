@@ -147,6 +147,7 @@ def obeys(arrivals: list[float], backoff: Backoff) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_with_resend_everything_is_delivered_in_order(
     autojump_clock: MockClock, nursery: trio.Nursery, fault: Mood
@@ -161,6 +162,7 @@ async def test_with_resend_everything_is_delivered_in_order(
     assert obeys(service.arrivals, backoff)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_without_it_at_most_once_and_every_loss_is_reported(
     autojump_clock: MockClock, nursery: trio.Nursery, fault: Mood
@@ -253,14 +255,16 @@ async def test_an_expired_token_is_renewed(autojump_clock: MockClock) -> None:
             assert socket.statistics().generation >= 5
 
 
+@pytest.mark.long
 async def test_a_herd_does_not_thunder(autojump_clock: MockClock) -> None:
-    """Two hundred clients that are dropped at once come back spread out, and all of them do."""
-    spread = per_second(await attempts(jittered))
-    assert spread[0] > 100, "the first delays are within a second"
-    assert max(spread[10:]) < 40
-    assert sum(spread) > 200 * 4
+    """A hundred clients that are dropped at once come back spread out, and all of them do."""
+    spread = per_second(await attempts(jittered, clients=100))
+    assert spread[0] > 50, "the first delays are within a second"
+    assert max(spread[10:]) < 25
+    assert sum(spread) > 100 * 4
 
 
+@pytest.mark.long
 async def test_a_herd_without_jitter_does(autojump_clock: MockClock) -> None:
     """Which shows that the test above can fail."""
-    assert max(per_second(await attempts(in_step))[10:]) == 200
+    assert max(per_second(await attempts(in_step, clients=30))[10:]) == 30

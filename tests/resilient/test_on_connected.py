@@ -73,6 +73,19 @@ async def test_a_close_during_the_greeting_counts_as_a_close(autojump_clock: tri
                     await socket.wait_connected()
 
 
+async def test_a_close_after_the_greeting_has_closed(autojump_clock: trio.testing.MockClock) -> None:
+    """It changes nothing of the close that is under way."""
+
+    async def close_both(task: SocketTask) -> None:
+        task.close(4002)
+        socket.close(4003)
+
+    async with open_memory_server() as server:
+        async with open_resilient_socket(server.url, dial=server.dial, on_connected=close_both) as socket:
+            await until(socket, ConnectionState.STOPPED)
+        assert [connection.close_code for connection in server.connections] == [4002]
+
+
 async def test_a_greeting_ends_with_its_connection(autojump_clock: trio.testing.MockClock) -> None:
     """Even when it waits for something else; what it raises on its way out is told in the log."""
 

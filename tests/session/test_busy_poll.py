@@ -63,6 +63,9 @@ class Setup:
     def is_full(self) -> bool:
         return self.full
 
+    def is_ending(self) -> bool:
+        return False
+
     def is_failing(self) -> bool:
         return False
 

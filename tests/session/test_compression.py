@@ -223,14 +223,14 @@ async def test_a_bomb_closes_the_socket_and_what_came_before_is_received(reach: 
     async def script(peer: Peer) -> None:
         compressing = CompressingPeer(peer)
         await compressing.accept()
-        before = ["before"] if form == "one" else [bytes(MIB)] * 30
+        before = ["before"] if form == "one" else [bytes(MIB)] * 10
         await compressing.send(*before, bytes(20 * MIB))
         closes.append(await peer.finish())
 
     url, options = await reach(kind, script)
     options |= {"per_message_deflate": True, "max_message_size": MIB}
     async with connect_socket(url, **options) as task:
-        for _ in range(1 if form == "one" else 30):
+        for _ in range(1 if form == "one" else 10):
             assert len(await task.receive()) in {6, MIB}
         with pytest.raises(SocketLostError, match="more than 1048576 bytes"):
             await task.receive()
@@ -300,7 +300,7 @@ async def test_what_comes_with_the_response_is_inflated_to_its_end(reach: Reach,
 
     url, options = await reach(kind, script)
     options["per_message_deflate"] = True
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with connect_socket(url, **options) as task:
             assert await task.receive() == bytes(6 * MIB)
             assert await task.receive() == "after"
@@ -329,7 +329,7 @@ async def test_receiving_that_is_cancelled_while_it_inflates_loses_nothing(serve
             assert got == [bytes(6 * MIB), "after"]
 
 
-@pytest.mark.parametrize("how", ["reset", "silent"])
+@pytest.mark.parametrize("how", [pytest.param("reset", marks=pytest.mark.needs("what a reset follows")), "silent"])
 async def test_what_has_come_is_inflated_before_a_verdict(reach: Reach, how: str) -> None:
     """The Close frame behind it says how the connection ended."""
 
@@ -509,6 +509,7 @@ def run_websockets_server(context: ssl.SSLContext | None, factory: ServerPerMess
     asyncio.run(main())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("factory", FACTORIES, ids=["any", "10 bits", "each by itself"])
 async def test_with_the_server_of_websockets(
@@ -530,12 +531,12 @@ async def test_with_the_server_of_websockets(
                 options["per_message_deflate"] = wanted
                 async with connect_socket(url, **options) as task:
                     assert task.per_message_deflate is not None
-                    for size in (0, 1, 63, 64, 500, 65_535, 65_536, 122_880, 122_881, 1_000_000):
+                    for size in (0, 1, 63, 64, 500, 65_535, 65_536, 122_880, 122_881, 300_000):
                         for data in ("y" * size, noise(size, size)):
                             await task.send(data)
                             assert await task.receive() == data
-                    for number in range(300):
+                    for number in range(100):
                         task.send_nowait(f"number {number} " * 20)
-                    for number in range(300):
+                    for number in range(100):
                         assert await task.receive() == f"number {number} " * 20
             stop()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import select
+import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_socket_task._session._reader import GRACE, Reader
+from trio_socket_task import connect_socket
+from trio_socket_task._session import _reader
+from trio_socket_task._session._poller import GRACE, poller_of_this_run
+from trio_socket_task._session._reader import Reader
 from trio_socket_task._session._wakeup import Wakeup
-from trio_socket_task._stream._wire import _PlainWire
+from trio_socket_task._stream._wire import SocketWire, Wire, _PlainWire
+from trio_socket_task.testing import SocketServer
 
 
 class ScriptedWire(_PlainWire):
@@ -60,7 +67,7 @@ class Steps(trio.abc.Instrument):
 class Setup:
     """A reading with an inbox."""
 
-    def __init__(self, *, full: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, *, full: Callable[[], bool] = lambda: False, wire: Wire | None = None) -> None:
         self.inbox: deque[bytes] = deque()
         self.wanted = 0
         self.waiting = trio.lowlevel.ParkingLot()
@@ -70,7 +77,8 @@ class Setup:
         self.written = 0
         self.left = 0  # turns that the consumer will take for the next bytes
         self.took: Callable[[], object] = lambda: None
-        self.reading = Reader(self.wire, self, self.wakeup, self.waiting)
+        self.failing = False
+        self.reading = Reader(wire or self.wire, self, self.wakeup, self.waiting)
 
     def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
         self.inbox.append(data)
@@ -85,8 +93,11 @@ class Setup:
     def is_full(self) -> bool:
         return self._full()
 
-    def is_failing(self) -> bool:
+    def is_ending(self) -> bool:
         return False
+
+    def is_failing(self) -> bool:
+        return self.failing
 
     def write_pending_output(self) -> None:
         self.written += 1
@@ -394,3 +405,154 @@ async def test_a_look_goes_past_what_the_wire_has_to_send() -> None:
     setup.wire.give.send_nowait(b"x")
     await setup.reading.look()
     assert (setup.written, list(setup.inbox)) == (1, [b"x"])
+
+
+class Polled(Setup):
+    """A reading of a real socket, which the run's poller watches while no program reads."""
+
+    def __init__(self, *, full: Callable[[], bool] = lambda: False) -> None:
+        near, self.far = socket.socketpair()
+        self.stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+        super().__init__(full=full, wire=SocketWire(self.stream, is_ours=True))
+
+    async def give(self, data: bytes) -> None:
+        """Send, and let everything happen that follows."""
+        self.far.send(data)
+        await wait_all_tasks_blocked()
+
+
+@pytest.fixture
+async def polled(nursery: trio.Nursery) -> AsyncIterator[Polled]:
+    """Give a reading whose background task runs, and has read what came first."""
+    setup = Polled()
+    nursery.start_soon(setup.reading.run, name="background")
+    await wait_all_tasks_blocked()
+    await setup.give(b"first")
+    assert setup.inbox.popleft() == b"first"
+    yield setup
+    setup.reading.end()
+    setup.far.close()
+    await setup.stream.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.needs("epoll")
+async def test_the_poller_reads_while_no_program_does(
+    polled: Polled, nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    """Before a program comes, and when it is away; one that waits reads for itself. The task has nothing to do."""
+    steps = Steps("background")
+    trio.lowlevel.add_instrument(steps)
+    await polled.give(b"a")
+    await polled.give(b"b")
+    assert list(polled.inbox) == [b"a", b"b"]
+    polled.inbox.clear()
+    for data in (b"c", b"d", b"e"):
+        mock_clock.jump(1)
+        nursery.start_soon(polled.program)
+        await wait_all_tasks_blocked()
+        await polled.give(data)
+        assert list(polled.inbox) == []
+    await polled.give(b"f")
+    assert list(polled.inbox) == [b"f"]
+    trio.lowlevel.remove_instrument(steps)
+    assert steps.count == 0
+    polled.far.close()
+    await wait_all_tasks_blocked()
+    assert polled.reading.over
+
+
+@pytest.mark.needs("epoll")
+async def test_a_program_that_comes_back_at_once_is_left_alone(polled: Polled, autojump_clock: MockClock) -> None:
+    """Until it is away for the grace: what comes meanwhile waits for it, and the kernel is told nothing."""
+    poller, told = poller_of_this_run(), list[int]()
+    assert poller is not None
+    real = poller.epoll
+
+    class Counting:
+        def modify(self, fd: int, events: int) -> None:
+            told.append(events)
+            real.modify(fd, events)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    poller.epoll = cast("select.epoll", Counting())
+    for _ in range(50):
+        polled.far.send(b"x")
+        assert await polled.program() == b"x"
+    assert len(told) <= 3
+    polled.far.send(b"kept")
+    await trio.sleep(5 * GRACE)
+    assert list(polled.inbox) == [b"kept"]
+    poller.epoll = real
+
+
+@pytest.mark.needs("epoll")
+async def test_the_poller_stops_while_buffers_are_full(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Bytes wait in the kernel; `paused_until` says since when it goes on."""
+    full = True
+    setup = Polled(full=lambda: full)
+    nursery.start_soon(setup.reading.run, name="background")
+    await setup.give(b"a")
+    assert not setup.inbox
+    assert setup.reading.paused_until == float("inf")
+    full = False
+    setup.wakeup.set()
+    await wait_all_tasks_blocked()
+    assert list(setup.inbox) == [b"a"]
+    full = True
+    await setup.give(b"b")
+    assert list(setup.inbox) == [b"a"]
+    assert setup.reading.paused_until == float("inf")
+    setup.reading.end()
+    setup.far.close()
+    await setup.stream.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.needs("epoll")
+async def test_the_poller_reads_nothing_after_a_failure(polled: Polled) -> None:
+    """Until it has had its consequences."""
+    polled.failing = True
+    await polled.give(b"a")
+    assert not polled.inbox
+
+
+@pytest.mark.needs("epoll")
+async def test_the_task_serves_a_consumer_that_is_behind(polled: Polled) -> None:
+    """What a large message still has to give comes turn by turn; then the poller reads again."""
+    polled.reading.inflates, polled.left = True, 4
+    await polled.give(b"much")
+    await wait_all_tasks_blocked()
+    assert list(polled.inbox) == [b"much", b"", b"", b""]
+    steps = Steps("background")
+    trio.lowlevel.add_instrument(steps)
+    await polled.give(b"more")
+    trio.lowlevel.remove_instrument(steps)
+    assert list(polled.inbox)[4:] == [b"more"]
+    assert steps.count == 0
+
+
+@pytest.mark.needs("epoll")
+async def test_a_look_and_the_poller_do_not_read_at_once(polled: Polled) -> None:
+    """Two readers would take the pieces out of their order."""
+    for data in (b"a", b"b", b"c"):
+        polled.far.send(data)
+        await polled.reading.look()
+    assert b"".join(polled.inbox) == b"abc"
+
+
+@pytest.mark.needs("files as sockets")
+async def test_without_epoll_a_task_reads(
+    socket_server: SocketServer, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """As on macOS: it stands by for a program in busy traffic, and sees the end."""
+    monkeypatch.setattr(_reader, "HAS_EPOLL", False)
+    async with connect_socket(socket_server.url) as task:
+        for _ in range(5):
+            await task.send("x")
+            assert await task.receive() == "x"
+        await trio.sleep(2 * GRACE)
+        assert await task.ping() >= 0
+    assert task.ready_state.name == "CLOSED"

@@ -15,6 +15,7 @@ def test_the_words_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = OSError(10061, "Error connecting to ('127.0.0.1', 1): Unknown error")
     error = OSError("all attempts to connect to 127.0.0.1:1 failed")
     error.__cause__ = ExceptionGroup("one for each address", [refused])
+    monkeypatch.setattr(sys, "platform", "linux")
     assert describe(refused).endswith("Unknown error")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "FormatError", {10061: "The machine refused it."}.__getitem__, raising=False)

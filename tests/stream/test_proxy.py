@@ -499,7 +499,7 @@ async def test_python_socks_is_missing(serve_tcp: ServeTcp, monkeypatch: pytest.
     """The sentence has the command that installs it, and no other attempt is made."""
     monkeypatch.setitem(sys.modules, "trio_socket_task._stream._socks", None)
     error = await refused(proxy_url(await serve_tcp(Peer.read_end), "socks5"))
-    assert "pip install 'trio-socket-task[socks]'" in str(error)
+    assert 'pip install "trio-socket-task[socks]"' in str(error)
     assert not retry_by_evidence(Attempt(url=SERVER, error=error), 1)
 
 

@@ -20,7 +20,7 @@ async def connected() -> tuple[SocketWire, trio.SocketStream]:
     client = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
     server = await listeners[0].accept()
     await listeners[0].aclose()
-    return SocketWire(client), server
+    return SocketWire(client, is_ours=True), server
 
 
 @pytest.mark.needs("files as sockets")
@@ -29,10 +29,10 @@ async def test_the_best_wire_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = socket.socketpair()
     right.close()
     async with trio.SocketStream(trio.socket.from_stdlib_socket(left)) as stream:
-        assert isinstance(wire_for(stream), SocketWire)
+        assert isinstance(wire_for(stream, is_ours=True), SocketWire)
         monkeypatch.setattr(os, "name", "nt")
-        assert isinstance(wire_for(stream), StreamWire)
-    assert isinstance(wire_for(memory_stream_pair()[0]), StreamWire)
+        assert isinstance(wire_for(stream, is_ours=True), StreamWire)
+    assert isinstance(wire_for(memory_stream_pair()[0], is_ours=True), StreamWire)
 
 
 async def test_a_stream_is_written_by_waiting_only() -> None:
@@ -93,6 +93,32 @@ async def test_a_reset_is_a_broken_resource() -> None:
     with pytest.raises(trio.BrokenResourceError) as caught:
         wire.send_now(b"x")
     assert isinstance(caught.value.__cause__, BrokenPipeError)
+    await wire.aclose()
+
+
+@pytest.mark.needs("files as sockets")
+async def test_a_reset_that_was_found_without_waiting_is_told_who_waits() -> None:
+    """The kernel tells of it once; after that the connection only seems to have ended."""
+    wire, server = await connected()
+    await reset(server)
+    descriptor = wire.polled_fd()
+    assert descriptor is not None
+    await trio.lowlevel.wait_readable(descriptor)
+    assert wire.receive_now(1) is None
+    assert wire.receive_now(1) is None
+    for _ in range(2):
+        with pytest.raises(trio.BrokenResourceError, match="reset"):
+            await wire.receive(1)
+    await wire.aclose()
+
+
+@pytest.mark.needs("files as sockets")
+async def test_only_a_socket_of_ours_is_watched() -> None:
+    """Of another it is not known when it is closed."""
+    wire, server = await connected()
+    assert wire.polled_fd() is not None
+    async with server:
+        assert SocketWire(server, is_ours=False).polled_fd() is None
     await wire.aclose()
 
 

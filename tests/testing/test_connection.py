@@ -540,7 +540,7 @@ async def test_a_half_close_while_something_is_sent(*, tls: bool) -> None:
         await connection.accept()
         await connection.send("enough to make the client stop reading")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.send, bytes(10**8))
+            nursery.start_soon(connection.send, bytes(2 * 10**7))
             await trio.testing.wait_all_tasks_blocked(0.05)
             await connection.half_close()
             nursery.cancel_scope.cancel()
@@ -557,7 +557,8 @@ async def test_a_half_close_while_something_is_sent(*, tls: bool) -> None:
                 await half_closed.wait()
                 assert await task.receive() == "enough to make the client stop reading"
                 with pytest.raises(SocketLostError):
-                    await task.receive()
+                    while True:  # Windows takes any number of bytes at once, and then the message comes whole
+                        await task.receive()
 
 
 @pytest.mark.parametrize(

@@ -291,9 +291,9 @@ def test_a_test_on_another_loop_is_left_alone(project: pytest.Pytester) -> None:
     project.runpytest_inprocess("-p", "no:trio").assert_outcomes(passed=1)
 
 
+@pytest.mark.needs("javascript")
 def test_the_fixture_javascript(project: pytest.Pytester) -> None:
     """It reaches the server in memory; what a script throws fails its test, unless it is taken out."""
-    pytest.importorskip("_quickjs", reason="the engine quickjs-ng is not installed")
     project.makepyfile(
         """
         import pytest

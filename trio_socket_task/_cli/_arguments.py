@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if others:
         names = [name for name in (other.partition("=")[0] for other in others) if _NAME.fullmatch(name)]
         unknown = f"unknown: {' '.join(names)}" if names else f"{len(others)} too many"
-        parser.error(f"arguments are {unknown}; one with a blank needs quotes, as in --header 'NAME: VALUE'")
+        parser.error(f'arguments are {unknown}; one with a blank needs quotes, as in --header "NAME: VALUE"')
     return parsed
 
 
@@ -117,7 +117,7 @@ def _header(fields: Sequence[str]) -> dict[str, str]:
     for field in fields:
         name, colon, value = field.partition(":")
         if not colon:
-            raise InvalidOptionsError("--header", field, "must be 'NAME: VALUE'")
+            raise InvalidOptionsError("--header", field, 'must be "NAME: VALUE"')
         values.setdefault(spelling.setdefault(name.strip().lower(), name.strip()), []).append(value.strip())
     return {name: ("; " if name.lower() == "cookie" else ", ").join(several) for name, several in values.items()}
 
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     reached = _Parser(add_help=False)
     reached.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
     reached.add_argument("url", metavar="URL", help=argparse.SUPPRESS)
-    reached.add_argument("--header", action="append", default=[], metavar="'N: V'", help="a field of the request")
+    reached.add_argument("--header", action="append", default=[], metavar='"N: V"', help="a field of the request")
     reached.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer")
     reached.add_argument(
         "--timeout", type=float, metavar="S", help="seconds: opening (60), pong, close (5), delivery (10)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -114,13 +115,18 @@ def exit_code(error: BaseException, output: Output) -> int:
         raise error
     first = causes[0]
     if isinstance(first, WriteError):
-        if isinstance(first.__cause__, BrokenPipeError):
+        if _reader_has_left(first.__cause__):
             return _PIPE  # as the shell's tools end when their reader has left
         output.as_json = False
         output.event(PROGRAM, f"cannot write to standard output: {error_text(first.__cause__ or first)}")
         return _LOST
     output.error(first, PROGRAM)
     return _WRONG if isinstance(first, ValueError) else _LOST
+
+
+def _reader_has_left(error: BaseException | None) -> bool:
+    is_invalid = isinstance(error, OSError) and error.errno == errno.EINVAL  # which Windows says of such a pipe
+    return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and is_invalid)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ from trio_socket_task._compression import PerMessageDeflate
 
 from ._constants import MAX_PONGS, Opcode
 from ._decoder import Decoder
-from ._deflate import CompressedMessage, Deflater, Inflater, Outgoing
+from ._deflate import Deflater, Inflater, Outgoing
 from ._encoder import encode, encode_close, encode_message
 from ._events import Close, Control, Message, Violation
 from ._state import Life
@@ -41,6 +41,8 @@ class ClientConnection:
 
     def receive_data(self, data: bytes) -> tuple[list[Message], Sequence[Control]]:
         """Take the next bytes and return what is complete with them; nothing after a Close frame or a violation."""
+        if self._deflater is not None:
+            self._deflater.is_eager = True
         return self._decoder.receive_data(data)
 
     def expects_more(self, *, read_was_full: bool) -> bool:
@@ -66,9 +68,8 @@ class ClientConnection:
     def send_message(self, data: object, payload: bytes) -> Outgoing:
         """Return what is written for a message: text if `data` is a str, else binary (section 5.6)."""
         opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
-        if self._deflater is None or len(payload) < self._deflater.threshold:
-            return encode_message(opcode, payload)
-        return CompressedMessage(self._deflater, opcode, payload)
+        deflater = self._deflater
+        return encode_message(opcode, payload) if deflater is None else deflater.outgoing(opcode, payload)
 
     def send_small_message(self, data: object, payload: bytes) -> bytes:
         """Return the frame of a message of less than 64 KiB, which may go before those that wait: never compressed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from typing import final
@@ -25,12 +26,14 @@ from ._constants import (
     UINT64,
     Opcode,
 )
-from ._deflate import STEP, TURN, InflateError, Inflater
+from ._deflate import CALL, STEP, TAIL, TURN, Inflater
 from ._events import Close, Control, Message, Ping, Pong, Violation
 
 _BINARY_BYTE, _TEXT_BYTE, _PING_BYTE = FIN | Opcode.BINARY, FIN | Opcode.TEXT, FIN | Opcode.PING
 _COMPRESSED_TEXT_BYTE = _TEXT_BYTE | RSV1
 _COMPRESSED = frozenset({_COMPRESSED_TEXT_BYTE, _BINARY_BYTE | RSV1})
+_HEADER_16 = 4
+"""Bytes of a header with a length in 16 bits."""
 _CONTROL = 0x8  # the bit that the opcodes of control frames have (section 5.2)
 
 
@@ -76,7 +79,7 @@ class Decoder:
             self._receive(data, messages)
         except UnicodeDecodeError as error:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"text that is not UTF-8 ({error.reason})")
-        except InflateError as error:
+        except zlib.error as error:
             self._violate(CloseCode.INVALID_FRAME_PAYLOAD_DATA, f"compressed data that does not inflate ({error})")
         controls = self._controls
         if not controls:
@@ -90,17 +93,20 @@ class Decoder:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if self._inflater is not None:
-            self._inflater.allowance = TURN
+        inflater = self._inflater
+        if inflater is not None:
+            inflater.allowance = TURN
             if self.is_behind:
-                self._inflate(self._inflater, messages)
+                self._inflate(inflater, messages)
         position = self._continue_frame(data, 0, messages) if self._left and not self.is_behind else 0
         end = len(data)
         while end - position >= MIN_HEADER and not self.done and not self.is_behind:
-            read = self._read_fragments if self._message.opcode else self._read_small_messages
-            stop = read(data, position, messages)
-            if stop == position and self._inflater is not None and not self._message.opcode:
-                stop = self._read_compressed_messages(self._inflater, data, position, messages)
+            if self._message.opcode:
+                stop = self._read_fragments(data, position)
+            elif inflater is not None and inflater.keeps_context and data[position] in _COMPRESSED:
+                stop = self._read_compressed_messages(inflater, data, position, messages)
+            else:
+                stop = self._read_small_messages(data, position, messages)
             if stop == position and not self.is_behind:
                 stop = self._read_frame(data, position, messages)
                 if stop == position:
@@ -110,13 +116,20 @@ class Decoder:
             self._rest = data[position:]
 
     def _read_small_messages(self, data: bytes, position: int, messages: list[Message]) -> int:
-        """Read the messages that have one small frame each, of which a flood is made; return where they end."""
+        """Read the messages that have one frame of less than 64 KiB each; return where they end."""
         end, too_large = len(data), min(LENGTH_16, self._max_size + 1)
         while end - position >= MIN_HEADER:
             first, size = data[position], data[position + 1]
             start = position + MIN_HEADER
+            if size >= too_large:
+                start = position + _HEADER_16
+                if size != LENGTH_16 or start > end:
+                    break
+                size = data[start - 2] << 8 | data[start - 1]
+                if not LENGTH_16 <= size <= self._max_size:
+                    break
             stop = start + size
-            if stop > end or size >= too_large:
+            if stop > end:
                 break
             if first == _BINARY_BYTE:
                 messages.append((data[start:stop], size))
@@ -127,7 +140,7 @@ class Decoder:
             position = stop
         return position
 
-    def _read_fragments(self, data: bytes, position: int, _messages: list[Message]) -> int:
+    def _read_fragments(self, data: bytes, position: int) -> int:
         """Read the small frames in the middle of a message; return where they end."""
         end, message = len(data), self._message
         if self._inflates:
@@ -232,7 +245,8 @@ class Decoder:
         """Inflate what has come, until other tasks are to run, or the message is larger than it may be."""
         message = self._message
         while inflater.pending is not None and inflater.allowance > 0:
-            self._add_inflated(inflater, inflater.inflate(min(STEP, self._max_size - message.size + 1)), messages)
+            most = min(STEP, self._max_size - message.size + 1)
+            self._add_inflated(inflater, inflater.inflate(most), messages)
         self.is_behind = inflater.allowance <= 0 and not self.done
 
     def _add_inflated(self, inflater: Inflater, inflated: bytes, messages: list[Message]) -> None:
@@ -247,30 +261,38 @@ class Decoder:
             messages.append(message.finish())
 
     def _read_compressed_messages(self, inflater: Inflater, data: bytes, position: int, messages: list[Message]) -> int:
-        """Read the compressed messages that have one frame of less than 64 KiB each; return where they end."""
-        end, most = len(data), min(STEP, self._max_size + 1)
-        while end - position >= MIN_HEADER and inflater.allowance > 0:
+        """Read the compressed messages of one kind that have one frame of less than 64 KiB each; return their end."""
+        end, most, before = len(data), min(STEP, self._max_size + 1), len(messages)
+        stream, allowance, kind = inflater.stream(), inflater.allowance, data[position]
+        is_text = kind == _COMPRESSED_TEXT_BYTE
+        while end - position >= MIN_HEADER and allowance > 0:
             first, size = data[position], data[position + 1]
             start = position + MIN_HEADER
-            if size == LENGTH_16 and end - start > 1:
-                size = data[start] << 8 | data[start + 1]
-                start += 2
+            if size >= LENGTH_16:
+                start = position + _HEADER_16
+                if size != LENGTH_16 or start > end:
+                    break
+                size = data[start - 2] << 8 | data[start - 1]
                 if size < LENGTH_16:
                     break
-            elif size >= LENGTH_16:
-                break
             stop = start + size
-            if stop > end or first not in _COMPRESSED:
+            if stop > end or first != kind:
                 break
-            inflated = inflater.inflate_message(data[start:stop], most)
+            inflated = stream.decompress(data[start:stop] + TAIL, most)
             position = stop
-            if inflater.pending is not None or len(inflated) > self._max_size:
-                self._message.begin(first & 0x0F, 0, fin=False)
+            size = len(inflated)
+            if size == most or stream.eof:
+                inflater.note_messages(messages[before:], allowance)
+                inflater.ends_message = True
+                inflater.note(inflated, most)
+                self._message.begin(kind & 0x0F, 0, fin=False)
                 self._add_inflated(inflater, inflated, messages)
                 self._inflate(inflater, messages)
-                break
-            messages.append((inflated.decode() if first == _COMPRESSED_TEXT_BYTE else inflated, len(inflated)))
-        self.is_behind = inflater.allowance <= 0 and not self.done
+                return position
+            allowance -= size + CALL
+            messages.append((inflated.decode() if is_text else inflated, size))
+        inflater.note_messages(messages[before:], allowance)
+        self.is_behind = allowance <= 0
         return position
 
     def _read_controls(self, data: bytes, position: int, stop: int) -> int:

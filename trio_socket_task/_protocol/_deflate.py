@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import final
 
 from trio_socket_task._compression import PerMessageDeflate
 
 from ._compressor import Compressor, new_compressor
 from ._constants import RSV1, Opcode
-from ._encoder import Frame, encode
+from ._encoder import Frame, encode, encode_message
+from ._events import Message
 
 TAIL = b"\x00\x00\xff\xff"
 """What a sync flush ends with, and a message leaves out (section 7.2.1)."""
@@ -21,14 +23,10 @@ PIECE = 120 * 1024
 """Bytes of a large message deflated at once, and of a fragment about."""
 TURN = 2**20
 """Bytes inflated, or deflated, before other tasks run."""
-_CALL, _STREAM = 512, 4096
+CALL, _STREAM = 512, 4096
 """Bytes that might be inflated in the time of a call, and in that of a new stream."""
 _HEADER = 14
 """Bytes of a frame's header at most."""
-
-
-class InflateError(Exception):
-    """What came is not a deflate stream."""
 
 
 @final
@@ -36,21 +34,22 @@ class Inflater:
     """What the peer compresses, inflated in steps: never more at once than is asked for."""
 
     __slots__ = (
-        *("_bits", "_history", "_keeps_context", "_most_history", "_stream", "_window"),
-        *("allowance", "ends_message", "pending"),
+        *("_bits", "_history", "_most_history", "_stream", "_window"),
+        *("allowance", "ends_message", "keeps_context", "pending"),
     )
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._bits = agreed.server_max_window_bits
         self._window = 1 << self._bits
-        self._keeps_context = not agreed.server_no_context_takeover
         self._stream: zlib._Decompress | None = None  # made late: many a peer agrees, and never compresses
         self._most_history = self._window + self._window // 2
         self._history = bytearray()  # the window, for the stream that follows upon one that the peer has ended
+        self.keeps_context: bool = not agreed.server_no_context_takeover
+        """Whether a message refers to those before it."""
         self.pending: bytes | None = None
         """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
         self.allowance: int = TURN
-        """Bytes that may be inflated before other tasks run; `inflate` counts it down."""
+        """Bytes that may be inflated before other tasks run; it is counted down."""
         self.ends_message: bool = False
         """Whether what is pending is the last of its message."""
 
@@ -63,45 +62,49 @@ class Inflater:
         """Return the next `most` bytes, or all that are left.
 
         Raises:
-            InflateError: It is no deflate stream.
+            zlib.error: It is no deflate stream.
         """
-        data, self.pending = self.pending or b"", None
-        return self._inflate(data, most)
+        inflated = self.stream().decompress(self.pending or b"", most)
+        self.note(inflated, most)
+        if not self.keeps_context and self.ends_message and self.pending is None:
+            self._stream = None
+            self._history.clear()
+        return inflated
 
-    def inflate_message(self, payload: bytes, most: int) -> bytes:
-        """Do both for a whole message, when nothing is pending.
+    def stream(self) -> zlib._Decompress:
+        """Return what inflates; what it does is told by `note`, or by `note_messages`."""
+        if self._stream is None:
+            self._stream = zlib.decompressobj(-self._bits)
+        return self._stream
 
-        Raises:
-            InflateError: It is no deflate stream.
-        """
-        self.ends_message = True
-        return self._inflate(payload + TAIL, most)
-
-    def _inflate(self, data: bytes, most: int) -> bytes:
-        stream = self._stream
-        if stream is None:
-            stream = self._stream = zlib.decompressobj(-self._bits)
-        try:
-            inflated = stream.decompress(data, most)
-        except zlib.error as error:
-            self.discard()
-            raise InflateError(str(error)) from None
-        size, history = len(inflated), self._history
-        if size >= self._window:
-            history[:] = inflated[-self._window :]
-        else:
-            history += inflated
-            if len(history) > self._most_history:
-                del history[: -self._window]
+    def note(self, inflated: bytes, most: int) -> None:
+        """Note what was inflated, of `most` bytes that were asked for, and find out what is pending."""
+        self.allowance -= len(inflated) + CALL
+        self._remember(inflated)
+        self.pending = None
+        stream = self.stream()
         if stream.eof:
             self._go_on(stream.unused_data)
-        elif size == most:
+        elif len(inflated) == most:
             self.pending = stream.unconsumed_tail
-        if not self._keeps_context and self.pending is None and self.ends_message:
-            self._stream = None
-            history.clear()
-        self.allowance -= size + _CALL
-        return inflated
+
+    def note_messages(self, messages: Sequence[Message], allowance: int) -> None:
+        """Note whole messages that were inflated, with nothing pending, and the allowance that is left."""
+        self.allowance = allowance
+        latest: list[bytes] = []
+        left = self._window
+        for data, size in reversed(messages):
+            latest.append(data.encode() if isinstance(data, str) else data)
+            left -= size
+            if left <= 0:
+                break
+        self._remember(b"".join(reversed(latest)))
+
+    def _remember(self, inflated: bytes) -> None:
+        history = self._history
+        history += inflated[-self._window :]
+        if len(history) > self._most_history:
+            del history[: -self._window]
 
     def _go_on(self, rest: bytes) -> None:
         """Begin a new stream with the same window: the peer has ended the last one (section 7.2.3.4)."""
@@ -120,13 +123,27 @@ class Inflater:
 class Deflater:
     """What this side compresses, in the order in which it is written."""
 
-    __slots__ = ("_agreed", "_stream", "threshold")
+    __slots__ = ("_agreed", "_stream", "_threshold", "is_eager", "waiting")
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         self._agreed = agreed
         self._stream: Compressor | None = None  # made late: many a connection sends nothing that is worth it
-        self.threshold: int = agreed.threshold
-        """Bytes below which a message is not compressed."""
+        self._threshold = agreed.threshold
+        self.is_eager: bool = True
+        """Whether the next message is likely to be alone, and written at once: something has been received."""
+        self.waiting: int = 0
+        """How many messages are yet to be compressed: what follows must not be before they are."""
+
+    def outgoing(self, opcode: Opcode, payload: bytes) -> Outgoing:
+        """Return what is written for a message, behind those that were returned before."""
+        size = len(payload)
+        if size < self._threshold:
+            return encode_message(opcode, payload)
+        if self.is_eager and not self.waiting and 0 < size <= PIECE:
+            self.is_eager = False
+            return encode(opcode | RSV1, self.deflate(payload, ends=True))
+        self.waiting += 1
+        return CompressedMessage(self, opcode, payload)
 
     def deflate(self, data: bytes | memoryview, *, ends: bool) -> bytes:
         """Return the next bytes of a message, which may be none before it ends."""
@@ -143,7 +160,7 @@ class Deflater:
 
 @final
 class CompressedMessage:
-    """A message that is compressed as it is written: what a context has seen must be what the peer gets.
+    """A message of a burst, or a large one, that is compressed as it is written: a context must see what the peer gets.
 
     A large one goes out in fragments (RFC 7692 section 7.2.1), so that it needs no memory for a second message, and
     control frames and other tasks come in between.
@@ -176,6 +193,7 @@ class CompressedMessage:
                 opcode, self._opcode = self._opcode, Opcode.CONTINUATION
                 return encode(opcode, deflated, 0)
         self._ended, self._rest = True, rest[:0]
+        self._deflater.waiting -= 1
         return encode(self._opcode, deflated + self._deflater.deflate(rest, ends=True) if rest else _EMPTY)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import final
 
 from trio_socket_task._events import CloseCode
 
-from ._constants import FIN, LARGE, LENGTH_16, LENGTH_64, MASKED, UINT16, UINT64, Opcode
+from ._constants import FIN, LARGE, LENGTH_16, LENGTH_64, MASKED, UINT16, Opcode
 from ._mask import mask, next_key
 
 PIECE = 120 * 1024
 """Bytes of a large message that are masked at once: as many as an allocator gives from memory that it has."""
+
+_HEADER, _HEADER_16, _HEADER_64 = Struct(">BB4s"), Struct(">BBH4s"), Struct(">BBQ4s")
+"""A client's frame before its payload, by the form of the length (section 5.2)."""
 
 
 def encode(opcode: int, payload: bytes, bits: int = FIN) -> bytes:
@@ -19,10 +23,12 @@ def encode(opcode: int, payload: bytes, bits: int = FIN) -> bytes:
     size = len(payload)
     key = next_key()
     if size < LENGTH_16:
-        return bytes((bits | opcode, MASKED | size)) + key + mask(payload, key)
-    if size < LARGE:
-        return bytes((bits | opcode, MASKED | LENGTH_16)) + UINT16.pack(size) + key + mask(payload, key)
-    return bytes((bits | opcode, MASKED | LENGTH_64)) + UINT64.pack(size) + key + mask(payload, key)
+        header = _HEADER.pack(bits | opcode, MASKED | size, key)
+    elif size < LARGE:
+        header = _HEADER_16.pack(bits | opcode, MASKED | LENGTH_16, size, key)
+    else:
+        header = _HEADER_64.pack(bits | opcode, MASKED | LENGTH_64, size, key)
+    return header + mask(payload, key)
 
 
 @final
@@ -36,7 +42,7 @@ class LargeFrame:
 
     def __init__(self, opcode: Opcode, payload: bytes) -> None:
         self._key = next_key()
-        self._header = bytes((FIN | opcode, MASKED | LENGTH_64)) + UINT64.pack(len(payload)) + self._key
+        self._header = _HEADER_64.pack(FIN | opcode, MASKED | LENGTH_64, len(payload), self._key)
         self._payload = payload
 
     def __len__(self) -> int:

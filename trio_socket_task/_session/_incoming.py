@@ -60,6 +60,10 @@ class Incoming:
         self._subscriptions.warn_once()
         return True
 
+    def is_ending(self) -> bool:
+        """Whether no more messages are to come, but what ends the connection."""
+        return not self._protocol.life.is_open
+
     def is_failing(self) -> bool:
         """Whether the peer broke the protocol, which is to be told when the program has answered what came before."""
         return self.violation is not None

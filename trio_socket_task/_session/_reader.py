@@ -1,47 +1,19 @@
-"""Who reads the stream: the program that waits for a message, or a task in the background."""
+"""Who reads a connection: the program that waits for a message, or, while it is away, something in the background."""
 
 from __future__ import annotations
 
 from enum import Enum
 from time import perf_counter
-from typing import Protocol, final
+from typing import final
 
 import trio
 
-from trio_socket_task._stream._wire import Wire, receive_arrived, run_pending_streams
+from trio_socket_task._stream._wire import Wire, run_pending_streams
 
 from ._busy_poll import BusyPoll
+from ._input import READ, Consumer, Input
+from ._poller import GRACE, HAS_EPOLL, Polled
 from ._wakeup import Wakeup
-
-GRACE = 0.005
-"""Seconds that a program may be away between two messages before the background task reads on. A program that
-answers each message at once keeps reading for itself, which saves a task switch a message."""
-
-_READ = 64 * 1024
-"""Bytes read at once: larger pieces fall out of the processor's cache before they are joined."""
-_TURN = 1024 * 1024
-"""Bytes of a large message read before other tasks run: about a millisecond."""
-_LOOK, _LOOK_SECONDS = 8 * 2**20, 0.1
-"""Bytes read at most at a deadline, more than the kernel keeps for a socket, and for how long: a flood ends, too."""
-
-
-class Consumer(Protocol):
-    """What takes the bytes that are read, in order."""
-
-    def receive_data(self, data: bytes, *, read_was_full: bool) -> bool:
-        """Take the next bytes; return whether it is worth to read again at once."""
-
-    def is_behind(self) -> bool:
-        """Whether `receive_data` is to be called again, without bytes, when other tasks have run."""
-
-    def is_full(self) -> bool:
-        """Whether nothing more is to be read for now."""
-
-    def is_failing(self) -> bool:
-        """Whether nothing more is to be read until that has had its consequences."""
-
-    def write_pending_output(self) -> None:
-        """Write what the wire has to send before it can read on."""
 
 
 @final
@@ -54,25 +26,17 @@ class _Reads(Enum):
 
 
 @final
-class Reader:
-    """One connection's input.
+class Reader(Input):
+    """One connection's input, and who reads it.
 
     A program that waits in `wait_for_data` reads the stream itself; others wait for what it reads. While no program
-    does, the background task reads, so that pings are answered and the peer's close is seen.
+    does, it is read in the background, so that pings are answered and the peer's close is seen: by the run's poller
+    where the kernel tells it what can be read, else by the background task, which is that of `run`.
     """
 
     __slots__ = (
-        *(
-            "_busy_poll",
-            "_consumer",
-            "_handed_at",
-            "_is_behind",
-            "_patience",
-            "_program_was_here",
-            "_reads",
-            "_received_at",
-        ),
-        *("_waiting", "_wakeup", "_wire", "error", "inflates", "is_timed", "over", "paused_until"),
+        *("_busy_poll", "_failure", "_handed_at", "_is_asked", "_left_at", "_must_read", "_patience", "_polled"),
+        *("_program_was_here", "_reads", "_waiting", "paused_until"),
     )
 
     def __init__(
@@ -83,44 +47,58 @@ class Reader:
         waiting: trio.lowlevel.ParkingLot,
         busy_poll: BusyPoll | None = None,
     ) -> None:
-        self._wire = wire
+        super().__init__(wire, consumer, wakeup)
         self._busy_poll = busy_poll if wire.reads_now else None
-        self._consumer = consumer
-        self._wakeup = wakeup  # of the background task: there is room again, or nobody else is to be waited for
         self._waiting = waiting  # programs that wait for a message while somebody else reads
-        self._is_behind = False  # whether the consumer has bytes left that it is to take before others
         self._reads = _Reads.NOBODY
-        self._program_was_here = False  # whether a program has read since the background task last looked
-        self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
-        self._handed_at = -float("inf")  # when the background task last read for a program that waits
-        self._received_at = trio.current_time()
-        self.is_timed: bool = False
-        """Whether `received_at` is asked for."""
-        self.inflates: bool = False
-        """Whether what comes may be compressed, so that the consumer may be behind."""
-        self.over: bool = False
-        """Whether there is no more to read."""
-        self.error: Exception | None = None
-        """What ended it; None when the peer ended its side."""
+        self._program_was_here = False  # whether a program has read since it was last looked whether one had
         self.paused_until: float = -float("inf")
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
+        # By the poller:
+        self._polled = Polled() if HAS_EPOLL and wire.polled_fd() is not None else None
+        # Whether the task is to read: where the poller cannot, and once at first, as many a socket is closed before
+        # anything comes.
+        self._must_read = self._polled is not None
+        self._left_at = -float("inf")  # when a program last had read
+        self._is_asked = False  # whether it is looked from time to time whether a program is there
+        self._failure: BaseException | None = None  # of a function of the program's, which ends the task
+        # By the task alone:
+        self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
+        self._handed_at = -float("inf")  # when the background task last read for a program that waits
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Read in the background, until there is no more, or the consumer is failing."""
+        """Read in the background, or wait while others do, until there is no more, or the consumer is failing."""
         while not self.over and not self._consumer.is_failing():
             if self._consumer.is_full():
                 self.paused_until = float("inf")
                 await self._wakeup.wait()
                 self.paused_until = trio.current_time()
-            elif self._program_was_here or self._reads is not _Reads.NOBODY:
+            elif self._reads is _Reads.NOBODY and (self._must_read or self._is_left_to_task()):
+                await self._read_once()
+            elif self._polled is None:
                 await self._stand_by()
             else:
-                self._reads = _Reads.BACKGROUND
-                try:
-                    await self._read()
-                finally:
-                    self._release()
+                self._must_read = False
+                self._watch()
+                await self._wakeup.wait()
+            if self._failure is not None:
+                raise self._failure
+
+    def _is_left_to_task(self) -> bool:
+        return self._polled is None and not self._program_was_here
+
+    async def _read_once(self) -> None:
+        self._must_read = False
+        self._reads = _Reads.BACKGROUND
+        try:
+            data = await self.receive()
+            if data is not None:
+                if self._waiting and self._is_busy():
+                    self._program_was_here = True
+                self.accept(data)
+        finally:
+            self._release()
 
     @trio.lowlevel.enable_ki_protection
     async def wait_for_data(self) -> None:
@@ -132,13 +110,16 @@ class Reader:
             await self._waiting.park()
             return
         self._reads = _Reads.PROGRAM
+        self._unwatch()
         if self._patience is not None:
             self._patience.deadline = float("inf")
         others = None if self._busy_poll is None else self._busy_poll.waiting
         if others is not None:
             others.count += 1
         try:
-            await self._read()
+            data = await self.receive()
+            if data is not None:
+                self.accept(data)
         finally:
             if others is not None:
                 others.count -= 1
@@ -153,7 +134,7 @@ class Reader:
         if poll is None or self._reads is not _Reads.NOBODY or self.over or self._consumer.is_full() or self._is_behind:
             return False
         end = poll.begin()
-        while (data := self._wire.receive_now(_READ)) is None and perf_counter() < end:
+        while (data := self._wire.receive_now(READ)) is None and perf_counter() < end:
             pass
         poll.learn(end, found=data is not None)
         if data is None:
@@ -162,22 +143,6 @@ class Reader:
         self.accept(data)
         return True
 
-    def _release(self) -> None:
-        """Leave the reading to another program, if one waits."""
-        self._reads = _Reads.NOBODY
-        if self._waiting:
-            self._waiting.unpark()
-
-    @property
-    def received_at(self) -> float:
-        """When bytes last came, or the connection opened (Trio's clock); as far as it `is_timed`."""
-        return max(self._received_at, self._wire.incomplete_at)
-
-    @property
-    def incomplete_at(self) -> float:
-        """When bytes last came of which nothing can be decrypted yet (Trio's clock)."""
-        return self._wire.incomplete_at
-
     async def look(self) -> None:
         """Read what has come already, before anybody concludes from a clock that nothing has; a checkpoint."""
         if self._reads is not _Reads.NOBODY:
@@ -185,69 +150,64 @@ class Reader:
             return
         self._reads = _Reads.BACKGROUND
         try:
-            left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
-            while left > 0 and trio.current_time() < end and not self.over and not self._consumer.is_full():
-                if self._is_behind:
-                    self._catch_up()
-                    continue
-                data = await receive_arrived(self._wire, _READ)
-                if data is None:
-                    break
-                left -= len(data)
-                self.accept(data)
-            self._consumer.write_pending_output()
-        except Exception as error:  # noqa: BLE001 - as in _read
-            self._end(error)
+            await self.accept_arrived()
         finally:
             self._release()
 
-    def read_arrived(self) -> bool:
-        """Read what has come already, where that needs no waiting; return whether that was all, of a dead stream."""
-        left, end = _LOOK, trio.current_time() + _LOOK_SECONDS
-        while left > 0 and trio.current_time() < end and not self.over:
-            if self._is_behind:
-                self._catch_up()
-                continue
-            data = self._wire.receive_now(_READ)
-            if data is None:
-                return self._wire.reads_now
-            left -= len(data)
-            self.accept(data)
-        return self.over
+    def _release(self) -> None:
+        """Leave the reading to another program, if one waits, or to the poller."""
+        self._reads = _Reads.NOBODY
+        if self._waiting:
+            self._waiting.unpark()
+        if self._polled is not None and not self.over:
+            now = trio.current_time()
+            is_busy, self._left_at = now < self._left_at + GRACE, now
+            if not is_busy:
+                self._watch()
+            elif not self._is_asked:
+                self._is_asked = self._polled.ask_later(self._is_program_here)
+                if not self._is_asked:
+                    self._watch()
 
-    def _catch_up(self) -> None:
-        """Have the consumer take more of the bytes that it has left."""
-        self._consumer.receive_data(b"", read_was_full=False)
-        self._is_behind = self._consumer.is_behind()
+    def _is_program_here(self) -> bool:
+        """Return whether a program has read lately, so that it is to be asked again; else watch the socket."""
+        self._is_asked = self._program_was_here and self._reads is _Reads.NOBODY
+        self._program_was_here = False
+        if not self._is_asked:
+            self._watch()
+        return self._is_asked
 
-    async def _read(self) -> None:
-        if self._is_behind:
-            await trio.lowlevel.checkpoint()
-            self._catch_up()
+    def _watch(self) -> None:
+        """Have the poller watch the socket, if nobody reads; where it cannot, the background task reads."""
+        if self._reads is not _Reads.NOBODY or self.over or self._polled is None:
             return
+        fd = None if self._is_behind or self._consumer.is_ending() else self._wire.polled_fd()
+        if fd is None or not self._polled.watch(fd, self._read_polled):
+            self._read_by_task()
+
+    def _read_polled(self) -> None:
+        """Read what the poller says is there."""
+        if self._reads is not _Reads.NOBODY or self._must_read:
+            return  # it says so although it no longer watches: of a reset, or of what it found before
+        is_wanted = not (self._is_behind or self._consumer.is_full() or self._consumer.is_failing())
+        data = self._wire.receive_now(READ) if is_wanted else None
         try:
-            data = await self._wire.receive(_READ)
-        except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be read any more
-            self._end(error)
-            return
-        if data is None:
-            self._consumer.write_pending_output()
-        else:
-            self.accept(data)
+            if data is not None:
+                self.accept(data)
+        except BaseException as error:  # noqa: BLE001 - in the poller's task it would end the Trio run
+            self._failure = error
+        if data is None or self._is_behind or self.over or self._failure is not None:
+            self._read_by_task()
 
-    def accept(self, data: bytes) -> None:
-        """Take bytes that were read; none means that there is no more."""
-        if self.over:
-            return  # it came while somebody else ended the connection
-        if data:
-            if self.is_timed:
-                self._received_at = trio.current_time()
-            if self._waiting and self._is_busy():
-                self._program_was_here = True
-            if self._consumer.receive_data(data, read_was_full=len(data) == _READ):
-                self._read_on()
-        else:
-            self._end(None)
+    def _read_by_task(self) -> None:
+        """Have the background task look at what is to be done, and the poller watch the socket no more until then."""
+        self._unwatch()
+        self._must_read = True
+        self._wakeup.set()
+
+    def _unwatch(self) -> None:
+        if self._polled is not None:
+            self._polled.pause()
 
     def _is_busy(self) -> bool:
         """Whether messages follow one another within the grace, so that a program is expected back at once.
@@ -256,24 +216,6 @@ class Reader:
         """
         before, self._handed_at = self._handed_at, trio.current_time()
         return self._handed_at < before + GRACE
-
-    def _read_on(self) -> None:
-        """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
-        left, expects_more = _TURN, True
-        while left > 0 and not self.over and expects_more:
-            if self.inflates and self._consumer.is_behind():
-                self._is_behind = True
-                return
-            data = self._wire.receive_now(_READ)
-            if data is None:
-                return
-            if not data:
-                self._end(None)
-                return
-            left -= len(data)
-            if self.is_timed:
-                self._received_at = trio.current_time()
-            expects_more = self._consumer.receive_data(data, read_was_full=len(data) == _READ)
 
     async def _stand_by(self) -> None:
         """Leave the reading to a program until it is away for longer than the grace."""
@@ -291,17 +233,15 @@ class Reader:
             self._program_was_here = False
 
     def read_in_background(self) -> None:
-        """Make the background task read at once: the program waits for something else than a message."""
+        """Begin to read in the background at once: the program waits for something else than a message."""
         self._program_was_here = False
-        self._wakeup.set()
-
-    def _end(self, error: Exception | None) -> None:
-        """Note that there is no more to read; the first reason stands."""
-        if not self.over:
-            self.over = True
-            self.error = error
+        if self._polled is None:
             self._wakeup.set()
+        else:
+            self._watch()
 
     def end(self) -> None:
         """Read no more: the connection is over."""
-        self.over = True
+        super().end()
+        if self._polled is not None:
+            self._polled.end()

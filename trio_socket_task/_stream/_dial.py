@@ -54,7 +54,7 @@ async def open_wire(options: Options, progress: Progress) -> Dialled:
         if progress.is_logged and options.dial is None:
             await _log_resolution(options, progress)
         stream = await _dial(options)
-        wire = wire_over(stream, tcp_no_delay=options.tcp_no_delay)
+        wire = wire_over(stream, is_ours=options.dial is None, tcp_no_delay=options.tcp_no_delay)
         tunnel = Tunnel(wire=wire, stream=stream, dial_seconds=trio.current_time() - started)
     else:
         tunnel = await open_tunnel(proxy, options, progress)

@@ -96,6 +96,10 @@ class LoggedWire:
         """When bytes last came of which `receive` could give nothing yet (Trio's clock)."""
         return self._wire.incomplete_at
 
+    def polled_fd(self) -> int | None:
+        """Return the file descriptor that is readable when `receive_now` has something."""
+        return self._wire.polled_fd()
+
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting."""
         return self._wire.close_now()

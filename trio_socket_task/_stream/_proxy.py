@@ -22,7 +22,7 @@ from ._tls import TlsWire
 from ._wire import Wire, close_forcefully, wire_over
 
 _T = TypeVar("_T")
-_INSTALL = "pip install 'trio-socket-task[socks]'"
+_INSTALL = 'pip install "trio-socket-task[socks]"'
 
 
 @final
@@ -65,7 +65,7 @@ class _Opening:
         stream = await self._blamed(f"{self._who} cannot be reached", self._dial())
         connected = trio.current_time()
         try:
-            wire = wire_over(stream, tcp_no_delay=self._options.tcp_no_delay)
+            wire = wire_over(stream, is_ours=True, tcp_no_delay=self._options.tcp_no_delay)
             if proxy.scheme.startswith("socks"):
                 await self._ask_by_socks(stream)
                 received = b""

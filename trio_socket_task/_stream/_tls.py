@@ -188,6 +188,11 @@ class TlsWire:
         """Whether `receive_now` gives all that has come."""
         return self._lower.reads_now
 
+    def polled_fd(self) -> int | None:
+        """Return the socket's, where nothing of what it gave is left to be decrypted."""
+        is_left = self._incoming.pending or self._tls.pending() or self._broken is not None
+        return None if is_left else self._lower.polled_fd()
+
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting; return whether it was."""
         return self._lower.close_now()

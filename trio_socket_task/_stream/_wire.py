@@ -46,6 +46,9 @@ class Wire(Protocol):
     def incomplete_at(self) -> float:
         """When bytes last came of which `receive` could give nothing yet (Trio's clock)."""
 
+    def polled_fd(self) -> int | None:
+        """Return the file descriptor that is readable when `receive_now` has something; None where none tells that."""
+
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting; return whether it was."""
 
@@ -71,6 +74,10 @@ class _PlainWire:
         return None
 
     reads_now = False
+
+    def polled_fd(self) -> int | None:
+        """Return None: nothing tells."""
+        return None
 
     @property
     def incomplete_at(self) -> float:
@@ -128,11 +135,13 @@ class SocketWire(_PlainWire):
     more than a small message itself. Waiting stays Trio's.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_error", "_is_ours", "_socket")
     reads_now = True
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, *, is_ours: bool) -> None:
         self._socket = stream.socket
+        self._is_ours = is_ours  # else somebody may close it, of which Trio tells who waits by Trio, and nobody else
+        self._error: OSError | None = None  # of a read, which the kernel tells once
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Write what the kernel takes."""
@@ -155,19 +164,30 @@ class SocketWire(_PlainWire):
     async def receive(self, max_bytes: int) -> bytes | None:
         """Wait for bytes."""
         while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return os.read(self._socket.fileno(), max_bytes)
-            except OSError as error:
-                if not isinstance(error, BlockingIOError):
-                    raise _broken(error) from error
+            if self._error is None:
+                await trio.lowlevel.wait_readable(self._socket)
+            else:
+                await trio.lowlevel.checkpoint()
+            data = self.receive_now(max_bytes)
+            if self._error is not None:
+                raise _broken(self._error) from self._error
+            if data is not None:
+                return data
 
     def receive_now(self, max_bytes: int) -> bytes | None:
-        """Return what the kernel has; an error will be there for `receive`, too."""
-        try:
-            return os.read(self._socket.fileno(), max_bytes)
-        except OSError:
-            return None
+        """Return what the kernel has; an error is kept for `receive`, because the kernel tells of it once."""
+        if self._error is None:
+            try:
+                return os.read(self._socket.fileno(), max_bytes)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._error = error.with_traceback(None)
+        return None
+
+    def polled_fd(self) -> int | None:
+        """Return the socket's, where nobody else has it."""
+        return self._socket.fileno() if self._is_ours else None
 
     def close_now(self) -> bool:
         """Close the socket."""
@@ -241,17 +261,17 @@ async def close_forcefully(resource: trio.abc.AsyncResource | Wire) -> None:
             raise group.split(Exception)[1] or group from None
 
 
-def wire_for(stream: trio.abc.Stream) -> Wire:
-    """Choose the best way to move bytes on a stream."""
+def wire_for(stream: trio.abc.Stream, *, is_ours: bool) -> Wire:
+    """Choose the best way to move bytes on a stream; it is ours where nobody else can close it."""
     # On Windows a socket is not a file descriptor that os.read and os.write know.
     if isinstance(stream, trio.SocketStream) and os.name == "posix":
-        return SocketWire(stream)
+        return SocketWire(stream, is_ours=is_ours)
     return StreamWire(stream)
 
 
-def wire_over(stream: trio.abc.Stream, *, tcp_no_delay: bool) -> Wire:
+def wire_over(stream: trio.abc.Stream, *, is_ours: bool, tcp_no_delay: bool) -> Wire:
     """Choose the best way to move bytes on a stream, and set TCP_NODELAY where it is TCP."""
     if isinstance(stream, trio.SocketStream) and stream.socket.family != getattr(socket, "AF_UNIX", None):
         with suppress(OSError):  # no TCP, such as AF_VSOCK, or a connection that has broken, which reading tells
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, tcp_no_delay)
-    return wire_for(stream)
+    return wire_for(stream, is_ours=is_ours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,15 +27,18 @@ _PRELUDE: Final = ("border", "console", "globals", "modules", "sockets", "pages"
 _STACK: Final = 1 << 20  # bytes: less than what threads have on any platform
 
 
-_INSTALL: Final = "pip install 'trio-socket-task[javascript]'"
+_INSTALL: Final = 'pip install "trio-socket-task[javascript]"'
 
 
 def import_engine() -> ModuleType:
     """Import the engine.
 
     Raises:
-        ModuleNotFoundError: It is not installed, or is the old one, whose module has the same name.
+        ModuleNotFoundError: It is not installed, or is the old one, whose module has the same name, or this is not
+            CPython.
     """
+    if sys.implementation.name != "cpython":  # the limit of time is lifted by what is freed in time
+        raise ModuleNotFoundError("JavaScript needs CPython: its engine has no limit of time on another Python")
     try:
         quickjs = importlib.import_module("quickjs")
         version("quickjs-ng")

@@ -168,7 +168,7 @@ def open_javascript(  # noqa: PLR0913 (each is its own)
 
     Raises:
         InvalidOptionsError: An argument breaks its rule.
-        ModuleNotFoundError: The engine is not installed.
+        ModuleNotFoundError: The engine is not installed, or this is not CPython.
     """
     rule = f"must be a whole number of bytes, at least {_LEAST_MEMORY}, which the engine itself needs"
     if check_positive_int("memory_limit", memory_limit, rule) < _LEAST_MEMORY:
