@@ -217,3 +217,15 @@ async def test_a_cancelled_block_ends_at_once(autojump_clock: trio.testing.MockC
                 await socket.wait_delivered()
                 await trio.testing.wait_all_tasks_blocked()
         assert trio.current_time() - start <= 5.2
+
+
+async def test_how_connections_close_is_known_while_they_last_and_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """There is nothing to know before the first."""
+    async with open_memory_server(Script().accept().close(4001, "gone")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            assert socket.close_event is None
+            await until(socket, ConnectionState.STOPPED)
+            assert socket.close_event is not None
+            assert socket.close_event.code == 4001

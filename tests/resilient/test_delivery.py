@@ -289,6 +289,83 @@ async def test_the_first_pong_lets_more_be_sent(autojump_clock: MockClock, serve
     assert len(told.messages) == 20
 
 
+async def test_connections_that_were_given_nothing_say_nothing_of_pings(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many are lost in a row."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.aclose()
+
+    with trio.move_on_after(10):
+        async with open_resilient_socket(URL, dial=serve(script), backoff=SOON):
+            await trio.sleep_forever()
+    assert "in a row were lost" not in caplog.text
+
+
+async def test_connections_lost_on_their_first_ping_are_told_of(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some servers cannot bear one."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        while (await peer.read_frame())[0] != PING:
+            pass
+        await peer.stream.aclose()
+
+    with trio.move_on_after(10):
+        async with open_resilient_socket(URL, dial=serve(script), backoff=SOON, outbox=Outbox(resend=True)) as socket:
+            await socket.send("x")
+            await trio.sleep_forever()
+    assert "3 connections in a row were lost while the first pong was awaited" in caplog.text
+
+
+async def test_what_is_to_be_sent_again_expires_in_time_too(autojump_clock: MockClock, serve: Serve) -> None:
+    """Though no connection comes any more."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await peer.stream.aclose()
+
+    async def hang(_peer: Peer) -> None:
+        await trio.sleep_forever()
+
+    outbox = Outbox(resend=True, max_age=10)
+    async with open_resilient_socket(URL, dial=serve(script, hang), timeout=100, outbox=outbox) as socket:
+        undelivered = socket.on_undelivered()
+        await socket.wait_connected()
+        await socket.send("x")
+        with trio.fail_after(11):
+            assert (await undelivered.receive()).why == "expired"
+
+
+async def test_what_a_later_connection_has_written_counts_too(autojump_clock: MockClock, serve: Serve) -> None:
+    """Its writer counts anew."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(3):
+            await peer.read_frame()
+        await peer.stream.aclose()
+
+    outbox = Outbox(proof="written")
+    async with open_resilient_socket(URL, dial=serve(script, Told()), backoff=SOON, outbox=outbox) as socket:
+        await socket.wait_connected()
+        for number in range(3):
+            await socket.send(str(number))
+        async with socket.on_state() as events:
+            async for event in events:
+                if event.generation == 2 and event.state is ConnectionState.CONNECTED:
+                    break
+        await socket.send("x")
+        with trio.fail_after(5):
+            await socket.wait_delivered()
+        assert socket.statistics().delivered == 4
+
+
 async def test_an_id_that_cannot_be_looked_up_is_none(
     autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,6 +131,14 @@ def test_cumulative_is_a_bool() -> None:
         Acknowledgement(sent=str, received=str, cumulative=1)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["sent", "received"])
+def test_functions_of_ids_are_functions(name: str) -> None:
+    """Refused by name, before anything is sent."""
+    functions: dict[str, object] = {"sent": str, "received": str, name: "id"}
+    with pytest.raises(InvalidOptionsError, match=name):
+        Acknowledgement(**functions)  # type: ignore[arg-type]
+
+
 def test_an_id_goes_with_its_message() -> None:
     """Whether it was confirmed, given up or sent again; one that is not here any more gets no id."""
     kept = queue_of(4, Outbox(resend=True))

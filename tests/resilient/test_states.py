@@ -77,3 +77,17 @@ async def test_a_connection_that_was_quiet_for_long_was_useful(autojump_clock: t
             await server.wait_connection(3)
         waits = [event async for event in states if event.state is ConnectionState.WAITING]
         assert [event.failures for event in waits] == [1, 1]
+
+
+async def test_how_failures_are_logged_is_said_with_the_warnings(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with each line between them."""
+    caplog.set_level("INFO")
+    async with open_memory_server(in_turn(Script().drop(), Script().drop(), hold)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, backoff=HALF) as socket:
+            await socket.wait_connected()
+    lines = [record for record in caplog.records if "failures in a row: " in record.getMessage()]
+    assert {line.levelname for line in lines} == {"WARNING", "INFO"}
+    for line in lines:
+        assert ("the log warns of the first" in line.getMessage()) is (line.levelname == "WARNING")

@@ -31,6 +31,7 @@ from trio_socket_task import (
 from trio_socket_task._options import Options
 from trio_socket_task._session import _opening
 from trio_socket_task._session._clock import clock_of_this_run
+from trio_socket_task._session._writer import Writer
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
@@ -1038,25 +1039,34 @@ async def test_what_is_not_written_yet_is_among_the_figures(autojump_clock: Mock
 
 async def test_a_send_that_waits_for_room_is_told_of_the_close(autojump_clock: MockClock, serve: Serve) -> None:
     """Its message is not written after the Close frame, nor forgotten in silence."""
+    seen: list[int] = []
 
     async def script(peer: Peer) -> None:
         await peer.accept()
-        await trio.sleep_forever()
+        await trio.sleep(1)
+        with suppress(EOFError):
+            while True:
+                seen.append((await peer.read_frame())[0])
 
-    async with open_socket_manager(dial=serve(script, lockstep=True), send_buffer=1000, close_timeout=1) as manager:
+    async with open_socket_manager(dial=serve(script, lockstep=True), send_buffer=1000, close_timeout=5) as manager:
         task = manager.connect_socket(URL)
         await task.wait_open()
+        sent: list[int] = []
         async with trio.open_nursery() as nursery:
 
             async def send() -> None:
                 with pytest.raises(SocketClosedError):
                     while True:
                         await task.send(bytes(1000))
+                        sent.append(1000)
 
             nursery.start_soon(send)
             await wait_all_tasks_blocked()
+            before = len(sent)
             task.close()
         await task.wait_closed()
+        assert len(sent) == before
+        assert seen == [BINARY] * before + [CLOSE]
 
 
 async def test_no_timer_of_a_socket_is_left_behind(autojump_clock: MockClock, serve: Serve) -> None:
@@ -1086,3 +1096,41 @@ async def test_a_question_before_a_violation_may_be_answered_after_a_while(
         with pytest.raises(SocketLostError):
             await task.receive()
     assert answers == [b"answer"]
+
+
+async def test_who_waits_for_more_has_nothing_to_answer_after_a_violation(
+    autojump_clock: MockClock, serve: Serve
+) -> None:
+    """So that it is told at once."""
+    async with connect_socket(URL, dial=serve(then(frame(TEXT, b"news"), frame(0x3)))) as task:
+        assert await task.receive() == "news"
+        start = trio.current_time()
+        with pytest.raises(SocketLostError):
+            await task.receive()
+        assert trio.current_time() == start
+
+
+async def test_an_abort_that_waits_for_the_writer_is_protected_from_ctrl_c(
+    autojump_clock: MockClock, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all tasks of a socket are."""
+    protected: list[bool] = []
+    wait_drained = Writer.wait_drained
+
+    async def spy(writer: Writer) -> None:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        await wait_drained(writer)
+
+    monkeypatch.setattr(Writer, "wait_drained", spy)
+    with trio.move_on_after(1):
+        async with connect_socket(URL, dial=serve(silent_after_opening, lockstep=True)) as task:
+            await task.send(bytes(1000))
+            await trio.sleep_forever()
+    assert protected
+    assert all(protected)
+
+
+async def silent_after_opening(peer: Peer) -> None:
+    """Read nothing."""
+    await peer.accept()
+    await trio.sleep_forever()
