@@ -187,6 +187,7 @@ async def test_echoes_leave_nothing_behind(socket_server: SocketServer) -> None:
         assert sys.getallocatedblocks() - before < MESSAGES / 10
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="what a tracer keeps for each line would count")
 async def test_an_idle_socket_is_small(socket_server: SocketServer) -> None:
     """What this package's own lines allocate for one; Trio's part and the system's come on top."""
     async with open_socket_manager(Coexist(None)) as manager, AsyncExitStack() as stack:
@@ -204,7 +205,7 @@ async def test_an_idle_socket_is_small(socket_server: SocketServer) -> None:
             [tracemalloc.Filter(inclusive=True, filename_pattern="*/trio_socket_task/_*.py")]
         )
         kept = sum(trace.size for trace in taken.traces) / 20
-        assert kept < 7000
+    assert kept < 7000
 
 
 async def test_opening_and_closing_is_two_steps_of_the_program(socket_server: SocketServer) -> None:

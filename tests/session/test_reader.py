@@ -662,7 +662,11 @@ async def test_when_the_poller_ends_with_the_run_the_task_reads(polled: Polled) 
     ((_, function),) = poller.functions.items()
     poller.is_over = True
     polled.far.send(b"b")
-    function()
+
+    async def call() -> None:
+        function()
+
+    trio.lowlevel.spawn_system_task(call)
     await wait_all_tasks_blocked()
     assert list(polled.inbox) == [b"a", b"b"]
     poller.is_over = False

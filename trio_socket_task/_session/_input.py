@@ -10,6 +10,8 @@ from trio_socket_task._stream._wire import Wire, receive_arrived
 
 from ._wakeup import Wakeup
 
+NEVER = -float("inf")
+"""A time of Trio's clock before all others."""
 READ = 64 * 1024
 """Bytes read at once: larger pieces fall out of the processor's cache before they are joined."""
 _TURN = 1024 * 1024

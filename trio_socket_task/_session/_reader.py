@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import copy_context
 from enum import Enum
 from time import perf_counter
 from typing import final
@@ -12,7 +11,7 @@ import trio
 from trio_socket_task._stream._wire import Wire, run_pending_streams
 
 from ._busy_poll import BusyPoll
-from ._input import READ, Consumer, Input
+from ._input import NEVER, READ, Consumer, Input
 from ._poller import GRACE, HAS_EPOLL, Polled
 from ._wakeup import Wakeup
 
@@ -63,20 +62,20 @@ class Reader(Input):
         self._waiting = waiting  # programs that wait for a message while somebody else reads
         self._reads = _Reads.NOBODY
         self._program_was_here = False  # whether a program has read since it was last looked whether one had
-        self.paused_until: float = -float("inf")
+        self.paused_until: float = NEVER
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
         # By the poller:
         self._polled = Polled() if HAS_EPOLL and wire.polled_fd() is not None else None
         # Whether the task is to read: where the poller cannot, and once at first, as many a socket is closed before
         # anything comes.
         self._must_read = self._polled is not None
-        self._left_at = -float("inf")  # when a program last had read
+        self._left_at = NEVER  # when a program last had read
         self._is_asked = False  # whether it is looked from time to time whether a program is there
-        self._context = copy_context()  # which the program's functions see
+        self._context = trio.lowlevel.current_task().context  # which the program's functions see
         self._failure: BaseException | None = None  # of a function of the program's, which ends the task
         # By the task alone:
         self._patience: trio.CancelScope | None = None  # of the background task, for a program that waits for long
-        self._handed_at = -float("inf")  # when the background task last read for a program that waits
+        self._handed_at = NEVER  # when the background task last read for a program that waits
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
