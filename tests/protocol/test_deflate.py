@@ -185,7 +185,7 @@ def test_a_stream_that_ends_goes_on_with_the_same_window() -> None:
         assert receive(decoder(), data, step) == (sent, [])
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 7])
+@pytest.mark.parametrize("at_once", [1, 2, 7, 70])
 def test_the_window_holds_all_that_was_compressed_and_nothing_else(at_once: int) -> None:
     """Whole messages, one or many in a read, text and binary, with others between them that are not compressed."""
     compressor, decoding = Compressor(), decoder()
@@ -204,6 +204,15 @@ def test_the_window_holds_all_that_was_compressed_and_nothing_else(at_once: int)
         assert controls == []
         got += messages
     assert got == sent
+
+
+def test_messages_of_a_read_that_are_more_than_the_window() -> None:
+    """Only what fits into it is kept, for those that refer to it."""
+    compressor, decoding = Compressor(), decoder()
+    first = [noise(number, 2000) for number in range(30)]
+    then = [first[-1] + first[-2], b"".join(first[-10:])]
+    for sent in (first, then):
+        assert receive(decoding, b"".join(compressor.message(data) for data in sent)) == (sent, [])
 
 
 def test_streams_inside_of_a_message() -> None:
