@@ -634,23 +634,32 @@ async def test_a_reader_that_is_full_keeps_nobody_busy(nursery: trio.Nursery, au
 
 
 @pytest.mark.needs("epoll")
-async def test_a_failure_in_the_poller_is_the_tasks() -> None:
+@pytest.mark.parametrize("when", ["it reads", "it looks whether the program is away"])
+async def test_a_failure_in_the_poller_is_the_tasks(autojump_clock: MockClock, when: str) -> None:
     """Whatever it is, and wherever: it would end the Trio run."""
-    setup, fails = Polled(), False
+    fails = False
 
     def full() -> bool:
         if fails:
             raise LookupError("a handler of the log")
         return False
 
-    setup._full = full
+    setup = Polled(full=full)
     with pytest.RaisesGroup(pytest.RaisesExc(LookupError, match="a handler")):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(setup.reading.run)
             await wait_all_tasks_blocked()
             await setup.give(b"a")
-            fails = True
-            setup.far.send(b"b")
+            if when == "it reads":
+                fails = True
+                setup.far.send(b"b")
+            else:
+                setup.inbox.clear()
+                for _ in range(2):
+                    setup.far.send(b"b")
+                    await setup.program()
+                fails = True
+            await trio.sleep(1)
     setup.reading.end()
     setup.far.close()
     await setup.stream.aclose()

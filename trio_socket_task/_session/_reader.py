@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from time import perf_counter
 from typing import final
@@ -190,7 +191,7 @@ class Reader(Input):
         self._is_asked = self._program_was_here and self._reads is _Reads.NOBODY
         self._program_was_here = False
         if not self._is_asked:
-            self._watch()
+            self._run_in_poller(self._watch)
         return self._is_asked
 
     def _watch(self) -> None:
@@ -204,25 +205,26 @@ class Reader(Input):
 
     def _read_polled(self) -> None:
         """Read what the poller says is there."""
-        if self._reads is not _Reads.NOBODY:
-            return
+        if self._reads is _Reads.NOBODY:
+            self._run_in_poller(self._read_now)
+
+    def _run_in_poller(self, function: Callable[[], None]) -> None:
+        """Do something for the socket's task in the poller's, which must not fail: that would end the Trio run."""
         try:
-            is_watched = self._context.run(self._read_now)
-        except BaseException as error:  # noqa: BLE001 - in the poller's task it would end the Trio run
+            self._context.run(function)
+        except BaseException as error:  # noqa: BLE001 - the socket's task raises it
             self._failure = error
-            is_watched = False
-        if not is_watched:
             self._read_by_task()
 
-    def _read_now(self) -> bool:
-        """Read without waiting; return whether the poller can watch for more."""
-        if self._must_read or self._polled is None or self._polled.is_over or self._consumer.needs_task():
-            return False
-        data = self._wire.receive_now(READ)
-        if data is None:
-            return False
-        self.accept(data)
-        return not (self.over or self._has_rest() or self._consumer.needs_task())
+    def _read_now(self) -> None:
+        """Read without waiting; where the poller cannot watch for more, the background task goes on."""
+        data = None
+        if not (self._must_read or self._polled is None or self._polled.is_over or self._consumer.needs_task()):
+            data = self._wire.receive_now(READ)
+        if data is not None:
+            self.accept(data)
+        if data is None or self.over or self._has_rest() or self._consumer.needs_task():
+            self._read_by_task()
 
     def _has_rest(self) -> bool:
         """Whether there is more of what was read, of which the kernel knows nothing."""
