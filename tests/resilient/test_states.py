@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+from peer import URL
 from resilient.helpers import HALF, until
 
 from trio_socket_task import ConnectionState, ResilientSocket, open_resilient_socket
@@ -91,3 +92,29 @@ async def test_how_failures_are_logged_is_said_with_the_warnings(
     assert {line.levelname for line in lines} == {"WARNING", "INFO"}
     for line in lines:
         assert ("the log warns of the first" in line.getMessage()) is (line.levelname == "WARNING")
+
+
+async def test_receive_sees_a_change_that_comes_while_it_begins(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks again, and does not wait for the next change with what it saw before."""
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        del host, port
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with open_resilient_socket(URL, dial=dial) as socket:
+        checkpoint, states = trio.lowlevel.checkpoint, socket._states
+
+        async def change() -> None:
+            monkeypatch.undo()
+            states.enter(ConnectionState.WAITING, delay=1.0)
+            await checkpoint()
+
+        seen = states.changed
+        monkeypatch.setattr(trio.lowlevel, "checkpoint", change)
+        with trio.move_on_after(1) as scope:
+            await socket.receive()
+        assert scope.cancelled_caught
+        assert states.changed is not seen

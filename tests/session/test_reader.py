@@ -190,6 +190,29 @@ async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, a
     assert setup.wire.readers[1:] == ["program", "background"]
 
 
+async def test_a_program_that_waits_for_long_each_time_goes_on_to_read_for_itself(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Where a task of the socket's stands by: as long as the program is back within the grace."""
+    setup = Setup()
+    setup.wire.give.send_nowait(b"x")
+    await setup.program()
+    nursery.start_soon(setup.reading.run, name="background")
+
+    async def program() -> None:
+        for _ in range(3):
+            await setup.program()
+
+    nursery.start_soon(program, name="program")
+    for _ in range(3):
+        await trio.sleep(10 * GRACE)
+        setup.wire.give.send_nowait(b"y")
+    await wait_all_tasks_blocked()
+    assert setup.wire.readers[1:] == ["program"] * 3
+    setup.reading.end()
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_leader_that_is_cancelled_hands_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """To a program that waits with it; no byte is lost."""
     setup = Setup()
