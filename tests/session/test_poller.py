@@ -40,7 +40,7 @@ class Watched:
             self.near.recv(100)
 
     def watch(self) -> bool:
-        return self.polled.watch(self.near.fileno(), self.on_readable)
+        return self.polled.watch(self.on_readable)
 
 
 def the_poller() -> Poller:
@@ -55,7 +55,7 @@ def the_poller() -> Poller:
 async def sockets() -> AsyncIterator[list[Watched]]:
     """Give three sockets that are not watched yet; each is forgotten and closed in the end."""
     pairs = [socket.socketpair() for _ in range(3)]
-    yield [Watched(near, far, Polled()) for near, far in pairs]
+    yield [Watched(near, far, Polled(near.fileno())) for near, far in pairs]
     for pair in pairs:
         for one in pair:
             one.close()
@@ -93,8 +93,8 @@ async def test_a_reset_is_told_of_once_while_the_watching_pauses() -> None:
     near = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
     far = await listeners[0].accept()
     calls: list[int] = []
-    polled = Polled()
-    assert polled.watch(near.socket.fileno(), lambda: calls.append(1))
+    polled = Polled(near.socket.fileno())
+    assert polled.watch(lambda: calls.append(1))
     polled.pause()
     await reset(far)
     await trio.testing.wait_all_tasks_blocked(0.01)
@@ -127,7 +127,7 @@ async def test_others_run_between_many_sockets(sockets: list[Watched], monkeypat
         sockets[number].polled.end()
 
     for number, (one, seconds) in enumerate(zip(sockets, (0.0005, 0.0005, 0), strict=True)):
-        assert one.polled.watch(one.near.fileno(), partial(take, number, seconds))
+        assert one.polled.watch(partial(take, number, seconds))
         one.far.send(b"x")
     await wait_all_tasks_blocked()
     trio.lowlevel.remove_instrument(passes)
@@ -146,7 +146,7 @@ async def test_who_was_called_may_end_another(sockets: list[Watched]) -> None:
 
     calls: list[int] = []
     for one in (first, second):
-        assert one.polled.watch(one.near.fileno(), end_all)
+        assert one.polled.watch(end_all)
         one.far.send(b"x")
     await wait_all_tasks_blocked()
     assert calls == [1]
@@ -254,16 +254,16 @@ def test_at_the_end_of_the_run_all_are_called() -> None:
     pairs = [socket.socketpair() for _ in range(2)]
 
     async def main() -> None:
-        polled = Polled()
-        assert polled.watch(pairs[0][0].fileno(), partial(again, polled))
+        polled = Polled(pairs[0][0].fileno())
+        assert polled.watch(partial(again, polled))
         await wait_all_tasks_blocked()
 
     def again(polled: Polled) -> None:
         calls.append("called")
-        assert not Polled().watch(pairs[1][0].fileno(), calls.clear)
+        assert not Polled(pairs[1][0].fileno()).watch(calls.clear)
         assert not polled.ask_later(bool)
         polled.pause()
-        assert not polled.watch(pairs[0][0].fileno(), calls.clear)
+        assert not polled.watch(calls.clear)
         polled.end()
 
     trio.run(main)

@@ -578,6 +578,7 @@ class Decrypting(_PlainWire):
     def _give(self, data: bytes | None) -> bytes | None:
         self.rest += data or b""
         given, self.rest = self.rest[:1], self.rest[1:]
+        self.has_rest = bool(self.rest)
         return given if data or given else data
 
     async def receive(self, max_bytes: int) -> bytes | None:
@@ -590,7 +591,7 @@ class Decrypting(_PlainWire):
         return self._give(None if self.rest else self._lower.receive_now(max_bytes))
 
     def polled_fd(self) -> int | None:
-        return None if self.rest else self._lower.polled_fd()
+        return self._lower.polled_fd()
 
     async def aclose(self) -> None:
         await self._lower.aclose()

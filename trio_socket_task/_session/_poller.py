@@ -97,9 +97,9 @@ class Polled:
 
     __slots__ = ("_fd", "_is_watched", "_poller")
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._poller: Poller | None = None  # which knows the socket
-        self._fd = -1
         self._is_watched = False
 
     @property
@@ -108,22 +108,22 @@ class Polled:
         return self._poller is not None and self._poller.is_over
 
     @trio.lowlevel.enable_ki_protection
-    def watch(self, fd: int, function: Callable[[], None]) -> bool:
+    def watch(self, function: Callable[[], None]) -> bool:
         """Have a function, which must not raise, called while the socket can be read; return whether it will be."""
         if self._poller is None:
             poller = poller_of_this_run()
             if poller is None:
                 return False
             try:
-                poller.epoll.register(fd, select.EPOLLIN)
+                poller.epoll.register(self._fd, select.EPOLLIN)
             except OSError:  # the kernel has no room for it
                 return False
-            poller.functions[fd] = function
-            self._poller, self._fd = poller, fd
+            poller.functions[self._fd] = function
+            self._poller = poller
         elif self._poller.is_over:
             return False
         elif not self._is_watched:
-            self._poller.epoll.modify(fd, select.EPOLLIN)
+            self._poller.epoll.modify(self._fd, select.EPOLLIN)
         self._is_watched = True
         return True
 

@@ -66,7 +66,8 @@ class Reader(Input):
         self.paused_until: float = NEVER
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
         # By the poller:
-        self._polled = Polled() if HAS_EPOLL and wire.polled_fd() is not None else None
+        fd = wire.polled_fd() if HAS_EPOLL else None
+        self._polled = None if fd is None else Polled(fd)
         # Whether the task is to read: where the poller cannot, and once at first, as many a socket is closed before
         # anything comes.
         self._must_read = self._polled is not None
@@ -153,7 +154,7 @@ class Reader(Input):
             return False
         self._program_was_here = True
         self.accept(data)
-        if self._polled is not None and self._has_rest():
+        if self._polled is not None and (self._is_behind or self._wire.has_rest):
             self._expect_program()
         return True
 
@@ -198,9 +199,7 @@ class Reader(Input):
         """Have the poller watch the socket, if nobody reads; where it cannot, the background task reads."""
         if self._polled is None or self._reads is not _Reads.NOBODY or self._must_read:
             return
-        fd = self._wire.polled_fd()
-        is_idle = fd is not None and not self._is_behind and not self.over and not self._consumer.needs_task()
-        if fd is None or not is_idle or not self._polled.watch(fd, self._read_polled):
+        if self._needs_task() or not self._polled.watch(self._read_polled):
             self._read_by_task()
 
     def _read_polled(self) -> None:
@@ -223,12 +222,12 @@ class Reader(Input):
             data = self._wire.receive_now(READ)
         if data is not None:
             self.accept(data)
-        if data is None or self.over or self._has_rest() or self._consumer.needs_task():
+        if data is None or self._needs_task():
             self._read_by_task()
 
-    def _has_rest(self) -> bool:
-        """Whether there is more of what was read, of which the kernel knows nothing."""
-        return self._is_behind or self._wire.polled_fd() is None
+    def _needs_task(self) -> bool:
+        """Whether the background task has something to do that the poller cannot."""
+        return self.over or self._is_behind or self._wire.has_rest or self._consumer.needs_task()
 
     @trio.lowlevel.enable_ki_protection
     def _read_by_task(self) -> None:

@@ -97,8 +97,13 @@ class LoggedWire:
         return self._wire.incomplete_at
 
     def polled_fd(self) -> int | None:
-        """Return the file descriptor that is readable when `receive_now` has something."""
+        """Return the file descriptor that is readable when bytes come."""
         return self._wire.polled_fd()
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is something of which that file descriptor tells nothing."""
+        return self._wire.has_rest
 
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting."""

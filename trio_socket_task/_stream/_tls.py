@@ -189,9 +189,14 @@ class TlsWire:
         return self._lower.reads_now
 
     def polled_fd(self) -> int | None:
-        """Return the socket's, where nothing that it gave is left to be decrypted, or to be answered by TLS itself."""
+        """Return the socket's."""
+        return self._lower.polled_fd()
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether something that has come is left to be decrypted, or to be answered by TLS itself."""
         is_left = self._incoming.pending or self._tls.pending() or self._outgoing.pending or self._broken is not None
-        return None if is_left else self._lower.polled_fd()
+        return bool(is_left) or self._lower.has_rest
 
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting; return whether it was."""

@@ -47,7 +47,11 @@ class Wire(Protocol):
         """When bytes last came of which `receive` could give nothing yet (Trio's clock)."""
 
     def polled_fd(self) -> int | None:
-        """Return the file descriptor that is readable when `receive_now` has something; None where none tells that."""
+        """Return the file descriptor that is readable when bytes come; None where none tells that."""
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is something to receive, or to send first, of which that file descriptor tells nothing."""
 
     def close_now(self) -> bool:
         """Close the connection, where that needs no waiting; return whether it was."""
@@ -74,6 +78,7 @@ class _PlainWire:
         return None
 
     reads_now = False
+    has_rest = False
 
     def polled_fd(self) -> int | None:
         """Return None: nothing tells."""
