@@ -155,3 +155,15 @@ def test_an_id_goes_with_its_message() -> None:
     kept.confirm(late.number)
     kept.set_id(late, "id 3")
     assert not kept.acknowledge("id 3", cumulative=False)
+
+
+def test_an_id_that_several_messages_have_is_acknowledged_once_for_each() -> None:
+    """The oldest first; then nothing is kept of it."""
+    kept = queue_of(3)
+    for message in [kept.take() for _ in range(3)]:
+        kept.set_id(message, "the same")
+    for left in ("12", "2", ""):
+        assert kept.acknowledge("the same", cumulative=False)
+        assert names(kept.unconfirmed) == left
+    assert not kept.acknowledge("the same", cumulative=False)
+    assert kept._ids == {}

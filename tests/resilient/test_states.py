@@ -118,3 +118,18 @@ async def test_receive_sees_a_change_that_comes_while_it_begins(
             await socket.receive()
         assert scope.cancelled_caught
         assert states.changed is not seen
+
+
+@pytest.mark.parametrize(
+    ("script", "level"), [(Script().close(1000), "INFO"), (Script().close(4001), "WARNING"), (hold, "INFO")]
+)
+async def test_that_it_gave_up_is_a_warning(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, script: Script, level: str
+) -> None:
+    """But no end that the server, or the program, has wanted."""
+    caplog.set_level("INFO")
+    async with open_memory_server(script) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await trio.sleep(1)
+    assert [record.levelname for record in caplog.records if ": stopped: " in record.getMessage()] == [level]

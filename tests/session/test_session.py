@@ -31,6 +31,7 @@ from trio_socket_task import (
 from trio_socket_task._options import Options
 from trio_socket_task._session import _opening
 from trio_socket_task._session._clock import clock_of_this_run
+from trio_socket_task._session._poller import poller_of_this_run
 from trio_socket_task._session._writer import Writer
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
@@ -855,6 +856,32 @@ async def test_a_heartbeat_behind_a_long_upload_that_goes_on(serve: Serve, autoj
     assert 40 < trio.current_time() < 50
 
 
+async def test_a_heartbeat_behind_an_upload_may_be_answered_in_its_time(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    """Which begins when the upload is over, and the ping has left."""
+    size = 2**20
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        while len(peer.leftover) < size:
+            await trio.sleep(1)
+            peer.leftover += await peer.stream.receive_some(2**16)
+        assert await peer.read_frame() == (BINARY, bytes(size))
+        opcode, payload = await peer.read_frame()
+        assert opcode == PING
+        await trio.sleep(4)
+        await peer.send(frame(PONG, payload))
+        await peer.echo()
+
+    beat = Heartbeat(interval=1, timeout=5)
+    async with connect_socket(URL, dial=serve(script, lockstep=True), heartbeat=beat) as task:
+        await task.send(bytes(size))
+        await trio.sleep(60)
+        assert task.ready_state is ReadyState.OPEN
+        assert task.statistics().rtt is not None
+
+
 async def test_a_violation_is_raised_to_the_program_that_reads(serve: Serve, autojump_clock: MockClock) -> None:
     """At once, though the peer does not end the connection."""
 
@@ -1134,3 +1161,17 @@ async def silent_after_opening(peer: Peer) -> None:
     """Read nothing."""
     await peer.accept()
     await trio.sleep_forever()
+
+
+@pytest.mark.needs("epoll")
+async def test_a_socket_that_has_closed_is_watched_no_more(socket_server: SocketServer) -> None:
+    """Though its program was away when it closed; after the last one nothing is left that watches."""
+    async with connect_socket(socket_server.url) as task:
+        await task.send("hello")
+        assert await task.receive() == "hello"
+        await task.ping()
+        poller = poller_of_this_run()
+        assert poller is not None
+        assert poller.functions
+    assert not poller.functions
+    assert poller.is_over
