@@ -421,6 +421,25 @@ async def test_a_silent_peer_is_given_all_there_is_only_where_nothing_else_finds
     assert ("no pong came" in caplog.text) is (heartbeat is None)
 
 
+async def test_a_peer_that_speaks_and_answers_no_ping_is_given_all_there_is(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not gone, so there is nothing for a heartbeat to find out."""
+
+    async def speak(peer: Peer, _opcode: int, _payload: bytes) -> None:
+        await peer.send(frame(TEXT, b"news"))
+
+    told = Told(speak)
+    with trio.move_on_after(30):
+        heartbeat, outbox = Heartbeat(interval=60, timeout=60), Outbox(proof_timeout=5)
+        async with open_resilient_socket(URL, dial=serve(told), heartbeat=heartbeat, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+            await trio.sleep_forever()
+    assert len(told.messages) == 20
+    assert "no pong came" in caplog.text
+
+
 def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:
     """The third connection in a row is no chance any more, unless there ever was a proof, or the application proves."""
     label = SocketLabel(URL)

@@ -174,3 +174,19 @@ async def test_a_global_listener_takes_nothing_away(autojump_clock: trio.testing
             assert await socket.receive() == "early"
             assert (await listener.receive()).data == "early"
         listener.close()
+
+
+async def test_a_global_listener_takes_nothing_away_while_on_connected_runs(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What comes meanwhile is kept for the program."""
+
+    async def greet(_task: SocketTask) -> None:
+        await trio.sleep(1)
+
+    async with open_memory_server(Script().send("early")) as server, open_socket_manager(dial=server.dial) as manager:
+        async with manager.on_socket_message() as listener:
+            async with open_resilient_socket(server.url, manager=manager, on_connected=greet) as socket:
+                assert (await listener.receive()).data == "early"
+                with trio.fail_after(10):
+                    assert await socket.receive() == "early"

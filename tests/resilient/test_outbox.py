@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from trio_socket_task import Acknowledgement, InvalidOptionsError, Outbox
+from trio_socket_task import (
+    Acknowledgement,
+    Backoff,
+    InvalidOptionsError,
+    Outbox,
+    ResilientStatistics,
+    Retry,
+    StateEvent,
+    UndeliveredEvent,
+)
 from trio_socket_task._resilient._queue import MessageQueue, QueuedMessage
 
 
@@ -123,6 +132,15 @@ def test_bad_options_are_refused(option: str, value: object) -> None:
     """By name."""
     with pytest.raises(InvalidOptionsError, match=option):
         Outbox(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "kind", [Outbox, Acknowledgement, Backoff, Retry, StateEvent, UndeliveredEvent, ResilientStatistics]
+)
+def test_options_and_reports_are_made_by_name(kind: Callable[..., object]) -> None:
+    """So that there may be more of them one day."""
+    with pytest.raises(TypeError, match="positional"):
+        kind(1, 1)
 
 
 def test_cumulative_is_a_bool() -> None:
