@@ -7,11 +7,12 @@ import logging
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_socket_task import (
     CloseEvent,
     ErrorEvent,
+    HandshakeError,
     Listener,
     ListenerStatistics,
     MessageEvent,
@@ -25,6 +26,7 @@ from trio_socket_task._session._wakeup import Wakeup
 from trio_socket_task.testing import SocketServer
 
 OPEN = OpenEvent({})
+REFUSED = HandshakeError("ws://server.test/", "403", 403, {"name": "value"}, bytes(500))
 
 
 class Hub:
@@ -135,6 +137,19 @@ async def test_a_listener_is_an_async_context_manager() -> None:
         assert len(of.message.mailboxes) == 1
         assert repr(listener) == "<Listener open, 0 waiting>"
     assert repr(listener) == "<Listener closed, 0 waiting>"
+    assert not of.message.mailboxes
+
+
+async def test_to_close_a_listener_is_a_checkpoint() -> None:
+    """As every `aclose`; if it is cancelled there, the listener is closed all the same."""
+    of = Hub().listeners
+    with assert_checkpoints():
+        await of.listen_messages().aclose()
+    listener = of.listen_messages()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await listener.aclose()
+    assert scope.cancelled_caught
     assert not of.message.mailboxes
 
 
@@ -263,12 +278,13 @@ def test_late_comers_make_room_too() -> None:
     ("event", "held"),
     [
         (ErrorEvent(err_msg="x" * 1000, error=OSError()), 1024 + 2000),
+        (ErrorEvent(err_msg="x" * 10, error=REFUSED), 1024 + 20 + MESSAGE_OVERHEAD + 9 + 500),
         (CloseEvent(code=1000, reason="x" * 50, peer_reason="y" * 60), 110),
         (OpenEvent({"name": "value"}), MESSAGE_OVERHEAD + 9),
     ],
 )
 def test_a_fact_takes_the_room_of_what_it_holds_on_to(event: object, held: int) -> None:
-    """Of an error the text and the exception, of a close both reasons, of an opening the fields."""
+    """Of an error the text, exception and server's answer, of a close both reasons, of an opening the fields."""
     mailbox: Mailbox[object] = Mailbox(FACTS_KEPT, endless=True, drops=True)
     topic: Topic[object] = Topic(once=False)
     topic.attach(mailbox)
