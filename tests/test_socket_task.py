@@ -483,6 +483,19 @@ async def test_receive_nowait(serve: Serve, autojump_clock: MockClock) -> None:
                 task.receive_nowait()
 
 
+async def test_receive_nowait_beside_a_listener_gets_what_comes_from_then_on(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    """Though the listener was there before, and would have had the messages for itself."""
+    async with connect_socket(URL, dial=serve(echo)) as task:
+        listener = task.on_message()
+        with pytest.raises(trio.WouldBlock):
+            task.receive_nowait()
+        await task.send("x")
+        assert (await listener.receive()).data == "x"
+        assert task.receive_nowait() == "x"
+
+
 async def test_a_program_that_only_asks_gets_everything(serve: Serve, autojump_clock: MockClock) -> None:
     """The background task reads for it; a socket that is lost says so."""
 

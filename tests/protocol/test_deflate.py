@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -433,3 +434,13 @@ def test_without_isal_zlib_deflates(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         importlib.reload(_compressor)
+
+
+@pytest.mark.parametrize("size", [2**48 - 1, 2**55, 2**62])
+def test_a_length_in_64_bits_is_read_as_such(size: int) -> None:
+    """However large: what follows is the beginning of a message."""
+    payload = Compressor().payload(noise(1, 300))
+    decoding = decoder()
+    head = struct.pack(">BBQ", 0x80 | RSV1 | BINARY, 127, size)
+    assert receive(decoding, head + payload) == ([], [])
+    assert decoding.inside_message

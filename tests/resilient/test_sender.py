@@ -100,6 +100,21 @@ async def test_losses_that_nobody_listens_to_are_logged(
     ]
 
 
+async def test_losses_that_nobody_listens_to_any_more_are_logged(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A listener that was closed is none."""
+    async with open_memory_server(Script().stall()) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            listeners = socket.on_undelivered(), socket.on_undelivered()
+            for listener in listeners:
+                listener.close()
+            await server.wait_connection()
+            await full_outbox(socket)
+            socket.close()
+    assert "given up and not listened to by on_undelivered(): 2 (stopped)" in caplog.text
+
+
 async def test_losses_of_the_first_instant_are_logged(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

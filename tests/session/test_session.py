@@ -61,6 +61,12 @@ def then(*frames: bytes, finish: bool = True, seen: list[object] | None = None) 
     return script
 
 
+async def accept_and_leave(peer: Peer) -> None:
+    """End the connection without a word."""
+    await peer.accept()
+    await peer.stream.aclose()
+
+
 async def test_the_deadline_covers_dialling(autojump_clock: MockClock) -> None:
     """A name that takes for ever to resolve, say."""
 
@@ -552,6 +558,17 @@ async def test_a_heartbeat_keeps_a_good_connection(serve: Serve, autojump_clock:
         await trio.sleep(3610)
         assert task.statistics().rtt is not None
     assert len(peers[0].pings) == 180
+
+
+async def test_the_pong_of_a_heartbeat_is_read_at_once(serve: Serve, autojump_clock: MockClock) -> None:
+    """Though the program, which was here until now, is expected to come back and read it."""
+    async with connect_socket(URL, dial=serve(echo), heartbeat=Heartbeat(interval=1, timeout=1)) as task:
+        while task.statistics().rtt is None:
+            await task.wait_open()
+            await task.send("x")
+            await task.receive()
+            await trio.sleep(0.003)
+        assert task.statistics().rtt == 0
 
 
 async def test_a_heartbeat_waits_while_the_buffer_is_full(serve: Serve, autojump_clock: MockClock) -> None:
@@ -1249,3 +1266,25 @@ async def test_a_socket_that_has_closed_is_watched_no_more(socket_server: Socket
         assert poller.functions
     assert not poller.functions
     assert poller.is_over
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        (echo, "closed with 1000; the peer with 1000"),
+        (then(close_frame(4001, "gone")), "closed with 4001 gone; the peer with 4001 gone"),
+        (
+            accept_and_leave,
+            "closed with 1006; the connection was lost: the peer ended the connection without a Close frame",
+        ),
+    ],
+)
+async def test_the_log_tells_how_it_ended(
+    serve: Serve, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, script: object, end: str
+) -> None:
+    """With the codes of both sides, and with what went wrong."""
+    caplog.set_level("DEBUG")
+    async with connect_socket(URL, dial=serve(script)) as task:
+        await task.wait_open()
+        await wait_all_tasks_blocked()
+    assert caplog.records[-1].getMessage().partition(" ms: ")[2] == end
