@@ -6,9 +6,10 @@ from collections import deque
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from trio_socket_task import connect_socket
-from trio_socket_task._session._busy_poll import BusyPoll
+from trio_socket_task._session._busy_poll import BusyPoll, waiting_in_this_run
 from trio_socket_task._session._reader import Reader
 from trio_socket_task._session._wakeup import Wakeup
 from trio_socket_task._stream._wire import _PlainWire
@@ -138,6 +139,24 @@ async def test_a_socket_does_not_look_while_others_wait() -> None:
     assert not one.begin()
     other.waiting.count -= 1
     assert one.begin()
+
+
+@pytest.mark.needs("epoll")
+async def test_a_program_is_counted_for_as_long_as_it_waits(socket_server: SocketServer) -> None:
+    """Others look again when its answer has come, or when it waits no more."""
+    async with connect_socket(socket_server.url) as task:
+        await task.send("x")
+        await task.receive()
+        for ends_by in ("an answer", "cancelling"):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.receive)
+                await wait_all_tasks_blocked()
+                assert waiting_in_this_run().count == 1
+                if ends_by == "an answer":
+                    await task.send("x")
+                else:
+                    nursery.cancel_scope.cancel()
+            assert waiting_in_this_run().count == 0
 
 
 @pytest.mark.parametrize("busy_poll", [0, 0.00005])
