@@ -72,6 +72,11 @@ class MessageIds:
     _logged: set[str] = attrs.field(factory=set)  # the functions whose failure was logged
 
     @property
+    def are_known(self) -> bool:
+        """Whether messages have any."""
+        return self._acknowledgement is not None
+
+    @property
     def cumulative(self) -> bool:
         """Whether an id acknowledges all that was sent before it, too."""
         return self._acknowledgement is not None and self._acknowledgement.cumulative

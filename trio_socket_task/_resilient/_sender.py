@@ -41,11 +41,16 @@ class Sender:
         self._ids = MessageIds(acknowledgement, label)
         self._monitor = ProofMonitor(kind_of_proof(limits.proof), limits.proof_timeout, label)
 
-    def put(self, data: str | bytes, size: int) -> None:
+    def put(self, data: str | bytes, payload: bytes) -> None:
         """Queue a message, for which there is room, and give it to the connection if there is one."""
-        self.queue.put(QueuedMessage(data, size, trio.current_time()))
-        if self.delivery is not None:
-            self.delivery.send_waiting()
+        queue, delivery = self.queue, self.delivery
+        queued_at = 0.0 if queue.limits.max_age is None else trio.current_time()
+        message = QueuedMessage(data, len(payload), queued_at)
+        if delivery is not None and not queue.waiting and delivery.send_at_once(message, payload):
+            return  # as is most often so
+        queue.put(message)
+        if delivery is not None:
+            delivery.send_waiting()
         self._watch_age()
 
     def may_put(self, size: int) -> bool:
@@ -69,7 +74,8 @@ class Sender:
         Raises:
             OutboxFullError: It is full, and does not let anybody wait.
         """
-        self.expire()
+        if self.queue.waiting:
+            self.expire()
         if self.queue.has_room(size):
             return True
         rule = self.queue.limits.when_full
@@ -120,6 +126,8 @@ class Sender:
 
     def on_messages(self, messages: Sequence[Message]) -> None:
         """Note what messages that came acknowledge."""
+        if not self._ids.are_known:
+            return
         for data, _ in messages:
             id_ = self._ids.of_received(data)
             if id_ is None or not self.queue.acknowledge(id_, cumulative=self._ids.cumulative):

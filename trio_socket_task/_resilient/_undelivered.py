@@ -126,7 +126,7 @@ class Undelivered:
 
     def is_behind(self, size: int) -> bool:
         """Whether a reader should go on reading before one more message of such a size is taken."""
-        return bool(self._behind(size))
+        return bool(self._readers and self._behind(size))
 
     def _behind(self, size: int) -> list[_Reader]:
         count, size = len(self._queue) + 1, self._queue.size + size

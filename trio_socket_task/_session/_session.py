@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self, final
 
@@ -191,23 +191,16 @@ class Session:
     def send_nowait(self, data: Data) -> None:
         """Put a message into the queue, or raise `trio.WouldBlock` where that has no room."""
         self.thread.check()
-        payload = encode_payload(data)
-        self._require_open()
-        if not self.writer.has_room():
+        if not self.put(data, encode_payload(data), beyond_room=False):
             raise trio.WouldBlock
-        self._put(data, payload)
 
-    def send_beyond_room(self, data: Data) -> bool:
-        """Put a message into the queue although that may have no room; return whether it had."""
-        payload = encode_payload(data)
+    def put(self, data: Data, payload: bytes, *, beyond_room: bool) -> bool:
+        """Put a message with its payload into the queue, also where that has no room, or not; return whether it had."""
         self._require_open()
         had_room = self.writer.has_room()
-        self._put(data, payload)
+        if had_room or beyond_room:
+            self._put(data, payload)
         return had_room
-
-    async def use_room(self, use: Callable[[], None]) -> bool:
-        """Wait until the queue has room, then call `use`; return False when nothing is put into it any more."""
-        return await self.writer.use_room(use)
 
     def _require_open(self) -> None:
         if not self.life.is_open:
@@ -249,6 +242,11 @@ class Session:
         data, size = inbox.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)
         return data
+
+    def look_for_answer(self) -> None:
+        """Read the answer to what was just sent, where that comes at once, before it is waited for."""
+        if self.life.is_open and not self.writer.eager:
+            self.reader.look_for_answer()
 
     def receive_nowait(self) -> str | bytes:
         """Return the next message, or raise `trio.WouldBlock` where none is here yet."""

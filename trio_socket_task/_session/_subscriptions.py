@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol, TypeVar, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
@@ -87,10 +88,11 @@ class Subscriptions:
             for mailbox in self.message.mailboxes:
                 mailbox.put_all(events)
 
-    def listen_messages(self) -> Listener[MessageEvent]:
-        """Return a new listener of messages."""
+    def listen_messages(self, look_for_more: Callable[[], None] | None = None) -> Listener[MessageEvent]:
+        """Return a new listener of messages; `look_for_more` may bring some before they are waited for."""
         mailbox: Mailbox[MessageEvent] = Mailbox(self._limit)
-        return Listener(mailbox, lambda: self.attach_messages(mailbox), lambda: self.message.detach(mailbox))
+        detach = partial(self.message.detach, mailbox)
+        return Listener(mailbox, lambda: self.attach_messages(mailbox), detach, look_for_more)
 
     def listen(self, topic: Topic[_T]) -> Listener[_T]:
         """Return a new listener of `open`, `error` or `close`."""

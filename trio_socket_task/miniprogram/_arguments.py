@@ -61,7 +61,7 @@ class Arguments:
     def __init__(self, options: object, keywords: Mapping[str, object], *, strict: bool = False) -> None:
         self.strict = strict
         """Whether what phones put right is refused instead."""
-        self._sources: list[Mapping[str, object]] = [keywords]
+        self._sources: list[Mapping[str, object]] = [keywords] if keywords else []
         with suppress(Exception):  # whatever somebody's object raises when it is asked what it is
             if isinstance(options, Mapping):
                 self._sources.append(options)
@@ -69,6 +69,8 @@ class Arguments:
     def get(self, name: str, *, keeps_none: bool = False) -> object:
         """Return the value of an option, or `ABSENT`, also instead of None unless that is kept."""
         for source in self._sources:
+            if type(source) is dict and name not in source:
+                continue  # which takes a fifth of the time of the error
             try:
                 value = _plain(source[name])
             except KeyError:

@@ -15,17 +15,22 @@ class ResultFuture:
     """The result of a call, which is set once."""
 
     def __init__(self) -> None:
-        self._settled = trio.Event()
-        self._result: Result = {"errMsg": ""}
+        self._result: Result | None = None
+        self._settled: trio.Event | None = None  # once somebody waits, as hardly anybody does
 
     def set_result(self, result: Result) -> None:
         """Set the result."""
         self._result = result
-        self._settled.set()
+        if self._settled is not None:
+            self._settled.set()
 
     async def wait(self) -> Result:
         """Wait for the result; each caller has a copy of its own."""
-        await self._settled.wait()
+        await trio.lowlevel.checkpoint()
+        while self._result is None:
+            if self._settled is None:
+                self._settled = trio.Event()
+            await self._settled.wait()
         return self._result.copy()
 
 
