@@ -12,6 +12,7 @@ from trio_socket_task._checks import check_close
 from trio_socket_task._errors import GaveUpError, SocketClosedError
 from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager, members_of
+from trio_socket_task._session._wakeup import SmallEvent
 from trio_socket_task._text import quoted
 
 from ._attempts import Attempts
@@ -39,7 +40,7 @@ class Supervisor:
         self._requested: CloseEvent | None = None  # how this side has closed it
         self._history: list[Attempt] = []
         self._delay_scope = trio.CancelScope()
-        self._ended = trio.Event()
+        self._ended = SmallEvent()
         self._task: trio.lowlevel.Task | None = None
 
     @trio.lowlevel.enable_ki_protection

@@ -30,7 +30,7 @@ from ._pings import PendingPing, Pings
 from ._reader import Reader
 from ._statistics import Traffic
 from ._subscriptions import Observer, Subscriptions
-from ._wakeup import Wakeup
+from ._wakeup import SmallEvent, Wakeup
 from ._writer import Writer
 
 _ABORT_GRACE = 0.1
@@ -61,8 +61,8 @@ class Session:
         """The connection, once it is open."""
         self._predecessors = predecessors
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
-        self._settled = trio.Event()  # open, or ended without
-        self._closed = trio.Event()  # the close event was delivered
+        self._settled = SmallEvent()  # open, or ended without
+        self._closed = SmallEvent()  # the close event was delivered
         self._credit = TURN
 
     def attach(self, observer: Observer) -> None:
@@ -231,7 +231,7 @@ class Session:
             else:
                 self._credit = TURN
                 await trio.lowlevel.checkpoint()
-        elif not self._settled.is_set():
+        elif self.connection is None:
             await self._settled.wait()
         elif self._credit > 0 and self.life.is_open and not self.writer.eager:
             await trio.lowlevel.checkpoint_if_cancelled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import final
 
-import trio
+from trio_socket_task._session._wakeup import SmallEvent
 
 from ._values import Result
 
@@ -15,22 +15,17 @@ class ResultFuture:
     """The result of a call, which is set once."""
 
     def __init__(self) -> None:
-        self._result: Result | None = None
-        self._settled: trio.Event | None = None  # once somebody waits, as hardly anybody does
+        self._settled = SmallEvent()
+        self._result: Result = {"errMsg": ""}
 
     def set_result(self, result: Result) -> None:
         """Set the result."""
         self._result = result
-        if self._settled is not None:
-            self._settled.set()
+        self._settled.set()
 
     async def wait(self) -> Result:
         """Wait for the result; each caller has a copy of its own."""
-        await trio.lowlevel.checkpoint()
-        while self._result is None:
-            if self._settled is None:
-                self._settled = trio.Event()
-            await self._settled.wait()
+        await self._settled.wait()
         return self._result.copy()
 
 
