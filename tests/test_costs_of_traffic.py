@@ -94,7 +94,7 @@ async def test_a_heartbeat(socket_server: SocketServer, mock_clock: MockClock) -
                 for _ in range(TIMES):
                     await pass_time(meter, mock_clock, 20)
         assert task.statistics().rtt is not None
-    check(meter.costs, program=0, socket=2.05, scopes=1, reads=1, writes=1, calls=69, objects=0.2)
+    check(meter.costs, program=0, socket=2.05, scopes=1, reads=1, writes=1, calls=71, objects=0.2)
 
 
 async def test_heartbeats_of_many_sockets_share_a_clock(socket_server: SocketServer, mock_clock: MockClock) -> None:

@@ -32,6 +32,11 @@ _MAX_PINGS = 32
 class Delivery:
     """What one connection is given, and what proves that it was delivered."""
 
+    __slots__ = (
+        *("_any_proof", "_ids", "_monitor", "_pings", "_positions", "_progress", "_queue", "_session", "_task"),
+        *("tasks", "timer", "window"),
+    )
+
     def __init__(
         self,
         task: SocketTask,

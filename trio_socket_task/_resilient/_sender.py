@@ -24,6 +24,11 @@ from ._undelivered import Undelivered
 class Sender:
     """The queue of one resilient socket's messages, and what becomes of them."""
 
+    __slots__ = (
+        *("_ids", "_monitor", "_progress", "_turn", "delivery", "queue", "stopped_with_messages", "tasks"),
+        *("undelivered",),
+    )
+
     def __init__(self, limits: Outbox, label: SocketLabel) -> None:
         self.queue: MessageQueue = MessageQueue(limits)
         self.delivery: Delivery | None = None
@@ -32,8 +37,7 @@ class Sender:
         """What is done for it across connections."""
         self.undelivered: Undelivered = Undelivered(self.queue, label, self.tasks)
         """What was given up."""
-        self.turn: trio.StrictFIFOLock = trio.StrictFIFOLock()
-        """Held by the call of `send` that is the next to have room; the others wait for it in order."""
+        self._turn: trio.StrictFIFOLock | None = None  # once somebody has waited for room
         self.stopped_with_messages: bool = False
         """Whether something was left when the socket stopped."""
         self._progress = trio.lowlevel.ParkingLot()  # those who wait for the outbox to become emptier
@@ -52,6 +56,18 @@ class Sender:
         if delivery is not None:
             delivery.send_waiting()
         self._watch_age()
+
+    @property
+    def turn(self) -> trio.StrictFIFOLock:
+        """Held by the call of `send` that is the next to have room; the others wait for it in order."""
+        if self._turn is None:
+            self._turn = trio.StrictFIFOLock()
+        return self._turn
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a call of `send` waits for room, behind which others wait."""
+        return self._turn is not None and self._turn.locked()
 
     def may_put(self, size: int) -> bool:
         """Make room for a message, by the rule of the outbox; False where its sender is to wait.

@@ -107,7 +107,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             self._credit = TURN
             await trio.lowlevel.checkpoint()
             self._supervisor.require_running()
-        if self._sender.turn.locked() or not self._sender.may_put(size):
+        if self._sender.is_waited_for or not self._sender.may_put(size):
             async with self._sender.turn:
                 self._supervisor.require_running()
                 while not self._sender.may_put(size):
@@ -132,7 +132,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         self._supervisor.require_running()
         if self._outbox is None:
             self._require_task().send_nowait(data)
-        elif not self._sender.turn.locked() and self._sender.make_room(len(payload)):
+        elif not self._sender.is_waited_for and self._sender.make_room(len(payload)):
             self._sender.put(data, payload)
         else:
             raise trio.WouldBlock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import final
 
 import trio
@@ -58,11 +59,10 @@ class SmallEvent:
         """Whether it is set."""
         return self._is_set
 
-    async def wait(self) -> None:
+    def wait(self) -> Coroutine[object, object, None]:
         """Wait until it is set; a checkpoint."""
         if self._is_set:
-            await trio.lowlevel.checkpoint()
-            return
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 (who calls awaits it)
         if self._event is None:
             self._event = trio.Event()
-        await self._event.wait()
+        return self._event.wait()
