@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import select
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Self, cast
 
 import pytest
 import trio
+from conftest import Serve
 from peer import CLOSE, TEXT, URL, Peer, frame
-from trio.testing import memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import trio_socket_task
 from trio_socket_task import (
     ConnectionState,
+    Listener,
     ReadyState,
     ResilientSocket,
     SocketTask,
@@ -24,6 +30,15 @@ from trio_socket_task import (
     open_resilient_socket,
     open_socket_manager,
 )
+from trio_socket_task._resilient._delivery import Delivery
+from trio_socket_task._resilient._sender import Sender
+from trio_socket_task._resilient._supervisor import Supervisor
+from trio_socket_task._session._mailbox import Mailbox
+from trio_socket_task._session._poller import Polled, poller_of_this_run
+from trio_socket_task._session._reader import Reader
+from trio_socket_task._session._session import Session
+from trio_socket_task._session._writer import Writer
+from trio_socket_task.testing import SocketServer
 
 FOLDER = str(Path(trio_socket_task.__file__).parent)
 STRIDE = 20  # every line would take minutes; what both kinds of block run is met at every tenth line
@@ -137,3 +152,147 @@ def test_an_interrupt_at_any_line(block: str, first: int) -> None:
         number += STRIDE
     assert number > 500
     gc.collect()  # what was half made when it was interrupted
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[bool]:
+    """Note of each call of a function whether Ctrl-C waits until the caller is done."""
+    function, seen = getattr(owner, name), []
+
+    def watched(*args: object) -> object:
+        seen.append(trio.lowlevel.currently_ki_protected())
+        return function(*args)
+
+    monkeypatch.setattr(owner, name, watched)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("call", "owner", "inner"),
+    [
+        ("send", Sender, "put"),
+        ("send_nowait", Sender, "put"),
+        ("receive_nowait", SocketTask, "receive_nowait"),
+        ("reconnect", Supervisor, "reconnect_now"),
+        ("close", Supervisor, "close"),
+        ("aclose", Supervisor, "close"),
+    ],
+)
+async def test_a_call_of_a_resilient_socket_is_done_before_an_interrupt(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, call: str, owner: type, inner: str
+) -> None:
+    """Else the program might find it half done."""
+    async with open_resilient_socket(URL, dial=serve(play)) as socket:
+        await socket.wait_connected()
+        calls: dict[str, Callable[[], object]] = {
+            "send": lambda: socket.send("x"),
+            "send_nowait": lambda: socket.send_nowait("x"),
+        }
+        with monkeypatch.context() as patch, suppress(trio.WouldBlock):
+            seen = watch(patch, owner, inner)
+            called = calls.get(call, getattr(socket, call))()
+            if inspect.iscoroutine(called):
+                await called
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(("owner", "inner"), [(Session, "wait_closed"), (Delivery, "_send_pings")])
+async def test_a_task_of_a_resilient_socket_is_done_before_an_interrupt(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, owner: type, inner: str
+) -> None:
+    """Which is the main task's to raise."""
+
+    async def greet(task: SocketTask) -> None:
+        await task.send("hello")
+        await task.receive()
+
+    seen = watch(monkeypatch, owner, inner)
+    async with open_resilient_socket(URL, dial=serve(play), on_connected=greet) as socket:
+        await socket.send("x")
+        await socket.wait_delivered()
+    assert seen
+    assert all(seen)
+
+
+@pytest.mark.parametrize(
+    ("owner", "inner"),
+    [
+        (Session, "_serve"),
+        (Session, "close"),
+        (Writer, "_write"),
+        (Reader, "look"),
+        (Mailbox, "pop"),
+        (Listener, "_release"),
+    ],
+)
+async def test_a_task_or_a_call_of_a_socket_is_done_before_an_interrupt(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, owner: type, inner: str
+) -> None:
+    """From the first byte to a peer that is silent, and the close."""
+    seen = watch(monkeypatch, owner, inner)
+    async with connect_socket(URL, dial=serve(play), receive_timeout=5) as task:
+        async with task.on_message() as listener:
+            for _ in range(3):
+                await task.send("x")
+            await listener.receive()
+        await trio.sleep(10)
+        assert task.ready_state is ReadyState.CLOSED
+        await task.aclose()
+    assert seen
+    assert all(seen)
+
+
+class WatchedEpoll:
+    """Notes of each change of what the kernel watches whether Ctrl-C waits until the caller is done."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self._epoll = epoll
+        self.seen: list[bool] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._epoll, name)
+
+    def modify(self, fd: int, events: int) -> None:
+        self.seen.append(trio.lowlevel.currently_ki_protected())
+        self._epoll.modify(fd, events)
+
+
+@asynccontextmanager
+async def read_by_its_program(socket_server: SocketServer) -> AsyncIterator[SocketTask]:
+    """Connect a socket whose program has just waited for a message itself, so that the poller does not watch it yet."""
+    async with connect_socket(socket_server.url) as task:
+        await task.send("x")
+        await task.receive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.receive)
+            await wait_all_tasks_blocked()
+            await task.send("x")
+        yield task
+
+
+@pytest.mark.needs("epoll")
+async def test_the_poller_knows_what_it_watches_though_an_interrupt_comes(
+    socket_server: SocketServer, mock_clock: MockClock
+) -> None:
+    """Whoever has it watch a socket, or not."""
+    async with read_by_its_program(socket_server) as task:
+        poller = poller_of_this_run()
+        assert poller is not None
+        watched = WatchedEpoll(poller.epoll)
+        poller.epoll = cast("select.epoll", watched)
+        with trio.move_on_after(0):
+            await task.wait_closed()
+        assert watched.seen == [True]
+
+
+@pytest.mark.needs("epoll")
+async def test_a_socket_has_somebody_who_reads_though_an_interrupt_comes(
+    socket_server: SocketServer, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the poller cannot, the socket's task."""
+    async with read_by_its_program(socket_server) as task:
+        with monkeypatch.context() as patch:
+            patch.setattr(Polled, "watch", lambda *_: False)
+            seen = watch(patch, Reader, "_unwatch")
+            with trio.move_on_after(0):
+                await task.wait_closed()
+        assert seen == [True]

@@ -250,7 +250,21 @@ async def test_q9_a_resilient_socket_in_another_thread(serve: Serve, call: str) 
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(calls[call]))
 
 
-@pytest.mark.parametrize("call", ["send_nowait", "close", "listener", "manager"])
+async def test_q9_receive_nowait_in_another_thread_between_connections() -> None:
+    """Where there is no connection that would tell."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with open_resilient_socket(URL, dial=dial) as socket:
+        with pytest.raises(RuntimeError, match="another thread"):
+            await trio.to_thread.run_sync(socket.receive_nowait)
+        with pytest.raises(trio.WouldBlock):
+            await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(socket.receive_nowait))
+
+
+@pytest.mark.parametrize("call", ["send_nowait", "receive_nowait", "close", "listener", "manager"])
 async def test_q9_another_thread(serve: Serve, call: str) -> None:
     """A clear error, and nothing was done; the way that Trio has for it works."""
 
@@ -265,6 +279,7 @@ async def test_q9_another_thread(serve: Serve, call: str) -> None:
         listener = task.on_message()
         calls: dict[str, Callable[[], object]] = {
             "send_nowait": lambda: task.send_nowait("hello"),
+            "receive_nowait": task.receive_nowait,
             "close": task.close,
             "listener": listener.close,
             "manager": lambda: manager.connect_socket(URL),
@@ -275,4 +290,5 @@ async def test_q9_another_thread(serve: Serve, call: str) -> None:
         assert len(manager.sockets) == 1
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(task.send_nowait, "hello"))
         assert (await listener.receive()).data == "hello"
-        await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(calls[call]))
+        with suppress(trio.WouldBlock):  # there is nothing more to receive
+            await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(calls[call]))

@@ -12,8 +12,9 @@ from needs import import_or_skip
 from peer import BINARY, TEXT, frame
 
 from trio_socket_task import PerMessageDeflate
+from trio_socket_task._protocol import _decoder
 from trio_socket_task._protocol._decoder import Decoder
-from trio_socket_task._protocol._deflate import STEP, TURN, Inflater
+from trio_socket_task._protocol._deflate import CALL, STEP, TURN, Inflater
 from trio_socket_task._protocol._events import Control, Violation
 
 MIB = 2**20
@@ -138,3 +139,13 @@ def test_what_comes_while_it_is_behind_is_kept() -> None:
         messages += more
     assert ([data for data, _ in messages], list(controls)) == ([bytes(TURN + TURN // 2), "a", "b"], [])
     assert not decoding.inside_message
+
+
+def test_a_turn_that_ends_at_just_what_was_asked_for_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the message is not forgotten."""
+    monkeypatch.setattr(_decoder, "TURN", STEP + CALL)
+    decoding = Decoder(MIB, Inflater(PerMessageDeflate()))
+    assert decoding.receive_data(Compressor().message(bytes(STEP + 1))) == ([], ())
+    assert decoding.is_behind
+    assert decoding.receive_data(b"") == ([(bytes(STEP + 1), STEP + 1)], ())
+    assert not decoding.is_behind

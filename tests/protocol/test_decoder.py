@@ -93,6 +93,14 @@ def test_messages(size: int, step: int) -> None:
     assert violation is None
 
 
+@pytest.mark.parametrize("sizes", [(5, 5, 1), (8, 3), (10, 1), (6, 6)])
+def test_fragments_are_refused_as_soon_as_they_are_too_large_together(sizes: tuple[int, ...]) -> None:
+    """Though none of them is the last, which may never come."""
+    fragments = [frame(CONTINUATION, bytes(size), fin=False) for size in sizes[1:]]
+    data = frame(BINARY, bytes(sizes[0]), fin=False) + b"".join(fragments)
+    assert decode(data, limit=10) == ([], CloseCode.MESSAGE_TOO_BIG)
+
+
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_fragments_with_control_frames_between(step: int) -> None:
     """Section 5.4: control frames may stand inside a fragmented message; empty fragments are fragments."""

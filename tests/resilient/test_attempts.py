@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from trio_socket_task import (
     InvalidOptionsError,
     Retry,
     SocketLostError,
+    SocketTask,
     open_resilient_socket,
 )
 from trio_socket_task.testing import Script, echo, hold, in_turn, open_memory_server
@@ -216,3 +218,36 @@ async def test_reconnect_while_the_target_is_asked(autojump_clock: trio.testing.
             with pytest.raises(GaveUpError, match="4001"):
                 await socket.receive()
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [("target", "no attempt to connect could be made"), ("on_connected", "on_connected raised, so this attempt")],
+)
+async def test_what_the_program_s_own_functions_raise_is_logged_as_failures_are(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, function: str, line: str
+) -> None:
+    """The first one and every tenth is a warning; each has its traceback."""
+
+    def fail(here: str) -> None:
+        if here == function:
+            raise PermissionError("not now")
+
+    async def target() -> str:
+        await trio.lowlevel.checkpoint()
+        fail("target")
+        return server.url
+
+    async def greet(_task: SocketTask) -> None:
+        await trio.lowlevel.checkpoint()
+        fail("on_connected")
+
+    caplog.set_level(logging.INFO)
+    async with open_memory_server(hold) as server:
+        async with open_resilient_socket(target, dial=server.dial, backoff=HALF, on_connected=greet) as socket:
+            async with socket.on_state() as states:
+                while (await states.receive()).failures < 11:
+                    pass
+    lines = [record for record in caplog.records if line in record.getMessage()]
+    assert [record.levelname for record in lines] == ["WARNING", *["INFO"] * 8, "WARNING", "INFO"]
+    assert all(record.exc_info for record in lines)

@@ -159,6 +159,21 @@ async def test_it_may_be_closed_by_its_own_functions(autojump_clock: trio.testin
     assert socket.close_event == CloseEvent(code=4000)
 
 
+async def test_a_target_that_closes_it_is_ended_there(autojump_clock: trio.testing.MockClock) -> None:
+    """By the cancelling that every `aclose` lets through: its URL is wanted no more."""
+    reached: list[str] = []
+
+    async def target() -> str:
+        reached.append("the close")
+        await socket.aclose(4000)
+        reached.append("what follows")
+        return "ws://a.test/"
+
+    async with open_resilient_socket(target) as socket:
+        await until(socket, ConnectionState.STOPPED)
+    assert reached == ["the close"]
+
+
 async def test_a_block_can_be_entered_once() -> None:
     """As the others."""
     async with open_memory_server(hold) as server:

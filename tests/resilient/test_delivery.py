@@ -18,6 +18,7 @@ from trio_socket_task import (
     ConnectionState,
     Heartbeat,
     Outbox,
+    SocketTask,
     UndeliveredEvent,
     open_resilient_socket,
 )
@@ -251,6 +252,25 @@ async def test_an_application_that_has_acknowledged_anything_may_take_its_time(
     assert "acknowledged" not in caplog.text
 
 
+async def test_an_application_that_acknowledges_nothing_is_told_of_once(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When its time is over."""
+    proof = Acknowledgement(sent=lambda data: data, received=lambda _data: None)
+    outbox = Outbox(proof=proof, proof_timeout=5)
+    async with open_resilient_socket(URL, dial=serve(Told()), outbox=outbox) as socket:
+        await socket.wait_connected()
+        await socket.send("1")
+        await trio.sleep(4.9)
+        assert not caplog.records
+        for number in range(2, 20):
+            await socket.send(str(number))
+            await trio.sleep(1)
+        assert [record.getMessage().partition(": ")[2][:46] for record in caplog.records] == [
+            "no message was acknowledged within 5 seconds, "
+        ]
+
+
 async def say_nothing(_peer: Peer, _opcode: int, _payload: bytes) -> None:
     """Answer nothing, not even a Close."""
     await trio.lowlevel.checkpoint()
@@ -401,6 +421,25 @@ async def test_a_silent_peer_is_given_all_there_is_only_where_nothing_else_finds
     assert ("no pong came" in caplog.text) is (heartbeat is None)
 
 
+async def test_a_peer_that_speaks_and_answers_no_ping_is_given_all_there_is(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not gone, so there is nothing for a heartbeat to find out."""
+
+    async def speak(peer: Peer, _opcode: int, _payload: bytes) -> None:
+        await peer.send(frame(TEXT, b"news"))
+
+    told = Told(speak)
+    with trio.move_on_after(30):
+        heartbeat, outbox = Heartbeat(interval=60, timeout=60), Outbox(proof_timeout=5)
+        async with open_resilient_socket(URL, dial=serve(told), heartbeat=heartbeat, outbox=outbox) as socket:
+            for number in range(20):
+                await socket.send(str(number))
+            await trio.sleep_forever()
+    assert len(told.messages) == 20
+    assert "no pong came" in caplog.text
+
+
 def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCaptureFixture) -> None:
     """The third connection in a row is no chance any more, unless there ever was a proof, or the application proves."""
     label = SocketLabel(URL)
@@ -414,3 +453,42 @@ def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCapture
         proven.note_lost_connection()
         by_application.note_lost_connection()
     assert len(caplog.records) == 1
+
+
+async def test_an_acknowledgement_that_comes_while_on_connected_runs_counts(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is about what the connection before was given: who waits is told at once, and that there was one is known."""
+    connected: list[SocketTask] = []
+
+    async def read_and_drop(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        await peer.stream.aclose()
+
+    async def acknowledge(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(1)
+        await peer.send(frame(TEXT, b"1"))
+        await peer.finish()
+
+    async def greet(task: SocketTask) -> None:
+        connected.append(task)
+        await trio.sleep(10 * (len(connected) - 1))
+
+    proof = Acknowledgement(sent=lambda data: data, received=lambda data: data)
+    outbox = Outbox(resend=True, proof=proof, proof_timeout=5)
+    dial = serve(read_and_drop, acknowledge)
+    async with open_resilient_socket(
+        URL, dial=dial, backoff=SOON, heartbeat=None, outbox=outbox, on_connected=greet
+    ) as socket:
+        await socket.send("1")
+        with trio.fail_after(5):
+            await socket.wait_delivered()
+        assert len(connected) == 2
+        assert socket.task is None
+        assert socket.statistics().delivered == 1
+        await socket.send("2")
+        await trio.sleep(30)
+        assert socket.statistics().unconfirmed == 1
+    assert "acknowledged" not in caplog.text

@@ -58,6 +58,27 @@ async def test_room_that_comes_is_told_of(autojump_clock: trio.testing.MockClock
         assert story == ["connecting", "waiting", "connecting", "connected", "stopped"]
 
 
+async def test_that_there_is_no_room_is_a_warning_once(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where others take the room that comes, it is told at INFO that it goes on waiting."""
+    caplog.set_level("INFO")
+    async with open_memory_server() as server, open_socket_manager(Coexist(1), dial=server.dial) as manager:
+        other = manager.connect_socket(server.url)
+        await other.wait_open()
+        async with open_resilient_socket(server.url, manager=manager) as socket:
+            await until(socket, ConnectionState.WAITING)
+            for _ in range(2):
+                await other.aclose()
+                other = manager.connect_socket(server.url)
+                await other.wait_open()
+            assert socket.state.state is ConnectionState.WAITING
+            await other.aclose()
+            await socket.wait_connected()
+    lines = [record for record in caplog.records if "1 sockets exist" in record.getMessage()]
+    assert [record.levelname for record in lines] == ["WARNING", "INFO", "INFO"]
+
+
 async def test_room_that_comes_as_it_is_closed_is_not_taken(autojump_clock: trio.testing.MockClock) -> None:
     """Who closes another socket, and then this one, gets no connection in between."""
     async with open_memory_server() as server, open_socket_manager(Coexist(1), dial=server.dial) as manager:
@@ -153,3 +174,19 @@ async def test_a_global_listener_takes_nothing_away(autojump_clock: trio.testing
             assert await socket.receive() == "early"
             assert (await listener.receive()).data == "early"
         listener.close()
+
+
+async def test_a_global_listener_takes_nothing_away_while_on_connected_runs(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What comes meanwhile is kept for the program."""
+
+    async def greet(_task: SocketTask) -> None:
+        await trio.sleep(1)
+
+    async with open_memory_server(Script().send("early")) as server, open_socket_manager(dial=server.dial) as manager:
+        async with manager.on_socket_message() as listener:
+            async with open_resilient_socket(server.url, manager=manager, on_connected=greet) as socket:
+                assert (await listener.receive()).data == "early"
+                with trio.fail_after(10):
+                    assert await socket.receive() == "early"

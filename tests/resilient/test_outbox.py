@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from trio_socket_task import Acknowledgement, InvalidOptionsError, Outbox
+from trio_socket_task import (
+    Acknowledgement,
+    Backoff,
+    InvalidOptionsError,
+    Outbox,
+    ResilientStatistics,
+    Retry,
+    StateEvent,
+    UndeliveredEvent,
+)
 from trio_socket_task._resilient._queue import MessageQueue, QueuedMessage
 
 
@@ -125,6 +134,15 @@ def test_bad_options_are_refused(option: str, value: object) -> None:
         Outbox(**{option: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "kind", [Outbox, Acknowledgement, Backoff, Retry, StateEvent, UndeliveredEvent, ResilientStatistics]
+)
+def test_options_and_reports_are_made_by_name(kind: Callable[..., object]) -> None:
+    """So that there may be more of them one day."""
+    with pytest.raises(TypeError, match="positional"):
+        kind(1, 1)
+
+
 def test_cumulative_is_a_bool() -> None:
     """Refused by name."""
     with pytest.raises(InvalidOptionsError, match="cumulative"):
@@ -155,3 +173,15 @@ def test_an_id_goes_with_its_message() -> None:
     kept.confirm(late.number)
     kept.set_id(late, "id 3")
     assert not kept.acknowledge("id 3", cumulative=False)
+
+
+def test_an_id_that_several_messages_have_is_acknowledged_once_for_each() -> None:
+    """The oldest first; then nothing is kept of it."""
+    kept = queue_of(3)
+    for message in [kept.take() for _ in range(3)]:
+        kept.set_id(message, "the same")
+    for left in ("12", "2", ""):
+        assert kept.acknowledge("the same", cumulative=False)
+        assert names(kept.unconfirmed) == left
+    assert not kept.acknowledge("the same", cumulative=False)
+    assert kept._ids == {}

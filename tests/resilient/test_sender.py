@@ -18,6 +18,7 @@ from trio_socket_task import (
     OutboxFullError,
     ResilientSocket,
     Retry,
+    SocketClosedError,
     open_resilient_socket,
 )
 from trio_socket_task.testing import Script, collect, echo, hold, in_turn, open_memory_server
@@ -131,6 +132,48 @@ async def test_a_full_outbox_lets_senders_wait(autojump_clock: trio.testing.Mock
             await socket.send("c")
             assert trio.current_time() >= 5
             await socket.wait_delivered()
+
+
+async def test_senders_that_wait_for_room_are_told_of_the_close(autojump_clock: trio.testing.MockClock) -> None:
+    """The one whose turn it is, and the one behind it."""
+    refused: list[str] = []
+
+    async def send(data: str) -> None:
+        with pytest.raises(SocketClosedError):
+            await socket.send(data)
+        refused.append(data)
+
+    async with open_memory_server(Script().stall()) as server:
+        async with open_resilient_socket(server.url, dial=server.dial, outbox=Outbox(max_messages=2)) as socket:
+            await server.wait_connection()
+            await full_outbox(socket)
+            async with trio.open_nursery() as nursery:
+                for data in ("c", "d"):
+                    nursery.start_soon(send, data)
+                    await trio.testing.wait_all_tasks_blocked()
+                socket.close()
+        assert refused == ["c", "d"]
+        assert socket.statistics().undelivered == 2
+
+
+async def test_a_sender_that_lets_others_run_sees_their_close(autojump_clock: trio.testing.MockClock) -> None:
+    """What it was about to send is not taken any more."""
+    sent: list[int] = []
+    before: list[int] = []
+
+    async def close() -> None:
+        socket.close()
+        before.extend(sent)
+
+    async with open_memory_server() as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket, trio.open_nursery() as nursery:
+            await socket.wait_connected()
+            nursery.start_soon(close)
+            with pytest.raises(SocketClosedError):
+                for number in range(1000):
+                    await socket.send(str(number))
+                    sent.append(number)
+    assert sent == before
 
 
 async def test_or_refuses(autojump_clock: trio.testing.MockClock) -> None:

@@ -9,6 +9,8 @@ from peer import URL
 from resilient.helpers import HALF, until
 
 from trio_socket_task import ConnectionState, ResilientSocket, open_resilient_socket
+from trio_socket_task._resilient._label import SocketLabel
+from trio_socket_task._resilient._states import States
 from trio_socket_task.testing import Script, hold, in_turn, open_memory_server
 
 pytestmark = pytest.mark.usefixtures("no_socket_leaks")
@@ -118,3 +120,28 @@ async def test_receive_sees_a_change_that_comes_while_it_begins(
             await socket.receive()
         assert scope.cancelled_caught
         assert states.changed is not seen
+
+
+@pytest.mark.parametrize(
+    ("script", "level"), [(Script().close(1000), "INFO"), (Script().close(4001), "WARNING"), (hold, "INFO")]
+)
+async def test_that_it_gave_up_is_a_warning(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, script: Script, level: str
+) -> None:
+    """But no end that the server, or the program, has wanted."""
+    caplog.set_level("INFO")
+    async with open_memory_server(script) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await trio.sleep(1)
+    assert [record.levelname for record in caplog.records if ": stopped: " in record.getMessage()] == [level]
+
+
+async def test_a_reader_that_does_not_read_has_the_latest_states() -> None:
+    """1024 of them."""
+    states = States(SocketLabel(URL))
+    listener = states.listen()
+    for failures in range(1, 2001):
+        states.enter(ConnectionState.WAITING, failures=failures)
+    assert listener.statistics().events_waiting == 1024
+    assert (await listener.receive()).failures == 2000 - 1023

@@ -24,6 +24,7 @@ from trio_socket_task import (
     ReadyState,
     SocketClosedError,
     SocketLostError,
+    SocketNotOpenError,
     SocketTask,
     connect_socket,
     open_socket_manager,
@@ -31,7 +32,9 @@ from trio_socket_task import (
 from trio_socket_task._options import Options
 from trio_socket_task._session import _opening
 from trio_socket_task._session._clock import clock_of_this_run
+from trio_socket_task._session._poller import poller_of_this_run
 from trio_socket_task._session._writer import Writer
+from trio_socket_task._socket_task import session_of
 from trio_socket_task._stream._connect import Connected, connect
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task.testing import Script, SocketServer
@@ -684,6 +687,26 @@ async def test_a_close_in_the_very_moment_of_opening(serve: Serve) -> None:
         task.close()
 
 
+async def test_a_cancelled_body_ends_before_a_socket_that_opens(autojump_clock: MockClock) -> None:
+    """Which then is called off."""
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with trio.move_on_after(1):
+        async with open_socket_manager(dial=dial) as manager:
+            task = manager.connect_socket(URL)
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+                assert task.ready_state is ReadyState.CONNECTING
+    assert task.ready_state is ReadyState.CLOSED
+    assert trio.current_time() == pytest.approx(2)
+
+
 async def test_aclose_that_is_cancelled_drops_the_connection(serve: Serve, autojump_clock: MockClock) -> None:
     """As every aclose in Trio."""
     async with connect_socket(URL, dial=serve(then(finish=False))) as task:
@@ -853,6 +876,84 @@ async def test_a_heartbeat_behind_a_long_upload_that_goes_on(serve: Serve, autoj
         with pytest.raises(SocketLostError, match="no pong within 5 seconds"):
             await task.receive()
     assert 40 < trio.current_time() < 50
+
+
+async def test_messages_beyond_room_go_out_while_it_is_open_only(serve: Serve, autojump_clock: MockClock) -> None:
+    """Nothing follows upon the Close frame."""
+    seen: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        with suppress(EOFError):
+            while True:
+                seen.append((await peer.read_frame())[0])
+                if seen[-1] == CLOSE:
+                    await peer.send(close_frame(1000))
+
+    async with open_socket_manager() as manager:
+        task = manager.connect_socket(URL, dial=serve(script))
+        send = session_of(task).send_beyond_room
+        with pytest.raises(SocketNotOpenError):
+            send("too early")
+        await task.wait_open()
+        assert send("in time")
+        task.close()
+        with pytest.raises(SocketClosedError):
+            send("too late")
+        await task.wait_closed()
+    await wait_all_tasks_blocked()
+    assert seen == [TEXT, CLOSE]
+
+
+async def test_a_ping_goes_before_the_messages_that_wait(serve: Serve, autojump_clock: MockClock) -> None:
+    """So it takes a round trip, and not as long as they do."""
+    go_on = trio.Event()
+    seen: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await go_on.wait()
+        while CLOSE not in seen:
+            opcode, payload = await peer.read_frame()
+            seen.append(opcode)
+            if opcode != BINARY:
+                await peer.send(frame(PONG if opcode == PING else opcode, payload))
+
+    async with connect_socket(URL, dial=serve(script, lockstep=True)) as task:
+        for _ in range(3):
+            await task.send(bytes(100_000))
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.ping)
+            await wait_all_tasks_blocked()
+            go_on.set()
+    assert seen == [BINARY, PING, BINARY, BINARY, CLOSE]
+
+
+async def test_a_heartbeat_behind_an_upload_may_be_answered_in_its_time(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    """Which begins when the upload is over, and the ping has left."""
+    size = 2**20
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        while len(peer.leftover) < size:
+            await trio.sleep(1)
+            peer.leftover += await peer.stream.receive_some(2**16)
+        assert await peer.read_frame() == (BINARY, bytes(size))
+        opcode, payload = await peer.read_frame()
+        assert opcode == PING
+        await trio.sleep(4)
+        await peer.send(frame(PONG, payload))
+        await peer.echo()
+
+    beat = Heartbeat(interval=1, timeout=5)
+    async with connect_socket(URL, dial=serve(script, lockstep=True), heartbeat=beat) as task:
+        await task.send(bytes(size))
+        await trio.sleep(60)
+        assert task.ready_state is ReadyState.OPEN
+        assert task.statistics().rtt is not None
 
 
 async def test_a_violation_is_raised_to_the_program_that_reads(serve: Serve, autojump_clock: MockClock) -> None:
@@ -1134,3 +1235,17 @@ async def silent_after_opening(peer: Peer) -> None:
     """Read nothing."""
     await peer.accept()
     await trio.sleep_forever()
+
+
+@pytest.mark.needs("epoll")
+async def test_a_socket_that_has_closed_is_watched_no_more(socket_server: SocketServer) -> None:
+    """Though its program was away when it closed; after the last one nothing is left that watches."""
+    async with connect_socket(socket_server.url) as task:
+        await task.send("hello")
+        assert await task.receive() == "hello"
+        await task.ping()
+        poller = poller_of_this_run()
+        assert poller is not None
+        assert poller.functions
+    assert not poller.functions
+    assert poller.is_over

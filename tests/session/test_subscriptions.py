@@ -347,3 +347,13 @@ async def test_statistics_of_a_listener(memory_socket_server: SocketServer) -> N
             await wait_all_tasks_blocked()
             assert listener.statistics().tasks_waiting_receive == 1
             nursery.cancel_scope.cancel()
+
+
+async def test_who_listens_to_one_socket_alone_is_told_by_name() -> None:
+    """What listens to socket after socket is its manager's."""
+    of = Hub().listeners
+    kept = of.listen(of.open), of.listen_messages(), of.listen(of.error), of.listen(of.close)
+    of.message.attach(Mailbox(100, endless=True))
+    assert [name for name, _ in of.channels()] == ["on_open", "on_message", "on_error", "on_close"]
+    kept[1].close()
+    assert [name for name, _ in of.channels()] == ["on_open", "on_error", "on_close"]
