@@ -33,7 +33,7 @@ class Delivery:
     """What one connection is given, and what proves that it was delivered."""
 
     __slots__ = (
-        *("_any_proof", "_ids", "_monitor", "_pings", "_positions", "_progress", "_queue", "_session", "_task"),
+        *("_any_proof", "_ids", "_monitor", "_pings", "_positions", "_progress", "_queue", "_session"),
         *("tasks", "timer", "window"),
     )
 
@@ -45,7 +45,6 @@ class Delivery:
         monitor: ProofMonitor,
         progress: trio.lowlevel.ParkingLot,
     ) -> None:
-        self._task = task
         self._session = session_of(task)
         self._queue = queue
         self._ids = ids
