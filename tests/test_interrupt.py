@@ -258,14 +258,15 @@ class WatchedEpoll:
 
 @asynccontextmanager
 async def read_by_its_program(socket_server: SocketServer) -> AsyncIterator[SocketTask]:
-    """Connect a socket whose program has just waited for a message itself, so that the poller does not watch it yet."""
+    """Connect a socket whose program has just waited for messages itself, so that the poller does not watch it yet."""
     async with connect_socket(socket_server.url) as task:
         await task.send("x")
         await task.receive()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(task.receive)
-            await wait_all_tasks_blocked()
-            await task.send("x")
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.receive)
+                await wait_all_tasks_blocked()
+                await task.send("x")
         yield task
 
 

@@ -56,7 +56,7 @@ class ByteStream(trio.abc.Stream):
         with self._sending:
             await trio.lowlevel.checkpoint()
             self._require_not_closed()
-            await self._session.use_room(lambda: None)
+            await self._session.writer.use_room(lambda: None)
             self._require_not_closed()
 
     @trio.lowlevel.enable_ki_protection

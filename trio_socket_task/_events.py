@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import final
 
@@ -97,12 +97,19 @@ class OpenEvent:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(init=False)
 class MessageEvent:
     """A message came (``SocketTask.onMessage``)."""
 
     data: str | bytes = attrs.field(repr=kind_of)
     """``str`` for a text message, ``bytes`` for a binary one; the repr says which, and its length."""
+
+    def __init__(self, data: str | bytes) -> None:
+        _set_data(self, data)
+
+
+_set_data: Callable[[MessageEvent, str | bytes], None] = vars(MessageEvent)["data"].__set__
+"""What makes an event in half the time that the `__init__` of a frozen class takes."""
 
 
 @final

@@ -133,8 +133,9 @@ class ConnectOptions(TypedDict, total=False):
     Ping of the peer's counts, an answer to this side's own does not. The time is suspended while the receive buffer is
     full. Default: none."""
     busy_poll: float
-    """Seconds for which `receive` looks into the socket for the answer to what was just sent, before it waits: at most,
-    only as long as that pays, and never while another socket waits for an answer. Default: 0.00005; 0 for one look."""
+    """Seconds for which `receive`, or a message listener, looks for the answer to what was just sent, before it waits:
+    at most, only as long as that pays, and never while another socket waits for an answer. Default: 0.00005; 0 for one
+    look."""
     ssl_context: SSLContext | None
     """The TLS settings of a wss URL. Default: the system's certificate authorities, host names checked."""
     dial: Dial | None

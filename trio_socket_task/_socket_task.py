@@ -167,7 +167,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         The first reader of a socket, be it a listener or `receive`, also gets what came before it. The channel ends
         with the socket.
         """
-        return self._session.subscriptions.listen_messages()
+        return self._session.subscriptions.listen_messages(self._session.look_for_answer)
 
     def on_error(self) -> Listener[ErrorEvent]:
         """Listen to the socket's failure (``SocketTask.onError``); the channel ends with the socket."""

@@ -15,7 +15,7 @@ def taken(queue: CallbackQueue) -> list[object]:
     """Take everything."""
     items: list[object] = []
     while queue:
-        items.append(queue.pop())
+        items.append(queue.pop()[0])
     return items
 
 
@@ -59,6 +59,6 @@ def test_what_was_missed_comes_first() -> None:
     queue.put_missed(THIRD, 2)
     queue.put_missed(FIRST, 0)
     assert not queue.is_at_end
-    assert [queue.pop() for _ in range(3)] == [[FIRST], [SECOND], [THIRD]]
+    assert [queue.pop() for _ in range(3)] == [([FIRST], 0), ([SECOND], 0), ([THIRD], 0)]
     assert queue.is_at_end
     assert taken(queue) == [CLOSE]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from time import perf_counter
 
 import pytest
 import trio
@@ -13,7 +15,8 @@ from trio_socket_task._session._busy_poll import BusyPoll, waiting_in_this_run
 from trio_socket_task._session._reader import Reader
 from trio_socket_task._session._wakeup import Wakeup
 from trio_socket_task._stream._wire import _PlainWire
-from trio_socket_task.testing import SocketServer
+from trio_socket_task.miniprogram import open_mini_program
+from trio_socket_task.testing import ServerConnection, SocketServer
 
 
 class ReadyWire(_PlainWire):
@@ -157,6 +160,120 @@ async def test_a_program_is_counted_for_as_long_as_it_waits(socket_server: Socke
                 else:
                     nursery.cancel_scope.cancel()
             assert waiting_in_this_run().count == 0
+
+
+async def test_a_socket_does_not_look_right_after_another_has_looked_in_vain() -> None:
+    """Whose listener waits then, or its dialect: the answer is on its way, for a millisecond at most."""
+    one, other = BusyPoll(1), BusyPoll(1)
+    other.learn(other.begin(), found=False)
+    assert not one.begin()
+    assert other.begin(), "its own answer is what it waits for"
+    other.learn(other.begin(), found=True)
+    assert one.begin()
+    other.learn(0.0, found=False)
+    end = perf_counter() + 0.002
+    while perf_counter() < end:
+        pass
+    assert one.begin()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
+    """Readers that have looked into their sockets; each has found an answer."""
+    looks: list[Reader] = []
+
+    def look(reader: Reader) -> bool:
+        looks.append(reader)
+        reader.accept(b"\x81\x06answer")
+        return True
+
+    monkeypatch.setattr(Reader, "look_for_answer", look)
+    return looks
+
+
+async def say_nothing(connection: ServerConnection) -> None:
+    """Accept, and say nothing."""
+    await connection.accept()
+    await connection.wait_closed()
+
+
+async def test_a_listener_looks_for_the_answer_before_it_waits(
+    memory_socket_server: SocketServer, looks: list[Reader]
+) -> None:
+    """As `receive` does: once for what was sent, as long as the socket is open."""
+    memory_socket_server.handler = say_nothing
+    async with (
+        connect_socket(memory_socket_server.url, dial=memory_socket_server.dial) as task,
+        task.on_message() as listener,
+    ):
+        await task.wait_open()
+        for number in range(1, 100):
+            await task.send("question")
+            assert (await listener.receive()).data == "answer"
+            assert len(looks) == number
+        with trio.move_on_after(0) as scope:
+            await listener.receive()
+        assert scope.cancelled_caught
+        await task.send("question")
+        task.close()
+        with pytest.raises(trio.EndOfChannel):
+            await listener.receive()
+    assert len(looks) == 99
+
+
+async def test_a_listener_lets_others_run(memory_socket_server: SocketServer, looks: list[Reader]) -> None:
+    """However fast the answers are, every 32 events at most."""
+    memory_socket_server.handler = say_nothing
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with (
+        connect_socket(memory_socket_server.url, dial=memory_socket_server.dial) as task,
+        task.on_message() as listener,
+        trio.open_nursery() as nursery,
+    ):
+        await task.wait_open()
+        nursery.start_soon(count)
+        for _ in range(640):
+            task.send_nowait("question")
+            await listener.receive()
+        nursery.cancel_scope.cancel()
+    assert (len(looks), turns >= 640 / 32 - 4) == (640, True)
+
+
+async def test_a_mini_program_looks_for_the_answer_before_it_waits(
+    memory_socket_server: SocketServer, looks: list[Reader]
+) -> None:
+    """Where it listens to messages; others run every 32 of its listener's calls at most."""
+    memory_socket_server.handler = say_nothing
+    answers, over = 0, trio.Event()
+
+    def answer(res: Mapping[str, object]) -> None:
+        nonlocal answers
+        assert res["data"] == "answer"
+        answers += 1
+        wx_task.send(data="question") if answers < 640 else over.set()
+
+    async with open_mini_program("wx", dial=memory_socket_server.dial) as wx:
+        wx_task = wx.connectSocket(url=memory_socket_server.url)
+        opened = trio.Event()
+        wx_task.onOpen(lambda _res: opened.set())
+        await opened.wait()
+        wx_task.send(data="question")
+        await wait_all_tasks_blocked()
+        assert not looks, "nobody listens yet"
+        wx_task.onMessage(answer)
+        wx_task.send(data="question", success=lambda _res: None)
+        turns = 0
+        while not over.is_set():
+            await trio.lowlevel.checkpoint()
+            turns += 1
+    assert (answers, len(looks), turns >= 640 / 32 - 4) == (640, 640, True)
 
 
 @pytest.mark.parametrize("busy_poll", [0, 0.00005])

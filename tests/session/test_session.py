@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -909,7 +910,7 @@ async def test_messages_beyond_room_go_out_while_it_is_open_only(serve: Serve, a
 
     async with open_socket_manager() as manager:
         task = manager.connect_socket(URL, dial=serve(script))
-        send = session_of(task).send_beyond_room
+        send = partial(session_of(task).put, payload=b"", beyond_room=True)
         with pytest.raises(SocketNotOpenError):
             send("too early")
         await task.wait_open()

@@ -56,8 +56,8 @@ async def test_every_listener_gets_every_message() -> None:
     """Fan-out, in order."""
     of = Hub().listeners
     one, two = of.listen_messages(), of.listen_messages()
-    of.deliver([("a", 1)])
-    of.deliver([(b"b", 1)])
+    of.deliver([("a", 1)], 1)
+    of.deliver([(b"b", 1)], 1)
     of.end()
     assert await take(one) == await take(two) == ["a", b"b"]
 
@@ -65,7 +65,7 @@ async def test_every_listener_gets_every_message() -> None:
 async def test_the_first_listener_gets_what_came_before() -> None:
     """A greeting is not lost; the second listener comes too late for it."""
     of = Hub().listeners
-    of.deliver([("greeting", 8)])
+    of.deliver([("greeting", 8)], 8)
     one, two = of.listen_messages(), of.listen_messages()
     of.end()
     assert await take(one) == ["greeting"]
@@ -76,10 +76,10 @@ async def test_the_first_listener_gets_what_came_before() -> None:
 async def test_the_inbox_keeps_what_it_has_once_claimed() -> None:
     """Reading the socket itself is to be first, too."""
     of = Hub().listeners
-    of.deliver([("greeting", 8)])
+    of.deliver([("greeting", 8)], 8)
     of.claim_inbox()
     listener = of.listen_messages()
-    of.deliver([("more", 4)])
+    of.deliver([("more", 4)], 4)
     of.end()
     assert [item for item, _ in of.inbox.items] == ["greeting", "more"]
     assert await take(listener) == ["more"]
@@ -89,7 +89,7 @@ async def test_messages_without_any_reader_left_are_dropped() -> None:
     """After the only listener has gone, and nobody reads the socket, nothing is kept."""
     of = Hub().listeners
     of.listen_messages().close()
-    of.deliver([("a", 1)])
+    of.deliver([("a", 1)], 1)
     assert of.kept == 0
 
 
@@ -189,7 +189,7 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
     listener = of.listen_messages()
     with trio.CancelScope() as scope:
         scope.cancel()
-        of.deliver([("a", 1)])
+        of.deliver([("a", 1)], 1)
         await listener.receive()
     assert scope.cancelled_caught
     assert (await listener.receive()).data == "a"
@@ -208,8 +208,8 @@ async def test_each_event_goes_to_one_of_the_tasks_that_share_a_listener() -> No
         nursery.start_soon(one)
         nursery.start_soon(one)
         await wait_all_tasks_blocked()
-        of.deliver([("a", 1)])
-        of.deliver([("b", 1)])
+        of.deliver([("a", 1)], 1)
+        of.deliver([("b", 1)], 1)
     assert sorted(map(str, got)) == ["a", "b"]
 
 
@@ -219,9 +219,9 @@ async def test_a_full_listener_fills_the_socket_and_warns_once(caplog: pytest.Lo
     of = hub.listeners
     one, two = of.listen_messages(), of.listen_messages()
     with caplog.at_level(logging.WARNING, logger="trio_socket_task"):
-        of.deliver([("x" * 10, 10)])
+        of.deliver([("x" * 10, 10)], 10)
         assert not of.full
-        of.deliver([("x" * 10, 10)])
+        of.deliver([("x" * 10, 10)], 10)
         assert of.full
         of.warn_once()
         of.warn_once()
@@ -237,7 +237,7 @@ async def test_a_full_listener_fills_the_socket_and_warns_once(caplog: pytest.Lo
 async def test_a_full_inbox_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     """A program that reads more slowly than the peer sends is normal."""
     of = Hub(limit=10).listeners
-    of.deliver([("x" * 10, 10)])
+    of.deliver([("x" * 10, 10)], 10)
     assert of.full
     of.warn_once()
     assert not caplog.records
@@ -246,7 +246,7 @@ async def test_a_full_inbox_is_no_warning(caplog: pytest.LogCaptureFixture) -> N
 async def test_a_full_inbox_goes_to_the_first_listener_whole() -> None:
     """Handing it over makes room in one and fills the other."""
     hub = Hub(limit=10)
-    hub.listeners.deliver([("x" * 10, 10)])
+    hub.listeners.deliver([("x" * 10, 10)], 10)
     listener = hub.listeners.listen_messages()
     assert hub.listeners.full
     await listener.receive()
@@ -307,7 +307,7 @@ async def test_an_inbox_nobody_reads_holds_up_listeners_and_says_so(caplog: pyte
     of = Hub(limit=10).listeners
     of.claim_inbox()
     listener = of.listen_messages()
-    of.deliver([("a" * 10, 10)])
+    of.deliver([("a" * 10, 10)], 10)
     assert await take_one(listener) == "a" * 10
     assert of.full
     of.warn_once()

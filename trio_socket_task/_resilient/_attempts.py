@@ -33,6 +33,11 @@ _logger = logging.getLogger("trio_socket_task")
 class Attempts:
     """The present attempt of a resilient socket, and what is left of those before."""
 
+    __slots__ = (
+        *("_close_arguments", "_connection", "_ended", "_latest", "_manager", "_search", "_sender"),
+        *("_settings", "_states", "backlog", "closed_by_others", "count", "reconnect_requested"),
+    )
+
     def __init__(self, settings: Settings, manager: SocketManager, sender: Sender, states: States) -> None:
         self.count: int = 0
         """How many were begun."""
@@ -118,7 +123,8 @@ class Attempts:
             size = self.backlog.size
             why = f"not connecting: {size} bytes of the connections before are not received; go on receiving"
             self._states.enter(ConnectionState.WAITING, failures=failures, why=why, level=logging.WARNING)
-            await self.backlog.room.park()
+            while self.backlog.full:
+                await self.backlog.room.wait()
             await trio.lowlevel.checkpoint_if_cancelled()
 
     async def _join(self, url: str, options: ConnectOptions, failures: int) -> Member:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections import deque
 from typing import final
 
-import trio
-
 from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD, Mailbox
+from trio_socket_task._session._wakeup import Wakeup
 
 
 @final
 class Backlog:
     """Messages of connections that have ended, in order. While they fill a buffer, no other connection is made."""
 
+    __slots__ = ("_limit", "messages", "room", "size")
+
     def __init__(self, limit: int) -> None:
         self.messages: deque[tuple[str | bytes, int]] | None = None
         """Messages, each with its size; None for none."""
         self.size: int = 0
         """Bytes of them, counted as a `Mailbox` does."""
-        self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
-        """Who waits until the program has received half a buffer."""
+        self.room: Wakeup = Wakeup()
+        """Set when the program has received half a buffer."""
         self._limit = limit
 
     @property
@@ -39,7 +40,7 @@ class Backlog:
         data, size = self.messages.popleft()
         self.size -= size + MESSAGE_OVERHEAD
         if self.size <= self._limit // 2:
-            self.room.unpark_all()
+            self.room.set()
         return data
 
     def move_to(self, inbox: Mailbox[str | bytes]) -> None:

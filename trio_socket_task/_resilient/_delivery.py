@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from typing import final
 
 import trio
 
+from trio_socket_task._checks import encode_payload
 from trio_socket_task._errors import SocketClosedError, SocketLostError
 from trio_socket_task._socket_task import SocketTask, session_of
 
 from ._on_demand import OnDemand
 from ._proof import MessageIds, ProofKind, ProofMonitor
 from ._proof_timer import DeliveryPing, ProofTimer
-from ._queue import MessageQueue
+from ._queue import MessageQueue, QueuedMessage
 
 _FIRST_WINDOW = 8
 """Messages that a new connection is given before a first pong; each pong lets twice as many be under way. So a server
@@ -32,6 +32,11 @@ _MAX_PINGS = 32
 class Delivery:
     """What one connection is given, and what proves that it was delivered."""
 
+    __slots__ = (
+        *("_any_proof", "_ids", "_monitor", "_pings", "_positions", "_progress", "_queue", "_session"),
+        *("tasks", "timer", "window"),
+    )
+
     def __init__(
         self,
         task: SocketTask,
@@ -40,7 +45,6 @@ class Delivery:
         monitor: ProofMonitor,
         progress: trio.lowlevel.ParkingLot,
     ) -> None:
-        self._task = task
         self._session = session_of(task)
         self._queue = queue
         self._ids = ids
@@ -58,30 +62,50 @@ class Delivery:
 
     def send_waiting(self) -> None:
         """Send at once what the connection has room for; the rest as it gets more."""
-        with suppress(SocketLostError, SocketClosedError, trio.WouldBlock):
-            while self._may_send():
-                if not self._queue.unconfirmed:
-                    self.timer.restart()
-                self._task.send_nowait(self._queue.oldest.data)
-                self._note_sent(self._session.writer.taken)
+        while self._may_send():
+            data = self._queue.oldest.data
+            if not self._send(data, encode_payload(data)):
+                break
+            self._note_sent(self._queue.take())
         self._send_more()
         self.check_written()
+
+    def send_at_once(self, message: QueuedMessage, payload: bytes) -> bool:
+        """Send a message that is not in the outbox yet, while none waits there; return whether it was sent."""
+        if not self._has_window() or not self._send(message.data, payload):
+            return False
+        self._queue.put_sent(message)
+        if len(self._queue.unconfirmed) > 1 and self._monitor.kind is ProofKind.PONG:
+            return True  # the tasks that ask for the pong run already
+        self._note_sent(message)
+        self.check_written()
+        return True
+
+    def _send(self, data: str | bytes, payload: bytes) -> bool:
+        if not self._queue.unconfirmed:
+            self.timer.restart()
+        try:
+            return self._session.put(data, payload, beyond_room=False)
+        except (SocketLostError, SocketClosedError):
+            return False
 
     def _send_more(self) -> None:
         if self._may_send():
             self.tasks.ensure(self._send_with_room)
 
     def _may_send(self) -> bool:
-        queue = self._queue
-        return bool(queue.waiting) and (len(queue.unconfirmed) < self.window or self.timer.expired)
+        return bool(self._queue.waiting) and self._has_window()
 
-    def _note_sent(self, position: int) -> None:
-        """Note that the connection has the oldest message, and what will prove that it was delivered."""
-        message = self._queue.take()
+    def _has_window(self) -> bool:
+        return len(self._queue.unconfirmed) < self.window or self.timer.expired
+
+    def _note_sent(self, message: QueuedMessage) -> None:
+        """Note what will prove that a message was delivered, which the connection has just been given."""
         if self._monitor.kind is ProofKind.PONG:
             self.tasks.ensure(self._send_pings)
             self._expect_proof()
             return
+        position = self._session.writer.taken
         if self._monitor.kind is ProofKind.ACKNOWLEDGEMENT:
             self._expect_proof()
             if not message.has_id:

@@ -43,7 +43,7 @@ class ResilientBlock(ServiceBlock[ResilientSocket]):
 
     async def start(self, nursery: trio.Nursery) -> ResilientSocket:
         """Start to connect."""
-        nursery.start_soon(self.supervisor.run)
+        nursery.start_soon(self.supervisor.run, nursery)
         return ResilientSocket(self.supervisor, self._sender, self._settings.outbox)
 
     async def finish(self) -> None:

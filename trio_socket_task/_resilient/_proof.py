@@ -69,7 +69,12 @@ class MessageIds:
 
     _acknowledgement: Acknowledgement | None
     _label: SocketLabel
-    _logged: set[str] = attrs.field(factory=set)  # the functions whose failure was logged
+    _logged: frozenset[str] = frozenset()  # the functions whose failure was logged
+
+    @property
+    def are_known(self) -> bool:
+        """Whether messages have any."""
+        return self._acknowledgement is not None
 
     @property
     def cumulative(self) -> bool:
@@ -90,7 +95,7 @@ class MessageIds:
             hash(id_)
         except Exception:
             if name not in self._logged:
-                self._logged.add(name)
+                self._logged |= {name}
                 _logger.exception(
                     "%s: the function `%s` of its Acknowledgement raised, so this message has no id, which is not said "
                     "again; let it return None for messages that it does not know",

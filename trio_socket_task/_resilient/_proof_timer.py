@@ -36,6 +36,8 @@ class ProofTimer:
     while reading is paused. An application that has ever acknowledged anything may take its time.
     """
 
+    __slots__ = ("_monitor", "_pings", "_queue", "_received", "_session", "_since", "expired")
+
     def __init__(
         self,
         session: Session,

@@ -52,13 +52,20 @@ class MessageQueue:
 
     def has_room(self, size: int) -> bool:
         """Whether there is room for one more, of such a size."""
-        return len(self) < self.limits.max_messages and self.size + size <= self.limits.max_bytes
+        count = len(self.waiting) + len(self.unconfirmed)
+        return count < self.limits.max_messages and self.size + size <= self.limits.max_bytes
 
     def put(self, message: QueuedMessage) -> None:
         """Add one more."""
-        self._count += 1
-        message.number = self._count
+        self._count = message.number = self._count + 1
         self.waiting[message.number] = message
+        self.size += message.size
+
+    def put_sent(self, message: QueuedMessage) -> None:
+        """Add one more that the connection was given already, while none waits."""
+        self._count = message.number = self._count + 1
+        self.unconfirmed[message.number] = message
+        self.unconfirmed_size += message.size
         self.size += message.size
 
     @property
@@ -95,8 +102,9 @@ class MessageQueue:
         """Note that a message and all before it were delivered; False where none of them is here any more."""
         before = self.delivered
         for messages in (self.unconfirmed, self.waiting):
-            while messages and next(iter(messages)) <= number:
-                self.confirm(next(iter(messages)))
+            while messages and (first := next(iter(messages))) <= number:
+                self._remove(first)
+                self.delivered += 1
         return self.delivered > before
 
     def acknowledge(self, id_: Hashable, *, cumulative: bool) -> bool:

@@ -24,6 +24,11 @@ from ._undelivered import Undelivered
 class Sender:
     """The queue of one resilient socket's messages, and what becomes of them."""
 
+    __slots__ = (
+        *("_ids", "_monitor", "_progress", "_turn", "delivery", "queue", "stopped_with_messages", "tasks"),
+        *("undelivered",),
+    )
+
     def __init__(self, limits: Outbox, label: SocketLabel) -> None:
         self.queue: MessageQueue = MessageQueue(limits)
         self.delivery: Delivery | None = None
@@ -32,8 +37,7 @@ class Sender:
         """What is done for it across connections."""
         self.undelivered: Undelivered = Undelivered(self.queue, label, self.tasks)
         """What was given up."""
-        self.turn: trio.StrictFIFOLock = trio.StrictFIFOLock()
-        """Held by the call of `send` that is the next to have room; the others wait for it in order."""
+        self._turn: trio.StrictFIFOLock | None = None  # once somebody has waited for room
         self.stopped_with_messages: bool = False
         """Whether something was left when the socket stopped."""
         self._progress = trio.lowlevel.ParkingLot()  # those who wait for the outbox to become emptier
@@ -41,12 +45,29 @@ class Sender:
         self._ids = MessageIds(acknowledgement, label)
         self._monitor = ProofMonitor(kind_of_proof(limits.proof), limits.proof_timeout, label)
 
-    def put(self, data: str | bytes, size: int) -> None:
+    def put(self, data: str | bytes, payload: bytes) -> None:
         """Queue a message, for which there is room, and give it to the connection if there is one."""
-        self.queue.put(QueuedMessage(data, size, trio.current_time()))
-        if self.delivery is not None:
-            self.delivery.send_waiting()
+        queue, delivery = self.queue, self.delivery
+        queued_at = 0.0 if queue.limits.max_age is None else trio.current_time()
+        message = QueuedMessage(data, len(payload), queued_at)
+        if delivery is not None and not queue.waiting and delivery.send_at_once(message, payload):
+            return  # as is most often so
+        queue.put(message)
+        if delivery is not None:
+            delivery.send_waiting()
         self._watch_age()
+
+    @property
+    def turn(self) -> trio.StrictFIFOLock:
+        """Held by the call of `send` that is the next to have room; the others wait for it in order."""
+        if self._turn is None:
+            self._turn = trio.StrictFIFOLock()
+        return self._turn
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a call of `send` waits for room, behind which others wait."""
+        return self._turn is not None and self._turn.locked()
 
     def may_put(self, size: int) -> bool:
         """Make room for a message, by the rule of the outbox; False where its sender is to wait.
@@ -69,7 +90,8 @@ class Sender:
         Raises:
             OutboxFullError: It is full, and does not let anybody wait.
         """
-        self.expire()
+        if self.queue.waiting:
+            self.expire()
         if self.queue.has_room(size):
             return True
         rule = self.queue.limits.when_full
@@ -120,6 +142,8 @@ class Sender:
 
     def on_messages(self, messages: Sequence[Message]) -> None:
         """Note what messages that came acknowledge."""
+        if not self._ids.are_known:
+            return
         for data, _ in messages:
             id_ = self._ids.of_received(data)
             if id_ is None or not self.queue.acknowledge(id_, cumulative=self._ids.cumulative):

@@ -14,7 +14,7 @@ from trio_socket_task._mistakes import CHANNEL_NAMES, NO_WAIT, tells_names
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import TURN, TURN_SHIFT
-from trio_socket_task._socket_task import SocketTask
+from trio_socket_task._socket_task import SocketTask, session_of
 from trio_socket_task._text import mask_url
 from trio_socket_task._thread import HomeThread
 
@@ -94,11 +94,12 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             SocketClosedError: This side closed the socket.
             GaveUpError: It connects no more.
         """
-        data, size = self._check(data)
+        data, payload = self._check(data)
         self._supervisor.require_running()
         if self._outbox is None:
             await self._require_task().send(data)
             return
+        size = len(payload)
         self._credit -= 1 + (size >> TURN_SHIFT)
         if self._credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -106,15 +107,15 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             self._credit = TURN
             await trio.lowlevel.checkpoint()
             self._supervisor.require_running()
-        if self._sender.turn.locked() or not self._sender.may_put(size):
+        if self._sender.is_waited_for or not self._sender.may_put(size):
             async with self._sender.turn:
                 self._supervisor.require_running()
                 while not self._sender.may_put(size):
                     await self._sender.wait_for_room(size)
                     self._supervisor.require_running()
-                self._sender.put(data, size)
+                self._sender.put(data, payload)
         else:
-            self._sender.put(data, size)
+            self._sender.put(data, payload)
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -127,27 +128,28 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
                 and GaveUpError.
         """
         self._thread.check()
-        data, size = self._check(data)
+        data, payload = self._check(data)
         self._supervisor.require_running()
         if self._outbox is None:
             self._require_task().send_nowait(data)
-        elif not self._sender.turn.locked() and self._sender.make_room(size):
-            self._sender.put(data, size)
+        elif not self._sender.is_waited_for and self._sender.make_room(len(payload)):
+            self._sender.put(data, payload)
         else:
             raise trio.WouldBlock
 
-    def _check(self, data: str | bytes | bytearray | memoryview) -> tuple[str | bytes, int]:
+    def _check(self, data: str | bytes | bytearray | memoryview) -> tuple[str | bytes, bytes]:
         payload = encode_payload(data)
         if self._outbox is not None and len(payload) > self._outbox.max_bytes:
             rule = f"must fit into the outbox, whose max_bytes is {self._outbox.max_bytes}"
             raise InvalidOptionsError("data", data, rule)
-        return (data if isinstance(data, str) else payload), len(payload)
+        return (data if isinstance(data, str) else payload), payload
 
     def _require_task(self) -> SocketTask:
         if self.task is None:
             raise SocketNotOpenError(self._states.label.url)
         return self.task
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> str | bytes:
         """Return the next message, of this connection or of those to come: str for text, bytes for binary.
 
@@ -163,7 +165,7 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             changed, task = states.changed, attempts.task
             if task is not None:
                 try:
-                    return await task.receive()
+                    return await session_of(task).receive()
                 except (trio.EndOfChannel, SocketLostError):
                     await changed.wait()  # that connection is over, and another state is coming
                 continue

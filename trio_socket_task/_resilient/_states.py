@@ -24,6 +24,8 @@ _WARNED = 10
 class States:
     """The present state, the channel of those to come, and the lines of the log that tell of them."""
 
+    __slots__ = ("_topic", "changed", "current", "label")
+
     def __init__(self, label: SocketLabel) -> None:
         self.label: SocketLabel = label
         """Which socket it is, and where its latest attempt goes."""

@@ -12,6 +12,7 @@ from trio_socket_task._checks import check_close
 from trio_socket_task._errors import GaveUpError, SocketClosedError
 from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager, members_of
+from trio_socket_task._session._wakeup import SmallEvent
 from trio_socket_task._text import quoted
 
 from ._attempts import Attempts
@@ -28,6 +29,11 @@ _HISTORY = 100  # attempts remembered
 class Supervisor:
     """What keeps one resilient socket connected. `run` is its task; the rest may be called by any."""
 
+    __slots__ = (
+        *("_delay_scope", "_ended", "_history", "_manager", "_nursery", "_requested", "_sender", "_settings"),
+        *("attempts", "error", "states"),
+    )
+
     def __init__(self, settings: Settings, manager: SocketManager, sender: Sender, states: States) -> None:
         self.states: States = states
         self.attempts: Attempts = Attempts(settings, manager, sender, states)
@@ -37,21 +43,20 @@ class Supervisor:
         self._manager = manager
         self._sender = sender
         self._requested: CloseEvent | None = None  # how this side has closed it
-        self._history: list[Attempt] = []
+        self._history: tuple[Attempt, ...] = ()
         self._delay_scope = trio.CancelScope()
-        self._ended = trio.Event()
-        self._task: trio.lowlevel.Task | None = None
+        self._ended = SmallEvent()
+        self._nursery: trio.Nursery | None = None  # of all tasks of the socket, and of nothing else
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
-        """Connect again and again, until this side closes it or there is no sense in it.
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Connect again and again, with tasks in `nursery`, until this side closes it or there is no sense in it.
 
         It is shielded, as `Session.run` is, and never raises what the network or the program's own functions did.
         """
-        self._task = trio.lowlevel.current_task()
+        self._nursery = nursery
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                nursery.cancel_scope.shield = True
+            with trio.CancelScope(shield=True):
                 self._sender.tasks.open(nursery)
                 await self._run_attempts(nursery)
                 await self._sender.tasks.aclose()
@@ -70,17 +75,17 @@ class Supervisor:
                 self._requested = self.attempts.closed_by_others  # by the manager, or by who was given the SocketTask
             if attempt.connected_for >= self._settings.backoff.useful_after:
                 failures, useful_at = 0, trio.current_time()
-                self._history.clear()
+                self._history = ()
             if self._requested is not None or self.attempts.reconnect_requested:
                 continue
-            self._history = [*self._history[1 - _HISTORY :], attempt]
+            self._history = (*self._history[1 - _HISTORY :], attempt)
             failures += 1
             self._delay_scope = trio.CancelScope()  # made before the program's functions are called: they may end it
             delay, why = self._decide(attempt, failures, trio.current_time() - useful_at)
             if self._requested is not None:
                 continue
             if why is not None:
-                self.error = GaveUpError(why, tuple(self._history))
+                self.error = GaveUpError(why, self._history)
                 self.error.__cause__ = attempt.error
                 return
             why, level = describe(attempt), level_of(failures)
@@ -137,11 +142,11 @@ class Supervisor:
             raise
 
     def _is_called_by_own_task(self) -> bool:
-        """Whether this is called by what the task of `run` waits for itself."""
-        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None and task is not self._task:
-            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
-        return task is not None
+        """Whether this is called by what the tasks of the socket wait for themselves."""
+        nursery = trio.lowlevel.current_task().parent_nursery
+        while nursery is not None and nursery is not self._nursery:
+            nursery = nursery.parent_task.parent_nursery
+        return nursery is not None and self._nursery is not None
 
     @property
     def close_event(self) -> CloseEvent | None:

@@ -73,10 +73,12 @@ class Undelivered:
     taken yet. While it has less, and its reader goes on reading, `send` waits: so a reader that reads is told of each.
     """
 
+    __slots__ = ("_ended", "_label", "_queue", "_readers", "_tasks", "_unlogged", "_unlogged_drops", "count", "dropped")
+
     def __init__(self, queue: MessageQueue, label: SocketLabel, tasks: OnDemand) -> None:
         self._queue = queue
         self._label = label
-        self._readers: list[_Reader] = []
+        self._readers: tuple[_Reader, ...] = ()
         self._ended = False
         self.count: int = 0
         """How many messages were given up."""
@@ -126,7 +128,7 @@ class Undelivered:
 
     def is_behind(self, size: int) -> bool:
         """Whether a reader should go on reading before one more message of such a size is taken."""
-        return bool(self._behind(size))
+        return bool(self._readers and self._behind(size))
 
     def _behind(self, size: int) -> list[_Reader]:
         count, size = len(self._queue) + 1, self._queue.size + size
@@ -154,11 +156,10 @@ class Undelivered:
             if self._ended:
                 mailbox.end()
             else:
-                self._readers.append(reader)
+                self._readers = (*self._readers, reader)
 
         def detach() -> None:
-            if reader in self._readers:
-                self._readers.remove(reader)
+            self._readers = tuple(other for other in self._readers if other is not reader)
 
         return Listener(mailbox, attach, detach)
 
@@ -173,4 +174,4 @@ class Undelivered:
         self._log()
         for reader in self._readers:
             reader.mailbox.end()
-        self._readers.clear()
+        self._readers = ()

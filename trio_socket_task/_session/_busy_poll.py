@@ -13,16 +13,27 @@ import trio
 
 _PAYS = 8
 _RETRY = 64
+_SOON = 0.001
+"""Seconds in which an answer that was looked for in vain is likely to come."""
 
 
 @final
 class Waiting:
-    """How many sockets of a run wait for an answer: while one is looked into, the answers to the others lie about."""
+    """Which sockets of a run wait for an answer: while one is looked into, the answers to the others lie about."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "missed_at", "missed_by")
 
     def __init__(self) -> None:
         self.count: int = 0
+        """How many programs wait for a message, and read it themselves."""
+        self.missed_by: int = 0
+        """The socket that last looked in vain, by its id: others than programs may wait for its answer."""
+        self.missed_at: float = -float("inf")
+        """When that was."""
+
+    def any_but(self, socket: int) -> bool:
+        """Whether another socket is likely to have an answer soon."""
+        return self.count > 0 or (self.missed_by not in (0, socket) and perf_counter() < self.missed_at + _SOON)
 
 
 _waiting: trio.lowlevel.RunVar[Waiting] = trio.lowlevel.RunVar("trio_socket_task.waiting")
@@ -56,7 +67,7 @@ class BusyPoll:
 
     def begin(self) -> float:
         """Return when a look that begins now has to end; 0 where it is one try."""
-        if not self._limit or self.waiting.count:
+        if not self._limit or self.waiting.any_but(id(self)):
             return 0.0
         if not self._score:
             self._skipped += 1
@@ -67,5 +78,9 @@ class BusyPoll:
 
     def learn(self, end: float, *, found: bool) -> None:
         """Learn from a look that was to end then."""
+        if not found:
+            self.waiting.missed_by, self.waiting.missed_at = id(self), perf_counter()
+        elif self.waiting.missed_by == id(self):
+            self.waiting.missed_by = 0
         if end:
             self._score = min(self._score + 2, _PAYS) if found else max(self._score - 1, 0)

@@ -92,11 +92,11 @@ class Incoming:
                 self._writer.put_pongs(self._protocol.send_answers(answers))
             if not messages:
                 return
-        self._traffic.count_received(messages)
+        size = self._traffic.count_received(messages)
         life = self._protocol.life
         if not life.is_open and not self._discards:
             self._discards = self._subscriptions.full
-        self._subscriptions.deliver(messages, discards=self._discards)
+        self._subscriptions.deliver(messages, size, discards=self._discards)
 
     def _handle_controls(self, controls: Sequence[Control]) -> None:
         pings = [control.payload for control in controls if isinstance(control, Ping)]

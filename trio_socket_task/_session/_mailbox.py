@@ -49,14 +49,14 @@ class Mailbox(Generic[_T]):
 
     def put(self, item: _T, size: int) -> None:
         """Keep an item for the reader."""
-        self.put_all([(item, size)])
+        self.put_all([(item, size)], size)
 
-    def put_all(self, items: list[tuple[_T, int]]) -> None:
-        """Keep items, each with its size, for the readers."""
+    def put_all(self, items: list[tuple[_T, int]], size: int) -> None:
+        """Keep items, each with its size, and of so many bytes together, for the readers."""
         if self.items is _NOTHING:
             self.items = deque()
         self.items.extend(items)
-        self.size += sum(map(_size_of, items)) + len(items) * MESSAGE_OVERHEAD
+        self.size += size + len(items) * MESSAGE_OVERHEAD
         if self.size >= self.limit:
             self.full = True
         if self.readers:
@@ -64,8 +64,8 @@ class Mailbox(Generic[_T]):
 
     def put_first(self, items: list[tuple[_T, int]]) -> None:
         """Keep items that are older than what is here, for the readers."""
-        newer = self.clear()
-        self.put_all([*items, *newer])
+        items = [*items, *self.clear()]
+        self.put_all(items, sum(map(_size_of, items)))
 
     def pop(self) -> tuple[_T, int]:
         """Take the oldest item, and return it with its size."""

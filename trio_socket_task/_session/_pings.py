@@ -14,6 +14,8 @@ from trio_socket_task._options import Heartbeat
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._events import Message
 
+from ._wakeup import SmallEvent
+
 _logger = logging.getLogger("trio_socket_task")
 
 
@@ -25,7 +27,7 @@ class PendingPing:
     frame: bytes
     sent: float
     payload: bytes = b""
-    settled: trio.Event = attrs.field(factory=trio.Event)
+    settled: SmallEvent = attrs.field(factory=SmallEvent)
     rtt: float | None = None
     """Seconds to the pong; None when it cannot come any more."""
 

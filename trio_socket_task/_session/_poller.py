@@ -15,6 +15,7 @@ from typing import final
 import trio
 
 HAS_EPOLL = hasattr(select, "epoll")
+"""Whether this system has a poller: Linux."""
 GRACE = 0.005
 """Seconds that a program may be away between two messages before its socket is read in the background. A program that
 answers each message at once keeps reading for itself, which saves a task switch a message."""

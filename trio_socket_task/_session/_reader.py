@@ -42,6 +42,7 @@ class Reader(Input):
             "_failure",
             "_handed_at",
             "_is_asked",
+            "_is_new",
             "_left_at",
             "_must_read",
             "_patience",
@@ -68,9 +69,9 @@ class Reader(Input):
         # By the poller:
         fd = wire.polled_fd() if HAS_EPOLL else None
         self._polled = None if fd is None else Polled(fd)
-        # Whether the task is to read: where the poller cannot, and once at first, as many a socket is closed before
-        # anything comes.
-        self._must_read = self._polled is not None
+        self._must_read = False  # whether the task is to read, because the poller cannot
+        # Whether the task reads in the first instant: many a socket is closed before it is worth to tell the poller.
+        self._is_new = self._polled is not None
         self._left_at = NEVER  # when a program last had read
         self._is_asked = False  # whether it is looked from time to time whether a program is there
         self._context = trio.lowlevel.current_task().context  # which the program's functions see
@@ -89,8 +90,14 @@ class Reader(Input):
                 self.paused_until = trio.current_time()
             elif self._reads is _Reads.NOBODY and (self._must_read or self._is_left_to_task()):
                 await self._read_once()
+            elif self._reads is _Reads.NOBODY and self._is_new:
+                self._is_new = False
+                with trio.move_on_after(GRACE):
+                    await self._read_once()
             elif self._polled is None:
                 await self._stand_by()
+            elif self._reads is _Reads.NOBODY and self._needs_task():
+                self._must_read = True
             else:
                 self._must_read = False
                 self._watch()
@@ -111,7 +118,7 @@ class Reader(Input):
                     self._program_was_here = True
                 self.accept(data)
         finally:
-            self._release()
+            self._release()  # and `run` goes on
 
     @trio.lowlevel.enable_ki_protection
     async def wait_for_data(self) -> None:
@@ -140,6 +147,7 @@ class Reader(Input):
             if self._patience is not None:
                 self._patience.deadline = trio.current_time() + GRACE
             self._release()
+            self._expect_program()
 
     def look_for_answer(self) -> bool:
         """Read the answer to what was just sent, where it comes at once; return whether anything came."""
@@ -168,13 +176,13 @@ class Reader(Input):
             await self.accept_arrived()
         finally:
             self._release()
+            self._expect_program()
 
     def _release(self) -> None:
-        """Leave the reading to another program, if one waits, or to the poller."""
+        """Leave the reading to another program, if one waits."""
         self._reads = _Reads.NOBODY
         if self._waiting:
             self._waiting.unpark()
-        self._expect_program()
 
     def _expect_program(self) -> None:
         """Have the poller watch the socket: at once, or in busy traffic once the program is away for the grace."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self, final
 
@@ -30,7 +30,7 @@ from ._pings import PendingPing, Pings
 from ._reader import Reader
 from ._statistics import Traffic
 from ._subscriptions import Observer, Subscriptions
-from ._wakeup import Wakeup
+from ._wakeup import SmallEvent, Wakeup
 from ._writer import Writer
 
 _ABORT_GRACE = 0.1
@@ -61,8 +61,8 @@ class Session:
         """The connection, once it is open."""
         self._predecessors = predecessors
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
-        self._settled = trio.Event()  # open, or ended without
-        self._closed = trio.Event()  # the close event was delivered
+        self._settled = SmallEvent()  # open, or ended without
+        self._closed = SmallEvent()  # the close event was delivered
         self._credit = TURN
 
     def attach(self, observer: Observer) -> None:
@@ -191,23 +191,16 @@ class Session:
     def send_nowait(self, data: Data) -> None:
         """Put a message into the queue, or raise `trio.WouldBlock` where that has no room."""
         self.thread.check()
-        payload = encode_payload(data)
-        self._require_open()
-        if not self.writer.has_room():
+        if not self.put(data, encode_payload(data), beyond_room=False):
             raise trio.WouldBlock
-        self._put(data, payload)
 
-    def send_beyond_room(self, data: Data) -> bool:
-        """Put a message into the queue although that may have no room; return whether it had."""
-        payload = encode_payload(data)
+    def put(self, data: Data, payload: bytes, *, beyond_room: bool) -> bool:
+        """Put a message with its payload into the queue, also where that has no room, or not; return whether it had."""
         self._require_open()
         had_room = self.writer.has_room()
-        self._put(data, payload)
+        if had_room or beyond_room:
+            self._put(data, payload)
         return had_room
-
-    async def use_room(self, use: Callable[[], None]) -> bool:
-        """Wait until the queue has room, then call `use`; return False when nothing is put into it any more."""
-        return await self.writer.use_room(use)
 
     def _require_open(self) -> None:
         if not self.life.is_open:
@@ -238,7 +231,7 @@ class Session:
             else:
                 self._credit = TURN
                 await trio.lowlevel.checkpoint()
-        elif not self._settled.is_set():
+        elif self.connection is None:
             await self._settled.wait()
         elif self._credit > 0 and self.life.is_open and not self.writer.eager:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -249,6 +242,11 @@ class Session:
         data, size = inbox.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)
         return data
+
+    def look_for_answer(self) -> None:
+        """Read the answer to what was just sent, where that comes at once, before it is waited for."""
+        if self.life.is_open and not self.writer.eager:
+            self.reader.look_for_answer()
 
     def receive_nowait(self) -> str | bytes:
         """Return the next message, or raise `trio.WouldBlock` where none is here yet."""

@@ -31,10 +31,12 @@ class Traffic:
     """When the peer last said something unasked, or the socket opened (Trio's clock): of one socket only, which has a
     `receive_timeout`."""
 
-    def count_received(self, messages: Sequence[Message]) -> None:
-        """Count messages that came in."""
+    def count_received(self, messages: Sequence[Message]) -> int:
+        """Count messages that came in, and return their size in bytes."""
+        size: int = sum(map(_size_of, messages))
         self.messages_received += len(messages)
-        self.bytes_received += sum(map(_size_of, messages))
+        self.bytes_received += size
+        return size
 
     def include(self, gone: Traffic) -> None:
         """Count in what went through a socket that has closed."""

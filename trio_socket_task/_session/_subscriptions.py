@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol, TypeVar, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
@@ -74,23 +75,24 @@ class Subscriptions:
         else:
             self.message.attach(mailbox)
 
-    def deliver(self, messages: list[Message], *, discards: bool = False) -> None:
-        """Put messages into every mailbox, or, where they are discarded, show them to the observer alone."""
+    def deliver(self, messages: list[Message], size: int, *, discards: bool = False) -> None:
+        """Put messages, of so many bytes, into every mailbox; where they are discarded, show the observer alone."""
         if self.observer is not None:
             self.observer.on_messages(messages)
         if discards:
             return
         if self.keeps_inbox:
-            self.inbox.put_all(messages)
+            self.inbox.put_all(messages, size)
         if self.message.mailboxes:
-            events = [(MessageEvent(data), size) for data, size in messages]
+            events = [(MessageEvent(data), bytes_) for data, bytes_ in messages]
             for mailbox in self.message.mailboxes:
-                mailbox.put_all(events)
+                mailbox.put_all(events, size)
 
-    def listen_messages(self) -> Listener[MessageEvent]:
-        """Return a new listener of messages."""
+    def listen_messages(self, look_for_more: Callable[[], None] | None = None) -> Listener[MessageEvent]:
+        """Return a new listener of messages; `look_for_more` may bring some before they are waited for."""
         mailbox: Mailbox[MessageEvent] = Mailbox(self._limit)
-        return Listener(mailbox, lambda: self.attach_messages(mailbox), lambda: self.message.detach(mailbox))
+        detach = partial(self.message.detach, mailbox)
+        return Listener(mailbox, lambda: self.attach_messages(mailbox), detach, look_for_more)
 
     def listen(self, topic: Topic[_T]) -> Listener[_T]:
         """Return a new listener of `open`, `error` or `close`."""

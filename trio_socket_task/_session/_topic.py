@@ -23,7 +23,7 @@ class Topic(Generic[_T]):
 
     once: bool
     """Whether it happens once: then it is kept for those who come later, and ends their channels."""
-    mailboxes: list[Mailbox[_T]] = attrs.field(factory=list)
+    mailboxes: tuple[Mailbox[_T], ...] = ()
     happened: tuple[_T, ...] = ()
 
     def publish(self, event: _T, size: int = 0) -> None:
@@ -48,19 +48,18 @@ class Topic(Generic[_T]):
         if self.happened and not mailbox.endless:
             mailbox.end()
         else:
-            self.mailboxes.append(mailbox)
+            self.mailboxes = (*self.mailboxes, mailbox)
 
     def detach(self, mailbox: Mailbox[_T]) -> None:
         """Put nothing more into a mailbox."""
-        if mailbox in self.mailboxes:
-            self.mailboxes.remove(mailbox)
+        self.mailboxes = tuple(other for other in self.mailboxes if other is not mailbox)
 
     def end(self) -> None:
         """Note that nothing will come any more."""
         for mailbox in self.mailboxes:
             if not mailbox.endless:
                 mailbox.end()
-        self.mailboxes = [mailbox for mailbox in self.mailboxes if mailbox.endless]
+        self.mailboxes = tuple(mailbox for mailbox in self.mailboxes if mailbox.endless)
 
     @property
     def full(self) -> bool:

@@ -1,7 +1,8 @@
-"""What wakes a task."""
+"""What wakes tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import final
 
 import trio
@@ -35,3 +36,33 @@ class Wakeup:
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+@final
+class SmallEvent:
+    """A `trio.Event` that takes its 270 bytes only while somebody waits for it."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._event: trio.Event | None = None  # while somebody waits
+        self._is_set = False
+
+    def set(self) -> None:
+        """Set it, for ever, and wake those who wait."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._is_set
+
+    def wait(self) -> Coroutine[object, object, None]:
+        """Wait until it is set; a checkpoint."""
+        if self._is_set:
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 (who calls awaits it)
+        if self._event is None:
+            self._event = trio.Event()
+        return self._event.wait()

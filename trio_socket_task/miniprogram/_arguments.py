@@ -30,6 +30,7 @@ _JAVASCRIPT_TYPES: Final = (
     (list | tuple, "Array"),
 )
 _NATIVE_NAMES: Final = {"tcpNoDelay": "tcp_no_delay", "perMessageDeflate": "per_message_deflate"}
+_SIMPLE: Final = frozenset({type(None), bool, int, float, str, bytes})
 _PLAIN_DIGITS = 21  # JavaScript writes larger numbers with an exponent,
 _PLAIN_ZEROS = -6  # and smaller ones
 
@@ -40,9 +41,9 @@ class RefusedError(Exception):
 
 def _plain(value: object) -> object:
     """Return a value of JavaScript's simple kinds without what a subclass may have added; never raises."""
+    if type(value) in _SIMPLE:
+        return value
     try:
-        if value is None or isinstance(value, bool):
-            return value
         if isinstance(value, str):
             return str.__str__(value)
         if isinstance(value, int):
@@ -61,14 +62,16 @@ class Arguments:
     def __init__(self, options: object, keywords: Mapping[str, object], *, strict: bool = False) -> None:
         self.strict = strict
         """Whether what phones put right is refused instead."""
-        self._sources: list[Mapping[str, object]] = [keywords]
+        self._sources: list[Mapping[str, object]] = [keywords] if keywords else []
         with suppress(Exception):  # whatever somebody's object raises when it is asked what it is
-            if isinstance(options, Mapping):
+            if type(options) is dict or isinstance(options, Mapping):
                 self._sources.append(options)
 
     def get(self, name: str, *, keeps_none: bool = False) -> object:
         """Return the value of an option, or `ABSENT`, also instead of None unless that is kept."""
         for source in self._sources:
+            if type(source) is dict and name not in source:
+                continue  # which takes a fifth of the time of the error
             try:
                 value = _plain(source[name])
             except KeyError:

@@ -13,6 +13,8 @@ from trio_socket_task._session._mailbox import Mailbox
 
 from ._callbacks import PendingCallback
 
+_END = ErrorEvent, CloseEvent
+
 
 @final
 class CallbackQueue:
@@ -57,12 +59,12 @@ class CallbackQueue:
     @property
     def is_at_end(self) -> bool:
         """Whether the failure or the close is next."""
-        return not self._missed and isinstance(self.mailbox.items[0][0], ErrorEvent | CloseEvent)
+        return not self._missed and isinstance(self.mailbox.items[0][0], _END)
 
-    def pop(self) -> SocketEvent | Sequence[PendingCallback]:
-        """Take what is next."""
-        return [self._missed.pop(0)[1]] if self._missed else self.mailbox.pop()[0]
+    def pop(self) -> tuple[SocketEvent | Sequence[PendingCallback], int]:
+        """Take what is next, and return it with its size in bytes."""
+        return ([self._missed.pop(0)[1]], 0) if self._missed else self.mailbox.pop()
 
 
 def _is_end(item: SocketEvent | Sequence[PendingCallback]) -> bool:
-    return isinstance(item, ErrorEvent | CloseEvent)
+    return isinstance(item, _END)

@@ -32,6 +32,8 @@ class PendingCallback:
         """Call the function; return what is to be awaited, if it is async."""
         try:
             returned = none_if_nothing(self.function(self.result))
+            if returned is None:
+                return None
             # An Outcome is what `lambda res: task.send(...)` returns without meaning to wait for it.
             return returned if inspect.isawaitable(returned) and not isinstance(returned, Outcome) else None
         except Exception as error:  # noqa: BLE001 (it is the program's, and is logged)

@@ -60,10 +60,10 @@ class SocketListeners:
     def deliver(self, event: SocketEvent) -> Iterator[PendingCallback]:
         """Return the calls that deliver an event, one by one: the socket's own listeners come before the global one."""
         kind, listeners = type(event), self.global_listeners
-        opened, failed = OpenEvent in self._delivered, ErrorEvent in self._delivered
-        if kind is CloseEvent and failed and not opened and not self._tells_close:
-            return
         if kind is not MessageEvent:
+            opened, failed = OpenEvent in self._delivered, ErrorEvent in self._delivered
+            if kind is CloseEvent and failed and not opened and not self._tells_close:
+                return
             self._delivered[kind] = event
         self._delivering = None if listeners is None else kind
         for listener in tuple(self._own.get(kind, ())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from trio_socket_task._checks import encode_payload
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
 from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._socket_task import SocketTask as NativeTask
@@ -42,7 +43,12 @@ def attach_messages(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> N
 
 def send_beyond_room(native: NativeTask, data: str | bytes) -> bool:
     """Send although ``send_buffer`` bytes may wait; return whether there was room."""
-    return session_of(native).send_beyond_room(data)
+    return session_of(native).put(data, encode_payload(data), beyond_room=True)
+
+
+def look_for_answer(native: NativeTask) -> None:
+    """Read the answer to what was just sent, where that comes at once."""
+    session_of(native).look_for_answer()
 
 
 def messages_taken(native: NativeTask) -> int:
@@ -57,7 +63,7 @@ def messages_begun(native: NativeTask) -> int:
 
 async def use_room(native: NativeTask, function: Callable[[], None]) -> bool:
     """Wait until less than ``send_buffer`` bytes wait, then call a function; return False where nothing is sent."""
-    return await session_of(native).use_room(function)
+    return await session_of(native).writer.use_room(function)
 
 
 def is_closed_here(native: NativeTask) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import final
 
-import trio
+from trio_socket_task._session._wakeup import SmallEvent
 
 from ._values import Result
 
@@ -15,7 +15,7 @@ class ResultFuture:
     """The result of a call, which is set once."""
 
     def __init__(self) -> None:
-        self._settled = trio.Event()
+        self._settled = SmallEvent()
         self._result: Result = {"errMsg": ""}
 
     def set_result(self, result: Result) -> None:

@@ -11,13 +11,14 @@ import trio
 from trio_socket_task._events import CloseEvent, MessageEvent
 from trio_socket_task._members import Member
 from trio_socket_task._protocol._state import ReadyState
+from trio_socket_task._session._mailbox import TURN, TURN_SHIFT
 from trio_socket_task._socket_task import SocketTask as NativeTask
 
 from ._arguments import Callback
 from ._callback_queue import CallbackQueue
 from ._callbacks import PendingCallback, ProgramNursery
 from ._listeners import KINDS, GlobalListeners, Kind, SocketListeners
-from ._native import attach_events, attach_messages, receive_buffer
+from ._native import attach_events, attach_messages, look_for_answer, receive_buffer
 from ._profile import describe_with_profile
 from ._program_callbacks import ProgramCallbacks
 from ._sending import Sending
@@ -49,6 +50,7 @@ class Socket:
         self._nursery = nursery
         self._callbacks = callbacks
         self._receives = False
+        self._credit = TURN
         self._running = True  # its task, which starts at once
         attach_events(native, self.queue.mailbox)
 
@@ -123,23 +125,32 @@ class Socket:
             self._nursery.start_soon(self.call_rest)
 
     async def call_next(self) -> bool:
-        """Call what is due next, or wait until something is; return whether that was the close."""
+        """Call what is due next, or wait until something is; return whether that was the close.
+
+        Other tasks run at least once per 32 messages or 1 MiB.
+        """
         self._callbacks.call_waiting()
+        if self._receives and not self.queue:
+            look_for_answer(self.native)
         if not self.queue:
+            self._credit = TURN
             await self.queue.reader.park()
             return False
         if self.queue.is_at_end:
             self.sending.end()  # what waits, before the program is told of the end
-        item = self.queue.pop()
-        for callback in item if isinstance(item, Sequence) else self._listeners.deliver(item):
+        item, size = self.queue.pop()
+        self._credit -= 1 + (size >> TURN_SHIFT)
+        for callback in self._listeners.deliver(item) if isinstance(item, KINDS) else item:
             awaitable = callback.call()
             if awaitable is not None:
                 await self._nursery.wait_for(callback, awaitable)
+        if self._credit <= 0:
+            self._credit = TURN
+            await trio.lowlevel.checkpoint()
         return isinstance(item, CloseEvent)
 
     async def call_rest(self) -> None:
         """Call what is due after the close, as long as there is anything."""
         while self.queue:
             await self.call_next()
-            await trio.lowlevel.checkpoint()
         self._running = False

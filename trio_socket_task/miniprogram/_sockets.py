@@ -52,7 +52,7 @@ class Sockets:
 
     async def _run(self, socket: Socket) -> None:
         while not await socket.call_next():
-            await trio.lowlevel.checkpoint()
+            pass
         self.members.remove(socket)
         self._attach()
         await trio.lowlevel.checkpoint()

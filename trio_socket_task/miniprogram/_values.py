@@ -81,10 +81,10 @@ AnyResult = Result | OpenResult | MessageResult | ErrorResult | CloseResult
 def describe(event: SocketEvent) -> AnyResult:
     """Return an event as its listeners are given it."""
     match event:
-        case OpenEvent():
-            return OpenResult(header=dict(event.header))
         case MessageEvent():
             return MessageResult(data=event.data)
+        case OpenEvent():
+            return OpenResult(header=dict(event.header))
         case ErrorEvent():
             return ErrorResult(errMsg=of_failure(event.error))
         case _:
