@@ -272,6 +272,20 @@ async def test_pongs_that_wait_are_bounded(nursery: trio.Nursery) -> None:
     assert setup.out.size == 0
 
 
+async def test_of_pongs_that_go_together_the_latest_wait(nursery: trio.Nursery) -> None:
+    """Where two such writes are more than is kept."""
+    setup = Setup(nursery, ScriptedWire(at_once=0))
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    await wait_all_tasks_blocked()
+    for letter in (b"a", b"b", b"c"):
+        setup.out.put_pongs(letter * 4000)
+        assert setup.out.size == len(b"first") + 4000
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert setup.wire.writes == [b"first", b"c" * 4000]
+
+
 class TalkingWire(ScriptedWire):
     """A wire that encrypts by turning small letters into capitals, and has something to say by itself."""
 
