@@ -83,6 +83,7 @@ def test_an_answer_that_fits(offered: PerMessageDeflate, answer: str, agreed: Pe
         (OFFERED, "x-webkit-deflate-frame", "x-webkit-deflate-frame, which was not offered"),
         (OFFERED, "Permessage-Deflate", "Permessage-Deflate, which was not offered"),
         (OFFERED, "permessage-deflate, permessage-deflate", "chooses permessage-deflate twice"),
+        (OFFERED, "permessage-deflate,permessage-deflate", "chooses permessage-deflate twice"),
         (OFFERED, "permessage-deflate, permessage-bzip2", "permessage-bzip2"),
         (OFFERED, "permessage-deflate, (", "another extension"),
         (OFFERED, "permessage-deflate; =1", "malformed"),

@@ -53,6 +53,12 @@ def test_codes_that_do_not(code: int) -> None:
     assert not retry_by_evidence(closed(code), 1)
 
 
+def test_an_error_of_the_program_counts_for_more_than_the_close_that_follows() -> None:
+    """What ``on_connected`` raised passes with time, however the connection was closed then."""
+    attempt = Attempt(url=URL, error=ValueError("no"), close_event=CloseEvent(code=1008, reason=""))
+    assert retry_by_evidence(attempt, 1)
+
+
 @pytest.mark.parametrize("status", [None, 200, 302, 307, 408, 425, 429, 500, 502, 503, 504])
 def test_refusals_that_pass_with_time(status: int | None) -> None:
     """Overload, gateways, captive portals, nonsense."""

@@ -49,6 +49,34 @@ async def test_messages_go_both_ways_across_a_reconnection(autojump_clock: trio.
     assert socket.close_event == CloseEvent(code=1000)
 
 
+async def test_calls_that_need_not_wait_let_others_run(autojump_clock: trio.testing.MockClock) -> None:
+    """`wait_connected` always, `send` where a message is large."""
+    async with (
+        open_memory_server() as server,
+        open_resilient_socket(server.url, dial=server.dial) as socket,
+    ):
+        await socket.wait_connected()
+        with trio.testing.assert_checkpoints():
+            await socket.wait_connected()
+        for _ in range(3):
+            with trio.testing.assert_checkpoints():
+                await socket.send(bytes(2**20))
+
+
+async def test_a_close_of_its_task_is_how_it_closed_though_it_is_dropped_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The first close is the one that counts."""
+    async with open_memory_server(Script().expect_close(4001, "mine")) as server:
+        with pytest.raises(ZeroDivisionError):
+            async with open_resilient_socket(server.url, dial=server.dial) as socket:
+                await socket.wait_connected()
+                assert socket.task is not None
+                socket.task.close(4001, "mine")
+                raise ZeroDivisionError
+        assert socket.close_event == CloseEvent(code=4001, reason="mine")
+
+
 async def test_iteration_goes_on_across_reconnections(autojump_clock: trio.testing.MockClock) -> None:
     """And ends quietly when the server says that it is done."""
     scripts = in_turn(Script().send("a").send("b").drop(), Script().reject(503), Script().send("c").close(1000))

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import connect_socket
 from trio_socket_task._session._busy_poll import BusyPoll, waiting_in_this_run
@@ -219,6 +219,20 @@ async def test_a_listener_looks_for_the_answer_before_it_waits(
         with pytest.raises(trio.EndOfChannel):
             await listener.receive()
     assert len(looks) == 99
+
+
+async def test_a_turn_of_looks_ends_exactly(
+    memory_socket_server: SocketServer, looks: list[Reader], autojump_clock: MockClock
+) -> None:
+    """After 32 messages `receive` waits, so that others run."""
+    memory_socket_server.handler = say_nothing
+    async with connect_socket(memory_socket_server.url, dial=memory_socket_server.dial) as task:
+        await task.wait_open()
+        for number in range(1, 34):
+            task.send_nowait("question")
+            with trio.move_on_after(1):
+                assert await task.receive() == "answer"
+            assert len(looks) == min(number, 32)
 
 
 async def test_a_listener_lets_others_run(memory_socket_server: SocketServer, looks: list[Reader]) -> None:

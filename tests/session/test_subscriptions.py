@@ -140,6 +140,23 @@ async def test_a_listener_is_an_async_context_manager() -> None:
     assert not of.message.mailboxes
 
 
+async def test_the_end_of_a_listener_is_a_checkpoint() -> None:
+    """However often it is asked for; nothing is looked for any more."""
+
+    def look() -> None:
+        raise NotImplementedError
+
+    of = Hub().listeners
+    listener, closed = of.listen_messages(look), of.listen_messages(look)
+    of.end()
+    closed.close()
+    for _ in range(3):
+        with assert_checkpoints(), pytest.raises(trio.EndOfChannel):
+            await listener.receive()
+        with assert_checkpoints(), pytest.raises(trio.ClosedResourceError):
+            await closed.receive()
+
+
 async def test_to_close_a_listener_is_a_checkpoint() -> None:
     """As every `aclose`; if it is cancelled there, the listener is closed all the same."""
     of = Hub().listeners
