@@ -37,6 +37,7 @@ from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._session._poller import Polled, poller_of_this_run
 from trio_socket_task._session._reader import Reader
 from trio_socket_task._session._session import Session
+from trio_socket_task._session._wakeup import SmallEvent
 from trio_socket_task._session._writer import Writer
 from trio_socket_task.testing import SocketServer
 
@@ -239,6 +240,21 @@ async def test_a_task_or_a_call_of_a_socket_is_done_before_an_interrupt(
         await task.aclose()
     assert seen
     assert all(seen)
+
+
+async def test_a_fact_is_told_to_all_who_wait_for_it_before_an_interrupt() -> None:
+    """Whoever sets it: between its two halves nobody would wake them any more."""
+    seen: list[bool] = []
+
+    class Waited:
+        def set(self) -> None:
+            seen.append(trio.lowlevel.currently_ki_protected())
+
+    fact = SmallEvent()
+    fact._event = cast("trio.Event", Waited())
+    fact.set()
+    assert seen == [True]
+    assert fact.is_set()
 
 
 class WatchedEpoll:

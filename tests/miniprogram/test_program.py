@@ -780,6 +780,35 @@ async def test_what_a_callback_returns_is_its_own(
     assert heard.names == ["complete"]
 
 
+async def test_whatever_a_program_passes_is_read_without_an_error(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """A key that is like no other, and a function whose class is like no other."""
+
+    class Key:
+        def __hash__(self) -> int:
+            return hash("data")
+
+        def __eq__(self, _other: object) -> bool:
+            raise RuntimeError("I am like no other")
+
+    class Alike(type):
+        def __eq__(cls, other: object) -> bool:
+            return cls is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    class Listener(metaclass=Alike):
+        def __call__(self, res: Mapping[str, object]) -> None:
+            heard("fail")(res)
+
+    task = mini_program.connectSocket(url=URL)
+    task.send({cast("str", Key()): "x", "fail": Listener()})
+    task.close()
+    await mini_program.wait_closed()
+    assert heard.names == ["fail"]
+
+
 async def test_awaitables_of_every_kind_are_awaited(
     autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
 ) -> None:

@@ -18,6 +18,7 @@ from trio_socket_task import (
     ConnectionState,
     Heartbeat,
     Outbox,
+    OutboxFullError,
     SocketTask,
     UndeliveredEvent,
     open_resilient_socket,
@@ -25,6 +26,7 @@ from trio_socket_task import (
 from trio_socket_task._resilient import _delivery
 from trio_socket_task._resilient._label import SocketLabel
 from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
+from trio_socket_task._session._session import Session
 from trio_socket_task.testing import collect
 
 SOON = Backoff(random=lambda: 0.01)
@@ -453,6 +455,38 @@ def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCapture
         proven.note_lost_connection()
         by_application.note_lost_connection()
     assert len(caplog.records) == 1
+
+
+async def test_a_message_keeps_its_place_though_sending_it_calls_the_program(
+    serve: Serve, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that fails finds out what has come, which an `Acknowledgement` sees, and may answer."""
+    put, seen, is_first, is_inside = Session.put, list[str](), True, False
+
+    def fail_once(session: Session, data: str, payload: bytes, *, beyond_room: bool) -> bool:
+        nonlocal is_first, is_inside
+        if is_first:
+            is_first, is_inside = False, True
+            socket.send_nowait("B")
+            with pytest.raises(OutboxFullError):
+                socket.send_nowait("C")
+            is_inside = False
+            return False
+        return not is_inside and put(session, data, payload, beyond_room=beyond_room)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        seen.extend([(await peer.read_frame())[1].decode() for _ in range(2)])
+        await peer.send(close_frame(1000))
+
+    monkeypatch.setattr(Session, "put", fail_once)
+    outbox = Outbox(proof="written", max_messages=2, when_full="refuse")
+    async with open_resilient_socket(URL, dial=serve(script), outbox=outbox) as socket:
+        await socket.wait_connected()
+        socket.send_nowait("A")
+        await socket.wait_delivered()
+        assert [data async for data in socket] == []
+    assert seen == ["A", "B"]
 
 
 async def test_an_acknowledgement_that_comes_while_on_connected_runs_counts(

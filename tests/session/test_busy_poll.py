@@ -183,6 +183,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
     looks: list[Reader] = []
 
     def look(reader: Reader) -> bool:
+        assert trio.lowlevel.currently_ki_protected()
         looks.append(reader)
         reader.accept(b"\x81\x06answer")
         return True

@@ -568,6 +568,8 @@ class Decrypting(_PlainWire):
     def __init__(self, lower: SocketWire) -> None:
         self._lower = lower
         self.rest = b""
+        self.withholds = False
+        """Whether nothing of the next read is given, as of a record that cannot be decrypted."""
 
     def send_now(self, data: bytes | memoryview) -> int:
         return self._lower.send_now(data)
@@ -577,6 +579,9 @@ class Decrypting(_PlainWire):
 
     def _give(self, data: bytes | None) -> bytes | None:
         self.rest += data or b""
+        if self.withholds:
+            self.withholds, self.has_rest = False, True
+            return None
         given, self.rest = self.rest[:1], self.rest[1:]
         self.has_rest = bool(self.rest)
         return given if data or given else data
@@ -619,6 +624,35 @@ async def test_what_a_wire_has_left_is_read_though_the_kernel_has_nothing(nurser
     await wait_all_tasks_blocked(3 * GRACE)
     assert b"".join(setup.inbox) == b"abc"
     setup.reading.end()
+    far.close()
+    await stream.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.needs("epoll")
+@pytest.mark.parametrize("withholds", [False, True])
+async def test_what_a_look_of_a_listener_leaves_is_read_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock, *, withholds: bool
+) -> None:
+    """No program comes back to read it: so no grace is given, in however busy traffic."""
+    near, far = socket.socketpair()
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+    wire = Decrypting(SocketWire(stream, is_ours=True))
+    setup = Setup(wire=wire, busy_poll=BusyPoll(0))
+    nursery.start_soon(setup.reading.run)
+    await trio.sleep(2 * GRACE)
+    before = trio.current_time()
+    for message in (b"abc", b"def", b"ghi"):
+        far.send(message)
+        wire.withholds = withholds
+        setup.reading.look_for_listeners()
+        assert len(setup.inbox) < len(message)
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        assert (b"".join(setup.inbox), trio.current_time()) == (message, before)
+        setup.inbox.clear()
+    setup.reading.end()
+    setup.reading.look_for_listeners()
     far.close()
     await stream.aclose()
     nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import weakref
 
 import pytest
 import trio
@@ -155,6 +156,22 @@ async def test_the_end_of_a_listener_is_a_checkpoint() -> None:
             await listener.receive()
         with assert_checkpoints(), pytest.raises(trio.ClosedResourceError):
             await closed.receive()
+
+
+async def test_a_listener_that_has_ended_keeps_nothing_of_its_socket() -> None:
+    """A program may hold it for as long as it likes."""
+
+    class Look:
+        def __call__(self) -> None:
+            raise NotImplementedError
+
+    of, look = Hub().listeners, Look()
+    listener, looked = of.listen_messages(look), weakref.ref(look)
+    del look
+    assert looked() is not None
+    of.end()
+    assert looked() is None
+    assert [event async for event in listener] == []
 
 
 async def test_to_close_a_listener_is_a_checkpoint() -> None:

@@ -63,6 +63,8 @@ class Delivery:
     def send_waiting(self) -> None:
         """Send at once what the connection has room for; the rest as it gets more."""
         while self._may_send():
+            if not self._queue.unconfirmed:
+                self.timer.restart()
             data = self._queue.oldest.data
             if not self._send(data, encode_payload(data)):
                 break
@@ -70,20 +72,25 @@ class Delivery:
         self._send_more()
         self.check_written()
 
-    def send_at_once(self, message: QueuedMessage, payload: bytes) -> bool:
-        """Send a message that is not in the outbox yet, while none waits there; return whether it was sent."""
-        if not self._has_window() or not self._send(message.data, payload):
-            return False
-        self._queue.put_sent(message)
-        if len(self._queue.unconfirmed) > 1 and self._monitor.kind is ProofKind.PONG:
-            return True  # the tasks that ask for the pong run already
-        self._note_sent(message)
-        self.check_written()
-        return True
+    def send_new(self, message: QueuedMessage, payload: bytes) -> None:
+        """Put a message into the outbox, where none waits, and send it at once if the connection has room for it.
+
+        It is in its place before it is sent, because that may find out what has come, and call the program's functions.
+        """
+        queue = self._queue
+        if not self._has_window():
+            queue.put(message)
+            return
+        if not queue.unconfirmed:
+            self.timer.restart()
+        queue.put_taken(message)
+        if not self._send(message.data, payload):
+            queue.put_back(message)
+        elif len(queue.unconfirmed) == 1 or self._monitor.kind is not ProofKind.PONG:
+            self._note_sent(message)
+            self.check_written()
 
     def _send(self, data: str | bytes, payload: bytes) -> bool:
-        if not self._queue.unconfirmed:
-            self.timer.restart()
         try:
             return self._session.put(data, payload, beyond_room=False)
         except (SocketLostError, SocketClosedError):

@@ -50,12 +50,14 @@ class Sender:
         queue, delivery = self.queue, self.delivery
         queued_at = 0.0 if queue.limits.max_age is None else trio.current_time()
         message = QueuedMessage(data, len(payload), queued_at)
-        if delivery is not None and not queue.waiting and delivery.send_at_once(message, payload):
-            return  # as is most often so
-        queue.put(message)
-        if delivery is not None:
-            delivery.send_waiting()
-        self._watch_age()
+        if delivery is None or queue.waiting:
+            queue.put(message)
+        else:
+            delivery.send_new(message, payload)
+        if queue.waiting:
+            if delivery is not None:
+                delivery.send_waiting()
+            self._watch_age()
 
     @property
     def turn(self) -> trio.StrictFIFOLock:

@@ -27,18 +27,11 @@ class Listener(trio.abc.ReceiveChannel[_T]):
 
     _closed = True  # until it is made
 
-    def __init__(
-        self,
-        mailbox: Mailbox[_T],
-        attach: Callable[[], None],
-        detach: Callable[[], None],
-        look_for_more: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, mailbox: Mailbox[_T], attach: Callable[[], None], detach: Callable[[], None]) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._mailbox = mailbox
         self._thread = HomeThread()
         self._detach = detach
-        self._look_for_more = look_for_more  # which may bring an event before it is waited for
         self._credit = TURN
         attach()
         self._closed = False
@@ -58,14 +51,13 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             trio.ClosedResourceError: This listener was closed.
         """
         mailbox = self._mailbox
-        look_for_more = None if self._closed or mailbox.ended else self._look_for_more
-        if self._credit > 0 and (mailbox.items or look_for_more is not None):
+        if self._credit > 0 and (mailbox.items or mailbox.look_for_more is not None):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             self._credit = TURN
             await trio.lowlevel.checkpoint()
-        if look_for_more is not None and not mailbox.items:
-            look_for_more()
+        if mailbox.look_for_more is not None and not mailbox.items:
+            mailbox.look_for_more()
         while not self._closed and not mailbox.items:
             if mailbox.ended:
                 raise trio.EndOfChannel

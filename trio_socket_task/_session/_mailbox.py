@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Generic, TypeVar, final
 
@@ -46,6 +47,8 @@ class Mailbox(Generic[_T]):
     wakeups: tuple[Wakeup, ...] = ()
     """Set when a full mailbox has been read to half its limit, or closed: those of sockets that stopped reading."""
     readers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    look_for_more: Callable[[], None] | None = None
+    """What may bring something before it is waited for; None where nothing does, or nothing will come."""
 
     def put(self, item: _T, size: int) -> None:
         """Keep an item for the reader."""
@@ -87,6 +90,7 @@ class Mailbox(Generic[_T]):
     def end(self) -> None:
         """Note that nothing will come: the readers come to an end when they have taken everything."""
         self.ended = True
+        self.look_for_more = None
         self.readers.unpark_all()
 
     def _make_room(self) -> None:

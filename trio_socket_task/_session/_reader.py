@@ -166,6 +166,15 @@ class Reader(Input):
             self._expect_program()
         return True
 
+    def look_for_listeners(self) -> None:
+        """Read the answer to what was just sent, where it comes at once, for who does not read by himself.
+
+        What is left behind it is read in the background.
+        """
+        self.look_for_answer()
+        if not self.over and (self._is_behind or self._wire.has_rest):
+            self.read_in_background()
+
     async def look(self) -> None:
         """Read what has come already, before anybody concludes from a clock that nothing has; a checkpoint."""
         if self._reads is not _Reads.NOBODY:

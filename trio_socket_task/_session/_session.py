@@ -243,10 +243,11 @@ class Session:
         self._credit -= 1 + (size >> TURN_SHIFT)
         return data
 
+    @trio.lowlevel.enable_ki_protection
     def look_for_answer(self) -> None:
         """Read the answer to what was just sent, where that comes at once, before it is waited for."""
         if self.life.is_open and not self.writer.eager:
-            self.reader.look_for_answer()
+            self.reader.look_for_listeners()
 
     def receive_nowait(self) -> str | bytes:
         """Return the next message, or raise `trio.WouldBlock` where none is here yet."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Protocol, TypeVar, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
@@ -90,9 +89,8 @@ class Subscriptions:
 
     def listen_messages(self, look_for_more: Callable[[], None] | None = None) -> Listener[MessageEvent]:
         """Return a new listener of messages; `look_for_more` may bring some before they are waited for."""
-        mailbox: Mailbox[MessageEvent] = Mailbox(self._limit)
-        detach = partial(self.message.detach, mailbox)
-        return Listener(mailbox, lambda: self.attach_messages(mailbox), detach, look_for_more)
+        mailbox: Mailbox[MessageEvent] = Mailbox(self._limit, look_for_more=look_for_more)
+        return Listener(mailbox, lambda: self.attach_messages(mailbox), lambda: self.message.detach(mailbox))
 
     def listen(self, topic: Topic[_T]) -> Listener[_T]:
         """Return a new listener of `open`, `error` or `close`."""

@@ -48,6 +48,7 @@ class SmallEvent:
         self._event: trio.Event | None = None  # while somebody waits
         self._is_set = False
 
+    @trio.lowlevel.enable_ki_protection
     def set(self) -> None:
         """Set it, for ever, and wake those who wait."""
         self._is_set = True

@@ -30,7 +30,6 @@ _JAVASCRIPT_TYPES: Final = (
     (list | tuple, "Array"),
 )
 _NATIVE_NAMES: Final = {"tcpNoDelay": "tcp_no_delay", "perMessageDeflate": "per_message_deflate"}
-_SIMPLE: Final = frozenset({type(None), bool, int, float, str, bytes})
 _PLAIN_DIGITS = 21  # JavaScript writes larger numbers with an exponent,
 _PLAIN_ZEROS = -6  # and smaller ones
 
@@ -41,7 +40,8 @@ class RefusedError(Exception):
 
 def _plain(value: object) -> object:
     """Return a value of JavaScript's simple kinds without what a subclass may have added; never raises."""
-    if type(value) in _SIMPLE:
+    kind = type(value)
+    if value is None or kind is str or kind is bytes or kind is bool:
         return value
     try:
         if isinstance(value, str):
@@ -70,9 +70,9 @@ class Arguments:
     def get(self, name: str, *, keeps_none: bool = False) -> object:
         """Return the value of an option, or `ABSENT`, also instead of None unless that is kept."""
         for source in self._sources:
-            if type(source) is dict and name not in source:
-                continue  # which takes a fifth of the time of the error
             try:
+                if type(source) is dict and name not in source:
+                    continue  # which takes a fifth of the time of the error
                 value = _plain(source[name])
             except KeyError:
                 continue
