@@ -809,6 +809,28 @@ async def test_whatever_a_program_passes_is_read_without_an_error(
     assert heard.names == ["fail"]
 
 
+async def test_a_text_is_read_without_what_its_class_adds(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
+) -> None:
+    """As one of another engine's strings might."""
+
+    class Text(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            raise RuntimeError("I have another")
+
+        def encode(self, _encoding: str = "", _errors: str = "") -> bytes:
+            raise RuntimeError("I have another")
+
+    task = mini_program.connectSocket(url=Text(URL))
+    task.onOpen(lambda _res: task.send(data=Text("hello")))
+    task.onMessage(heard("message", lambda _res: task.close(code=4000, reason=Text("done"))))
+    task.onClose(heard("close"))
+    await mini_program.wait_closed()
+    assert heard == [("message", {"data": "hello"}), ("close", {"code": 4000, "reason": "done"})]
+
+
 async def test_awaitables_of_every_kind_are_awaited(
     autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
 ) -> None:
