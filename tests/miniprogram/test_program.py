@@ -829,6 +829,7 @@ async def test_a_text_is_read_without_what_its_class_adds(
     task.onClose(heard("close"))
     await mini_program.wait_closed()
     assert heard == [("message", {"data": "hello"}), ("close", {"code": 4000, "reason": "done"})]
+    assert type(heard[1][1]["reason"]) is str
 
 
 async def test_awaitables_of_every_kind_are_awaited(
