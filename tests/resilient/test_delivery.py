@@ -27,7 +27,7 @@ from trio_socket_task._resilient import _delivery
 from trio_socket_task._resilient._label import SocketLabel
 from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
 from trio_socket_task._session._session import Session
-from trio_socket_task.testing import collect
+from trio_socket_task.testing import collect, open_memory_server
 
 SOON = Backoff(random=lambda: 0.01)
 
@@ -455,6 +455,18 @@ def test_lost_proofs_are_told_of_once_and_not_too_soon(caplog: pytest.LogCapture
         proven.note_lost_connection()
         by_application.note_lost_connection()
     assert len(caplog.records) == 1
+
+
+async def test_the_first_messages_of_a_connection_are_asked_for_in_time(autojump_clock: MockClock) -> None:
+    """Few may be under way at first; so it is asked how far the server has read before they all are."""
+    async with open_memory_server() as server, open_resilient_socket(server.url, dial=server.dial) as socket:
+        await socket.wait_connected()
+        started = trio.current_time()
+        for _ in range(200):
+            await socket.send("x")
+            assert await socket.receive() == "x"
+        assert trio.current_time() == started
+        assert 0 < socket.statistics().unconfirmed < 200
 
 
 async def test_a_message_keeps_its_place_though_sending_it_calls_the_program(

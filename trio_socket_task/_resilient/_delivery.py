@@ -33,7 +33,7 @@ class Delivery:
     """What one connection is given, and what proves that it was delivered."""
 
     __slots__ = (
-        *("_any_proof", "_ids", "_monitor", "_pings", "_positions", "_progress", "_queue", "_session"),
+        *("_any_proof", "_ids", "_monitor", "_ping_delay", "_pings", "_positions", "_progress", "_queue", "_session"),
         *("tasks", "timer", "window"),
     )
 
@@ -51,6 +51,7 @@ class Delivery:
         self._monitor = monitor
         self._progress = progress  # those who wait for the outbox to become emptier
         self._any_proof = False  # whether there was one, other than of being written
+        self._ping_delay: trio.CancelScope | None = None  # before the next ping, for what else is sent meanwhile
         self._pings: list[DeliveryPing] = []  # those that wait for their pong, in order
         self._positions: deque[tuple[int, int]] | None = None  # what `Writer.written` must reach, and the message
         self.tasks: OnDemand = OnDemand()
@@ -69,6 +70,7 @@ class Delivery:
             if not self._send(data, encode_payload(data)):
                 break
             self._note_sent(self._queue.take())
+        self._ask_early()
         self._send_more()
         self.check_written()
 
@@ -89,6 +91,13 @@ class Delivery:
         elif len(queue.unconfirmed) == 1 or self._monitor.kind is not ProofKind.PONG:
             self._note_sent(message)
             self.check_written()
+        elif self._ping_delay is not None:
+            self._ask_early()
+
+    def _ask_early(self) -> None:
+        """Ask how far the server has read without more delay where half of the window is used, lest the other be."""
+        if self._ping_delay is not None and 2 * len(self._queue.unconfirmed) >= self.window:
+            self._ping_delay.cancel()
 
     def _send(self, data: str | bytes, payload: bytes) -> bool:
         try:
@@ -166,8 +175,10 @@ class Delivery:
         """Ask until the server has read all how far it has, with one ping at a time unless it is slow to answer."""
         queue, pings = self._queue, self._pings
         while queue.unconfirmed:
-            if len(queue.unconfirmed) < self.window and not pings:
-                await trio.sleep(_PING_DELAY)
+            if 2 * len(queue.unconfirmed) < self.window and not pings:
+                with trio.move_on_after(_PING_DELAY) as self._ping_delay:
+                    await trio.sleep_forever()
+                self._ping_delay = None
             if len(pings) < _MAX_PINGS:
                 ping = self._session.send_ping(in_order=True)
                 pings.append(DeliveryPing(ping, next(reversed(queue.unconfirmed)), self._session.writer.taken))

@@ -79,23 +79,23 @@ Message = Mapping[str, bytes]
 
 async def dialect_echo(bench: Bench) -> Figures:
     """Messages a second, one in flight: each listener's call checks one message and sends the next."""
-    message, count = os.urandom(SMALL), 100
+    message, count, left, over = os.urandom(SMALL), 100, 0, trio.Event()
+
+    def answer(res: Message) -> None:
+        nonlocal left
+        check(res["data"], message)
+        left -= 1
+        if left:
+            send({"data": message})
+        else:
+            over.set()
 
     async with bench.open("echo") as (send, listen):
+        listen(answer)
 
         async def job() -> int:
+            nonlocal left, over
             left, over = count, trio.Event()
-
-            def answer(res: Message) -> None:
-                nonlocal left
-                check(res["data"], message)
-                left -= 1
-                if left:
-                    send({"data": message})
-                else:
-                    over.set()
-
-            listen(answer)
             send({"data": message})
             await over.wait()
             return count
@@ -105,21 +105,21 @@ async def dialect_echo(bench: Bench) -> Figures:
 
 async def dialect_flood(bench: Bench) -> Figures:
     """Messages received a second."""
-    expected, count = bytes(SMALL), 10_000
+    expected, count, left, over = bytes(SMALL), 10_000, 0, trio.Event()
+
+    def take(res: Message) -> None:
+        nonlocal left
+        check(res["data"], expected)
+        left -= 1
+        if not left:
+            over.set()
 
     async with bench.open("flood") as (send, listen):
+        listen(take)
 
         async def job() -> int:
+            nonlocal left, over
             left, over = count, trio.Event()
-
-            def take(res: Message) -> None:
-                nonlocal left
-                check(res["data"], expected)
-                left -= 1
-                if not left:
-                    over.set()
-
-            listen(take)
             send({"data": b"%d %d" % (SMALL, count)})
             await over.wait()
             return count
@@ -129,18 +129,18 @@ async def dialect_flood(bench: Bench) -> Figures:
 
 async def dialect_sink(bench: Bench) -> Figures:
     """Messages sent a second, a hundred before the program lets others run, as one callback might."""
-    message, batches = bytes(SMALL), 100
+    message, batches, over = bytes(SMALL), 100, trio.Event()
+
+    def take(res: Message) -> None:
+        check(res["data"], b"%d" % (100 * batches))
+        over.set()
 
     async with bench.open("sink") as (send, listen):
+        listen(take)
 
         async def job() -> int:
+            nonlocal over
             over = trio.Event()
-
-            def take(res: Message) -> None:
-                check(res["data"], b"%d" % (100 * batches))
-                over.set()
-
-            listen(take)
             for _ in range(batches):
                 for _ in range(100):
                     send({"data": message})
