@@ -55,7 +55,7 @@ async def test_a_sporadic_echo(socket_server: SocketServer, mock_clock: MockCloc
             await speak_now_and_then(warm_up, mock_clock, task)
         with metered() as meter:
             await speak_now_and_then(meter, mock_clock, task)
-    check(meter.costs, program=1, socket=0.02, scopes=0.02, reads=2.2, writes=1.02, calls=64, objects=0.4)
+    check(meter.costs, program=1, socket=0.02, scopes=0.02, reads=2.5, writes=1.02, calls=65, objects=0.4)
 
 
 async def test_a_listeners_event(mock_clock: MockClock, socket_server: SocketServer) -> None:
