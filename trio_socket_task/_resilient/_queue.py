@@ -61,13 +61,6 @@ class MessageQueue:
         self.waiting[message.number] = message
         self.size += message.size
 
-    def put_taken(self, message: QueuedMessage) -> None:
-        """Add one more, and have the connection have it from now on, while none waits."""
-        self._count = message.number = self._count + 1
-        self.unconfirmed[message.number] = message
-        self.unconfirmed_size += message.size
-        self.size += message.size
-
     def put_back(self, message: QueuedMessage) -> None:
         """Have a message wait that the connection did not take: before all others, as it is the oldest."""
         del self.unconfirmed[message.number]

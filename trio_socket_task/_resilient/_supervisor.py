@@ -146,7 +146,7 @@ class Supervisor:
         nursery = trio.lowlevel.current_task().parent_nursery
         while nursery is not None and nursery is not self._nursery:
             nursery = nursery.parent_task.parent_nursery
-        return nursery is not None and self._nursery is not None
+        return nursery is not None
 
     @property
     def close_event(self) -> CloseEvent | None:
