@@ -71,12 +71,12 @@ class ByteStream(trio.abc.Stream):
                 if self._broken:
                     raise trio.BrokenResourceError(self._broken)
                 try:
-                    data = await self._session.receive()
+                    await self._session.wait_for_message()
                 except trio.EndOfChannel:
                     self._require_not_closed()
                     return b""
                 self._require_not_closed()
-                self._take(data)
+                self._take(self._session.take_message())
             taken, self._rest = (
                 self._rest[:max_bytes],
                 self._rest[len(self._rest) if max_bytes is None else max_bytes :],

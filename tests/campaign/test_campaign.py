@@ -57,7 +57,7 @@ def test_a_seed_shows_the_same_again(part: str, seed: int) -> None:
 @pytest.mark.needs("cpython")
 def test_programs_wait_until_everything_is_delivered() -> None:
     """Some of them live so long, by whatever proof."""
-    figures = sum((run_one("a", seed).figures for seed in range(60)), start=Counter[str]())
+    figures = sum((run_one("a", seed).figures for seed in range(120)), start=Counter[str]())
     assert figures["drained"] > 2
     assert sum(name.startswith("delivered by ") for name in figures) == 4
 

@@ -80,12 +80,12 @@ class Delivery:
         It is in its place before it is sent, because that may find out what has come, and call the program's functions.
         """
         queue = self._queue
-        queue.put(message)
         if not self._has_window():
+            queue.put(message)
             return
         if not queue.unconfirmed:
             self.timer.restart()
-        queue.take()
+        queue.put_unconfirmed(message)
         if not self._send(message.data, payload):
             queue.put_back(message)
         elif len(queue.unconfirmed) == 1 or self._monitor.kind is not ProofKind.PONG:

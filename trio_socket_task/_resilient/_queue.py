@@ -61,6 +61,13 @@ class MessageQueue:
         self.waiting[message.number] = message
         self.size += message.size
 
+    def put_unconfirmed(self, message: QueuedMessage) -> None:
+        """Add one more, where none waits: the connection has it."""
+        self._count = message.number = self._count + 1
+        self.unconfirmed[message.number] = message
+        self.size += message.size
+        self.unconfirmed_size += message.size
+
     def put_back(self, message: QueuedMessage) -> None:
         """Have a message wait that the connection did not take: before all others, as it is the oldest."""
         del self.unconfirmed[message.number]

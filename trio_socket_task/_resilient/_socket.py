@@ -164,8 +164,10 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
         while True:
             changed, task = states.changed, attempts.task
             if task is not None:
+                session = session_of(task)
                 try:
-                    return await session_of(task).receive()
+                    await session.wait_for_message()
+                    return session.take_message()
                 except (trio.EndOfChannel, SocketLostError):
                     await changed.wait()  # that connection is over, and another state is coming
                 continue

@@ -57,7 +57,7 @@ class Keepalive:
             watch.end()
         self._watches = ()
 
-    def ping(self, *, in_order: bool = False) -> PendingPing:
+    def ping(self, *, in_order: bool) -> PendingPing:
         """Send a ping: at once, or after the messages that wait, so that its pong tells that they were read."""
         ping = self._pings.start(in_order=in_order)
         (self._writer.put_in_order if in_order else self._writer.put_ping)(ping.frame)

@@ -46,6 +46,8 @@ class Mailbox(Generic[_T]):
     ended: bool = False
     wakeups: tuple[Wakeup, ...] = ()
     """Set when a full mailbox has been read to half its limit, or closed: those of sockets that stopped reading."""
+    turn: int = 0
+    """What may still be taken before other tasks are to run, in messages or times 32 KiB; then it is set to `TURN`."""
     readers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     look_for_more: Callable[[], None] | None = None
     """What may bring something before it is waited for; None where nothing does, or nothing will come."""
@@ -73,7 +75,9 @@ class Mailbox(Generic[_T]):
     def pop(self) -> tuple[_T, int]:
         """Take the oldest item, and return it with its size."""
         taken = self.items.popleft()
-        self.size -= taken[1] + MESSAGE_OVERHEAD
+        size = taken[1]
+        self.size -= size + MESSAGE_OVERHEAD
+        self.turn -= 1 + (size >> TURN_SHIFT)
         if self.full and self.size <= self.limit // 2:
             self._make_room()
         return taken

@@ -220,28 +220,29 @@ class Session:
         if self.reader.read_arrived() and self._incoming.violation is None:
             self._ending.fail(error)
 
-    async def receive(self) -> str | bytes:
-        """Return the next message; wait while the socket connects. If it is cancelled, nothing is lost."""
+    async def wait_for_message(self) -> None:
+        """Wait until there is a message, to be taken at once; let other tasks run first where that is due."""
         inbox = self.subscriptions.inbox
         if not self.subscriptions.claimed:
             self.subscriptions.claim_inbox()
         if inbox.items:
-            if self._credit > 0:
+            if inbox.turn > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
-                self._credit = TURN
+                inbox.turn = TURN
                 await trio.lowlevel.checkpoint()
         elif self.connection is None:
             await self._settled.wait()
-        elif self._credit > 0 and self.life.is_open and not self.writer.eager:
+        elif inbox.turn > 0 and self.life.is_open and not self.writer.eager:
             await trio.lowlevel.checkpoint_if_cancelled()
             self.reader.look_for_answer()
         while not inbox.items:
-            self._credit = TURN
-            await self._wait_for_message()
-        data, size = inbox.pop()
-        self._credit -= 1 + (size >> TURN_SHIFT)
-        return data
+            inbox.turn = self._credit = TURN
+            await self._wait_for_data()
+
+    def take_message(self) -> str | bytes:
+        """Return the oldest message that nobody has taken; there is one."""
+        return self.subscriptions.inbox.pop()[0]
 
     @trio.lowlevel.enable_ki_protection
     def look_for_answer(self) -> None:
@@ -256,9 +257,9 @@ class Session:
         if not self.subscriptions.inbox.items:
             self._ending.require_more()
             raise trio.WouldBlock
-        return self.subscriptions.inbox.pop()[0]
+        return self.take_message()
 
-    async def _wait_for_message(self) -> None:
+    async def _wait_for_data(self) -> None:
         if self.life.is_decided:
             await trio.lowlevel.checkpoint()
             self._ending.require_more()

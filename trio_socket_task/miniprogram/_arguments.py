@@ -63,8 +63,11 @@ class Arguments:
         self.strict = strict
         """Whether what phones put right is refused instead."""
         self._sources: list[Mapping[str, object]] = [keywords] if keywords else []
+        if type(options) is dict:
+            self._sources.append(options)
+            return
         with suppress(Exception):  # whatever somebody's object raises when it is asked what it is
-            if type(options) is dict or isinstance(options, Mapping):
+            if isinstance(options, Mapping):
                 self._sources.append(options)
 
     def get(self, name: str, *, keeps_none: bool = False) -> object:
@@ -211,8 +214,8 @@ def _seconds(milliseconds: object) -> object:
         return _UNREADABLE
 
 
-def read_data(arguments: Arguments) -> str | bytes:
-    """Read the message of a send as it is now.
+def read_data(arguments: Arguments) -> tuple[str | bytes, bytes]:
+    """Read the message of a send as it is now, and its payload.
 
     Raises:
         RefusedError: It is neither text, in whole characters, nor bytes.
@@ -222,7 +225,7 @@ def read_data(arguments: Arguments) -> str | bytes:
         payload = encode_payload(cast("str | bytes", data))
     except Exception:  # noqa: BLE001 (of another type, with a lone surrogate, or a memoryview that was released)
         raise RefusedError(WRONG_DATA) from None
-    return data if isinstance(data, str) else payload
+    return (data if isinstance(data, str) else payload), payload
 
 
 def read_close(arguments: Arguments) -> tuple[int, str]:

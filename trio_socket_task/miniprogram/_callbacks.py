@@ -21,7 +21,7 @@ _logger = logging.getLogger("trio_socket_task.miniprogram")
 
 
 @final
-@attrs.frozen
+@attrs.define(eq=False)
 class PendingCallback:
     """A function of the program, and its argument. What it raises is logged, unless it ends the program."""
 

@@ -18,12 +18,12 @@ def send(socket: Socket | None, callbacks: ProgramCallbacks, arguments: Argument
     """Send a message; `not_open` is the errMsg where the socket is not open."""
     call = _call("sendSocketMessage", socket, callbacks, arguments)
     try:
-        data = read_data(arguments)
+        data, payload = read_data(arguments)
     except RefusedError as refused:
         return call.fail(fail("sendSocketMessage", refused))
     if socket is None or socket.ready_state is not ReadyState.OPEN:
         return call.fail(not_open)
-    socket.sending.send(data, call, not_open)
+    socket.sending.send(data, payload, call, not_open)
     return call.outcome
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from trio_socket_task._checks import encode_payload
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
 from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._socket_task import SocketTask as NativeTask
@@ -41,9 +40,9 @@ def attach_messages(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> N
     session_of(native).subscriptions.attach_messages(cast("Mailbox[MessageEvent]", mailbox))
 
 
-def send_beyond_room(native: NativeTask, data: str | bytes) -> bool:
+def send_beyond_room(native: NativeTask, data: str | bytes, payload: bytes) -> bool:
     """Send although ``send_buffer`` bytes may wait; return whether there was room."""
-    return session_of(native).put(data, encode_payload(data), beyond_room=True)
+    return session_of(native).put(data, payload, beyond_room=True)
 
 
 def look_for_answer(native: NativeTask) -> None:

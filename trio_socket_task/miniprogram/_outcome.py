@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
-from typing import final
+from typing import Final, final
 
-from trio_socket_task._session._wakeup import SmallEvent
+import trio
 
 from ._values import Result
+
+_NO_RESULT: Final[Result] = {"errMsg": ""}
 
 
 @final
 class ResultFuture:
     """The result of a call, which is set once."""
 
+    __slots__ = ("_result", "_settled")
+
     def __init__(self) -> None:
-        self._settled = SmallEvent()
-        self._result: Result = {"errMsg": ""}
+        self._result = _NO_RESULT
+        self._settled: trio.Event | None = None  # while somebody waits
 
     def set_result(self, result: Result) -> None:
         """Set the result."""
         self._result = result
-        self._settled.set()
+        if self._settled is not None:
+            self._settled.set()
 
     async def wait(self) -> Result:
         """Wait for the result; each caller has a copy of its own."""
-        await self._settled.wait()
+        if self._result is not _NO_RESULT:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._settled = self._settled or trio.Event()
+            await self._settled.wait()
         return self._result.copy()
 
 
@@ -36,6 +45,8 @@ class Outcome(Awaitable[Result]):
     Awaiting gives the dict that the callbacks are given, and raises nothing: ``errMsg`` says whether the call
     succeeded. It need not be awaited.
     """
+
+    __slots__ = ("_future",)
 
     def __init__(self, future: ResultFuture) -> None:
         self._future = future

@@ -26,10 +26,10 @@ class Sending:
         self._nursery = nursery
         self._waiting: deque[tuple[Invocation, str, int]] = deque()
 
-    def send(self, data: str | bytes, call: Invocation, not_open: str) -> None:
-        """Send a message; `not_open` is the errMsg where the socket is gone before there is room."""
+    def send(self, data: str | bytes, payload: bytes, call: Invocation, not_open: str) -> None:
+        """Send a message with its payload; `not_open` is the errMsg where the socket is gone before there is room."""
         try:
-            had_room = send_beyond_room(self._native, data)
+            had_room = send_beyond_room(self._native, data, payload)
         except SocketTaskError:
             call.fail(not_open)
             return
