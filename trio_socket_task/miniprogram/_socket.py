@@ -130,12 +130,13 @@ class Socket:
         Other tasks run at least once per 32 messages or 1 MiB.
         """
         self._callbacks.call_waiting()
-        if self._receives and not self.queue:
-            look_for_answer(self.native)
         if not self.queue:
-            self._credit = TURN
-            await self.queue.reader.park()
-            return False
+            if self._receives:
+                look_for_answer(self.native)
+            if not self.queue:
+                self._credit = TURN
+                await self.queue.reader.park()
+                return False
         if self.queue.is_at_end:
             self.sending.end()  # what waits, before the program is told of the end
         item, size = self.queue.pop()
