@@ -91,7 +91,7 @@ def test_a_figure_of_speed_is_that_of_the_worse_placement() -> None:
     said = claim.sentence({f"{scenario}, {place}": places[place] for scenario in claim.QUESTIONS for place in places})
     said = said.replace("\n", " ")
     assert said.startswith(
-        "Echoes 2.3 times, receives 2.3 times and sends 2.3 times as fast as the next WebSocket client"
+        "It echoes 2.3, receives 2.3 and sends 2.3 times as fast as the next WebSocket client on Trio"
     )
     assert "and 0.6, 0.6 and 0.6 times as fast as the fastest on asyncio" in said
     assert said.endswith("the worse of two: client and server share a processor, or have one each).")

@@ -107,7 +107,7 @@ async def a_close_of_the_peer(trace: Trace) -> None:
 
 
 async def a_cancelled_send(trace: Trace) -> None:
-    """The buffer is full, so it waits for room."""
+    """The buffer is full, but it is cancelled before it waits for room."""
     async with (
         open_memory_server(stay) as server,
         connect_socket(server.url, dial=server.dial, send_buffer=1) as task,
@@ -121,7 +121,7 @@ async def a_cancelled_send(trace: Trace) -> None:
             await task.send("hello")
 
 
-async def a_reconnect_with_one_unacknowledged_message(trace: Trace) -> None:
+async def a_reconnect_with_one_unconfirmed_message(trace: Trace) -> None:
     """The server drops the connection with the message, and acknowledges it on the next."""
 
     async def drop_the_first(connection: ServerConnection) -> None:
@@ -156,7 +156,7 @@ JOURNEYS: dict[str, Callable[[Trace], Awaitable[None]]] = {
     "A text message, to the kernel": a_text_message_to_the_kernel,
     "A Close of the peer": a_close_of_the_peer,
     "A cancelled send": a_cancelled_send,
-    "A reconnect, with one unacknowledged message until it is delivered": a_reconnect_with_one_unacknowledged_message,
+    "A reconnect, with one unconfirmed message until it is delivered": a_reconnect_with_one_unconfirmed_message,
     "`wx.connectSocket`, until `onOpen`": wx_connect_socket_until_on_open,
 }
 

@@ -29,8 +29,8 @@ class ByteStream(trio.abc.Stream):
         self._rest = memoryview(b"")  # of the message that was received last
         self._broken = ""
         self._closed = False
-        self._sending = _Turn("another task is sending on this stream")
-        self._receiving = _Turn("another task is receiving from this stream")
+        self._sending = _ConflictDetector("another task is sending on this stream")
+        self._receiving = _ConflictDetector("another task is receiving from this stream")
 
     def __repr__(self) -> str:
         return f"<ByteStream {self._session.life.ready_state.name} {mask_url(self._session.options.address.url)}>"
@@ -38,7 +38,7 @@ class ByteStream(trio.abc.Stream):
     def _require_not_closed(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed")
-        if self._session.life.requested is not None:  # by the socket's own `close`
+        if self._session.life.own_close is not None:  # by the socket's own `close`
             raise self._session.life.ended_error()
 
     @trio.lowlevel.enable_ki_protection
@@ -97,7 +97,7 @@ class ByteStream(trio.abc.Stream):
 
 
 @final
-class _Turn:
+class _ConflictDetector:
     """What only one task may do at a time."""
 
     __slots__ = ("_busy", "_message")

@@ -10,7 +10,7 @@ from ._text import name_character
 _LARGEST = sys.float_info.max  # whole numbers go further, and cannot be times
 _MAX_REASON = 123  # RFC 6455 section 5.5: a control frame's 125 bytes, less two for the code
 _NORMAL = 1000
-_PRIVATE = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private use
+_APPLICATION = range(3000, 5000)  # RFC 6455 section 7.4.2: registered and private use
 
 
 def check_positive(argument: str, value: object, unit: str) -> float:
@@ -54,7 +54,7 @@ def check_close(code: int, reason: str) -> bytes:
     Raises:
         InvalidOptionsError: The code is neither 1000 nor from 3000 to 4999, or the reason is longer than 123 bytes.
     """
-    if isinstance(code, bool) or not isinstance(code, int) or not (code == _NORMAL or code in _PRIVATE):
+    if isinstance(code, bool) or not isinstance(code, int) or not (code == _NORMAL or code in _APPLICATION):
         raise InvalidOptionsError("code", code, "must be 1000 or from 3000 to 4999 (RFC 6455 section 7.4.2)")
     if not isinstance(reason, str):
         raise InvalidOptionsError("reason", reason, "must be a str")

@@ -13,7 +13,7 @@ from ._events import SocketStatistics
 from ._options import ConnectOptions, check_options, with_defaults
 from ._policy import CoexistencePolicy, admit
 from ._session._listener import Listener
-from ._session._mailbox import FACTS_KEPT, Mailbox
+from ._session._mailbox import EVENTS_KEPT, Mailbox
 from ._session._session import Session
 from ._session._statistics import Traffic, add
 from ._session._subscriptions import Subscriptions
@@ -107,7 +107,7 @@ class Members:
         session = Session(checked, [old.session for old in replaced])
         member = Member(SocketTask(session), session)
         self._members[member] = None
-        self._bind()
+        self._attach_listeners()
         return member
 
     def connect(self, url: str, options: ConnectOptions) -> Member:
@@ -139,14 +139,14 @@ class Members:
             self._room.unpark_all()
             self._gone.include(member.session.traffic)
             member.session.announce_close()
-            self._bind()
+            self._attach_listeners()
             self._end_listeners_after_the_last()
 
     async def wait_for_room(self) -> None:
         """Wait until a socket has gone."""
         await self._room.park()
 
-    def _bind(self) -> None:
+    def _attach_listeners(self) -> None:
         """Attach the global listeners to the current socket; they stay with one until it has closed."""
         self._heard = [member for member in self._heard if not member.session.has_closed]
         current = self.current
@@ -158,7 +158,7 @@ class Members:
     def let_go(self, member: Member) -> None:
         """Leave the place of the current socket to the next."""
         member.let_go = True
-        self._bind()
+        self._attach_listeners()
 
     def statistics(self) -> SocketStatistics:
         """Return the figures of all sockets together, closed ones included."""
@@ -201,7 +201,7 @@ class Members:
         self,
         name: str,
         topic: Callable[[Subscriptions], Topic[_T]],
-        limit: int = FACTS_KEPT,
+        limit: int = EVENTS_KEPT,
         attach: Callable[[Subscriptions, Mailbox[_T]], None] | None = None,
     ) -> Listener[_T]:
         """Return a listener that goes from socket to socket."""

@@ -36,7 +36,10 @@ class Coexist:
 @final
 @attrs.frozen
 class ReplacePrevious:
-    """One socket exists at a time; a new one closes the old one and takes its place (wx before 1.5.0)."""
+    """One socket exists at a time: a new one closes the old one with 1000, and dials once that is CLOSED.
+
+    So it was in wx before 1.5.0.
+    """
 
 
 CoexistencePolicy = Coexist | ReplacePrevious

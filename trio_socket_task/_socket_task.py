@@ -129,12 +129,14 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             trio.EndOfChannel: The socket closed with 1000, 1001 or no status, or this side closed it.
             SocketLostError: It closed in any other way. What came before was received first.
         """
-        inbox = self._session.subscriptions.inbox  # a call of the session's would be a tenth of a flood
-        if inbox.turn > 0 and inbox.items:
+        session = self._session
+        subscriptions = session.subscriptions
+        if session.credit > 0 and subscriptions.claimed and subscriptions.inbox.items:
+            # A call of the session's, which does the same, would be a tenth of a flood.
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            await self._session.wait_for_message()
-        return inbox.pop()[0]
+            await session.wait_for_message()
+        return session.take_message()
 
     @trio.lowlevel.enable_ki_protection
     def receive_nowait(self) -> str | bytes:
@@ -172,7 +174,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         The first reader of a socket, be it a listener or `receive`, also gets what came before it. The channel ends
         with the socket.
         """
-        return self._session.subscriptions.listen_messages(self._session.look_for_answer)
+        return self._session.subscriptions.listen_messages(self._session.look_for_listeners)
 
     def on_error(self) -> Listener[ErrorEvent]:
         """Listen to the socket's failure (``SocketTask.onError``); the channel ends with the socket."""

@@ -1,4 +1,7 @@
-"""What of a URL, a header, a message or another's words is shown to people: never a secret, no control characters."""
+"""What of a URL, a header, a message or another's words is shown to people: never a secret, no control characters.
+
+`Header` shows names only by itself.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def check_url(url: str) -> Address:
     """Take `url` apart.
 
     Raises:
-        InvalidOptionsError: It is not an absolute ws or wss URL without fragment and userinfo.
+        InvalidOptionsError: It is not an absolute ws or wss URL without fragment and userinfo, or its host or port is
+            none.
     """
     if not isinstance(url, str):
         raise InvalidOptionsError("url", url, "must be a str")

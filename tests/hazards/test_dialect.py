@@ -235,7 +235,7 @@ async def test_q2_every_request_in_every_callback_and_listener(  # noqa: C901, P
         assert set(map(tuple, program.before)) <= {("success", "complete"), ("fail", "complete")}
         assert set(map(tuple, program.after)) <= {("fail", "complete"), ()}
         assert [program.closes[number] for number in program.accepted] == [1] * len(program.accepted)
-        assert (wx._sockets.members, wx._sockets.manager.sockets) == ([], ())
+        assert (wx._sockets.sockets, wx._sockets.manager.sockets) == ([], ())
 
 
 class Getter(Mapping[str, object]):

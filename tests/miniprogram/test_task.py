@@ -182,6 +182,33 @@ async def test_a_bad_reason(autojump_clock: trio.testing.MockClock, opened: Open
     assert await task.close({"code": 4999.0, "reason": "汉" * 41}) == {"errMsg": "closeSocket:ok"}
 
 
+async def test_an_outcome_may_be_awaited_by_several_and_again(
+    autojump_clock: trio.testing.MockClock, opened: Opened, memory_socket_server: SocketServer
+) -> None:
+    """Also while the call has not turned out yet, and by one who was cancelled; each has a dict of its own."""
+    task = await opened()
+    connection = await memory_socket_server.wait_connection()
+    connection.stall()
+    outcome = task.send(data="x" * 2**20)
+    for _ in range(20):
+        outcome = task.send(data="x" * 2**20)
+    with trio.move_on_after(1) as scope:
+        await outcome
+    assert scope.cancelled_caught
+    results = []
+
+    async def wait() -> None:
+        results.append(await outcome)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        await connection.resume()
+    assert [*results, await outcome] == [SENT] * 3
+    assert results[0] is not results[1]
+
+
 async def test_listeners_are_a_list(autojump_clock: trio.testing.MockClock, opened: Opened, heard: Heard) -> None:
     """All are called, in order, each with a dict of its own; twice registered, twice called."""
     task = await opened()
@@ -517,7 +544,7 @@ async def test_many_rounds_leak_nothing(
             assert qq.connectSocket(url=URL).readyState == SocketTask.CLOSED
             await qq.wait_closed()
         assert closed == 5 * ROUNDS
-        assert qq._sockets.members == []
+        assert qq._sockets.sockets == []
         assert qq._sockets.manager.sockets == ()
         assert qq._nursery._nursery.child_tasks == frozenset()
 

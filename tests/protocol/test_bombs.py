@@ -14,7 +14,7 @@ from peer import BINARY, TEXT, frame
 from trio_socket_task import PerMessageDeflate
 from trio_socket_task._protocol import _decoder
 from trio_socket_task._protocol._decoder import Decoder
-from trio_socket_task._protocol._deflate import CALL, STEP, TURN, Inflater
+from trio_socket_task._protocol._deflate import CALL, STEP, TURN_BYTES, Inflater
 from trio_socket_task._protocol._events import Control, Violation
 
 MIB = 2**20
@@ -116,7 +116,7 @@ def test_what_inflates_to_nothing_does_not_hold_the_loop(data: bytes) -> None:
 
 def test_what_comes_while_it_is_behind_is_ignored_after_a_violation() -> None:
     """There is one violation, not another one because the rest is not what it continues."""
-    decoding = Decoder(TURN, Inflater(PerMessageDeflate()))
+    decoding = Decoder(TURN_BYTES, Inflater(PerMessageDeflate()))
     data = frame(BINARY, bomb()[: 2**15], reserved=RSV1)
     controls: list[Control] = []
     for start in range(0, len(data), 2**14):
@@ -128,22 +128,22 @@ def test_what_comes_while_it_is_behind_is_ignored_after_a_violation() -> None:
 
 def test_what_comes_while_it_is_behind_is_kept() -> None:
     """In order, should anybody bring it."""
-    decoding = Decoder(2 * TURN, Inflater(PerMessageDeflate()))
+    decoding = Decoder(2 * TURN_BYTES, Inflater(PerMessageDeflate()))
     compressor = Compressor()
-    large = compressor.message(bytes(TURN + TURN // 2))
+    large = compressor.message(bytes(TURN_BYTES + TURN_BYTES // 2))
     assert decoding.receive_data(large + frame(TEXT, b"a")[:1]) == ([], ())
     assert decoding.is_behind
     messages, controls = decoding.receive_data(frame(TEXT, b"a")[1:] + compressor.message("b"))
     while decoding.is_behind:
         more, _ = decoding.receive_data(b"")
         messages += more
-    assert ([data for data, _ in messages], list(controls)) == ([bytes(TURN + TURN // 2), "a", "b"], [])
+    assert ([data for data, _ in messages], list(controls)) == ([bytes(TURN_BYTES + TURN_BYTES // 2), "a", "b"], [])
     assert not decoding.inside_message
 
 
 def test_a_turn_that_ends_at_just_what_was_asked_for_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of the message is not forgotten."""
-    monkeypatch.setattr(_decoder, "TURN", STEP + CALL)
+    monkeypatch.setattr(_decoder, "TURN_BYTES", STEP + CALL)
     decoding = Decoder(MIB, Inflater(PerMessageDeflate()))
     assert decoding.receive_data(Compressor().message(bytes(STEP + 1))) == ([], ())
     assert decoding.is_behind

@@ -236,11 +236,28 @@ async def test_a_turn_of_looks_ends_exactly(
     memory_socket_server.handler = say_nothing
     async with connect_socket(memory_socket_server.url, dial=memory_socket_server.dial) as task:
         await task.wait_open()
-        for number in range(34):
+        for number in range(1, 34):
             task.send_nowait("question")
-            with trio.move_on_after(1):  # the first waits, too
+            with trio.move_on_after(1):
                 assert await task.receive() == "answer"
             assert len(looks) == min(number, 32)
+
+
+async def test_sending_and_receiving_share_a_turn(memory_socket_server: SocketServer, looks: list[Reader]) -> None:
+    """However fast the answers are, others run every 32 messages of both together at most."""
+    memory_socket_server.handler = say_nothing
+    turns: list[None] = []
+    async with (
+        connect_socket(memory_socket_server.url, dial=memory_socket_server.dial) as task,
+        trio.open_nursery() as nursery,
+    ):
+        await task.wait_open()
+        nursery.start_soon(count_turns, turns)
+        for _ in range(640):
+            await task.send("question")
+            await task.receive()
+        nursery.cancel_scope.cancel()
+    assert (len(looks) > 500, len(turns) >= 2 * 640 / 32 - 4) == (True, True)
 
 
 async def test_a_listener_lets_others_run(memory_socket_server: SocketServer, looks: list[Reader]) -> None:

@@ -15,7 +15,7 @@ async def test_a_pong_answers_its_ping(autojump_clock: MockClock) -> None:
     pings = Pings(ClientConnection("ws://x/", 100))
     ping = pings.start()
     await trio.sleep(0.25)
-    pings.answer(ping.payload)
+    pings.take_pong(ping.payload)
     assert ping.settled.is_set()
     assert ping.rtt == pings.rtt
     assert round(ping.rtt or 0, 6) == 0.25
@@ -25,7 +25,7 @@ async def test_a_pong_answers_the_pings_before_it_too() -> None:
     """A peer may answer the latest only (RFC 6455 section 5.5.3); those after it still wait."""
     pings = Pings(ClientConnection("ws://x/", 100))
     one, two, three = pings.start(), pings.start(), pings.start()
-    pings.answer(two.payload)
+    pings.take_pong(two.payload)
     assert [ping.settled.is_set() for ping in (one, two, three)] == [True, True, False]
 
 
@@ -33,11 +33,11 @@ async def test_a_ping_in_order_is_not_answered_by_one_that_overtook_it() -> None
     """But it answers those that went ahead of it: a peer may answer the latest of all only."""
     pings = Pings(ClientConnection("ws://x/", 100))
     ahead, in_order, later = pings.start(), pings.start(in_order=True), pings.start()
-    pings.answer(later.payload)
+    pings.take_pong(later.payload)
     assert [ping.settled.is_set() for ping in (ahead, in_order, later)] == [True, False, True]
     ahead, after = pings.start(), pings.start(in_order=True)
     later = pings.start()
-    pings.answer(after.payload)
+    pings.take_pong(after.payload)
     assert [ping.settled.is_set() for ping in (in_order, ahead, after, later)] == [True, True, True, False]
     pings.end()
     assert after.rtt is not None
@@ -64,11 +64,11 @@ async def test_a_pong_nobody_asked_for_means_nothing() -> None:
     ping = pings.start()
     pings.forget(ping)
     pings.forget(ping)
-    assert not pings.answer(ping.payload)
-    assert not pings.answer(b"what")
+    assert not pings.take_pong(ping.payload)
+    assert not pings.take_pong(b"what")
     in_order = pings.start(in_order=True)
     pings.forget(in_order)
-    assert not pings.answer(in_order.payload)
+    assert not pings.take_pong(in_order.payload)
     assert pings.rtt is None
 
 
@@ -79,5 +79,5 @@ async def test_the_end_settles_all() -> None:
     pings.end()
     for ping in both:
         assert ping.settled.is_set()
-        assert not pings.answer(ping.payload)
+        assert not pings.take_pong(ping.payload)
         assert ping.rtt is None

@@ -20,7 +20,7 @@ from trio_socket_task import (
     OpenEvent,
     connect_socket,
 )
-from trio_socket_task._session._mailbox import FACTS_KEPT, MESSAGE_OVERHEAD, Mailbox
+from trio_socket_task._session._mailbox import EVENTS_KEPT, MESSAGE_OVERHEAD, Mailbox
 from trio_socket_task._session._subscriptions import Subscriptions
 from trio_socket_task._session._topic import Topic
 from trio_socket_task._session._wakeup import Wakeup
@@ -289,23 +289,23 @@ async def test_a_full_inbox_goes_to_the_first_listener_whole() -> None:
 
 def test_an_unread_topic_of_facts_keeps_the_latest() -> None:
     """The oldest makes room: facts cannot stop a socket."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    mailbox: Mailbox[int] = Mailbox(EVENTS_KEPT, endless=True, drops=True)
     for number in range(5000):
         topic: Topic[int] = Topic(once=True)
         topic.attach(mailbox)
         topic.publish(number)
-    assert len(mailbox.items) == FACTS_KEPT // MESSAGE_OVERHEAD
+    assert len(mailbox.items) == EVENTS_KEPT // MESSAGE_OVERHEAD
     assert mailbox.items[-1][0] == 4999
 
 
 def test_late_comers_make_room_too() -> None:
     """What is kept for an endless mailbox does not make it grow."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    mailbox: Mailbox[int] = Mailbox(EVENTS_KEPT, endless=True, drops=True)
     for number in range(2000):
         topic: Topic[int] = Topic(once=True)
         topic.publish(number)
         topic.attach(mailbox)
-    assert len(mailbox.items) == FACTS_KEPT // MESSAGE_OVERHEAD
+    assert len(mailbox.items) == EVENTS_KEPT // MESSAGE_OVERHEAD
 
 
 @pytest.mark.parametrize(
@@ -319,12 +319,12 @@ def test_late_comers_make_room_too() -> None:
 )
 def test_a_fact_takes_the_room_of_what_it_holds_on_to(event: object, held: int) -> None:
     """Of an error the text, exception and server's answer, of a close both reasons, of an opening the fields."""
-    mailbox: Mailbox[object] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    mailbox: Mailbox[object] = Mailbox(EVENTS_KEPT, endless=True, drops=True)
     topic: Topic[object] = Topic(once=False)
     topic.attach(mailbox)
     for _ in range(1025):
         topic.publish(event)
-    assert len(mailbox.items) == FACTS_KEPT // (MESSAGE_OVERHEAD + held)
+    assert len(mailbox.items) == EVENTS_KEPT // (MESSAGE_OVERHEAD + held)
 
 
 def test_a_listener_outside_of_trio_is_refused() -> None:
@@ -350,7 +350,7 @@ async def test_an_inbox_nobody_reads_holds_up_listeners_and_says_so(caplog: pyte
 
 async def test_a_fact_is_dropped_only_for_want_of_room() -> None:
     """Not until the reader has caught up by half."""
-    mailbox: Mailbox[int] = Mailbox(FACTS_KEPT, endless=True, drops=True)
+    mailbox: Mailbox[int] = Mailbox(EVENTS_KEPT, endless=True, drops=True)
     for number in range(1025):
         topic: Topic[int] = Topic(once=True)
         topic.attach(mailbox)

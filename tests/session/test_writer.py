@@ -139,7 +139,7 @@ async def test_what_was_taken_and_what_was_written_whole_is_counted(nursery: tri
     assert (setup.out.taken, setup.out.written, counts.seen) == (2, 2, [1, 2])
     setup.out.put(b"one")
     setup.out.put(b"two")
-    setup.out.put_in_order(b"a ping in order")
+    setup.out.put_ping_in_order(b"a ping in order")
     await wait_all_tasks_blocked()
     assert (setup.out.taken, setup.out.written, counts.seen) == (5, 5, [1, 2, 5])
     setup.out.put(b"lost")
@@ -188,8 +188,8 @@ async def test_the_close_frame_is_last(nursery: trio.Nursery) -> None:
     setup = Setup(nursery, ScriptedWire())
     setup.out.put(b"a")
     setup.out.put(b"b")
-    setup.out.finish(b"CLOSE")
-    setup.out.finish(b"AGAIN")
+    setup.out.put_close(b"CLOSE")
+    setup.out.put_close(b"AGAIN")
     setup.out.put_ping(b"PONG")
     await wait_all_tasks_blocked()
     assert b"".join(setup.wire.writes) == b"abCLOSE"
@@ -202,7 +202,7 @@ async def test_a_close_wakes_those_who_wait_for_room(nursery: trio.Nursery) -> N
     setup.out.put(b"first")
     nursery.start_soon(setup.out.room.park)
     await wait_all_tasks_blocked()
-    setup.out.finish(b"CLOSE")
+    setup.out.put_close(b"CLOSE")
     assert not setup.out.room
     assert setup.out.size == len(b"firstCLOSE")
 
@@ -331,7 +331,7 @@ async def test_what_the_wire_has_to_say_goes_out_in_its_turn(nursery: trio.Nurse
     await wait_all_tasks_blocked()
     assert b"".join(wire.writes) == b"AB2CDEF3"
     assert setup.out.size == 0
-    setup.out.finish(b"gh")
+    setup.out.put_close(b"gh")
     wire.to_say = b"4"
     setup.out.write_pending_output()  # after the Close frame nothing matters any more
 
@@ -448,7 +448,7 @@ async def test_compressed_messages_come_in_order_and_whole(
     await wait_all_tasks_blocked()
     assert setup.read() == SEVERAL
     assert (setup.out.size, setup.out.taken, setup.out.written) == (0, len(SEVERAL), len(SEVERAL))
-    assert setup.out.bytes_taken == sum(map(len, setup.wire.writes))
+    assert setup.out.bytes_begun == sum(map(len, setup.wire.writes))
 
 
 async def test_control_frames_go_between_the_fragments_of_a_large_message(nursery: trio.Nursery) -> None:
@@ -462,7 +462,7 @@ async def test_control_frames_go_between_the_fragments_of_a_large_message(nurser
     assert setup.out.size > 400_000
     assert len(setup.wire.writes) == 0
     setup.out.put_ping(encode(Opcode.PING, b"ping"))
-    setup.out.finish(encode(Opcode.CLOSE, b""))
+    setup.out.put_close(encode(Opcode.CLOSE, b""))
     setup.wire.open.set()
     await wait_all_tasks_blocked()
     assert setup.read() == [b"ping", data, b"next " * 30, b""]

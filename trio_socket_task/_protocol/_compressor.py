@@ -25,7 +25,7 @@ def zlib_compressor(agreed: PerMessageDeflate) -> Compressor:
 
 
 new_compressor: Callable[[PerMessageDeflate], Compressor]
-"""The fastest way of deflating at hand. For small messages nothing inflates as fast as zlib."""
+"""The fastest way of deflating at hand; `Inflater` has zlib, as nothing inflates small messages faster."""
 try:
     from isal import isal_zlib
 except ImportError:

@@ -34,7 +34,7 @@ LARGE = 2**16
 MAX_LENGTH_64 = 2**63 - 1
 MAX_CONTROL = 125
 """Bytes of a control frame's payload at most (section 5.5)."""
-CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
-"""What may stand in a Close frame (section 7.4.1, and the registry of IANA)."""
+RECEIVED_CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
+"""What a peer's Close frame may hold (section 7.4.1, and the registry of IANA); what a program may send: `_checks`."""
 MAX_PONGS = 32
 """Pings of one read that are answered, the latest ones (section 5.5.3)."""

@@ -11,7 +11,6 @@ from trio_socket_task._events import CloseCode
 
 from ._assembler import Assembler
 from ._constants import (
-    CLOSE_CODES,
     FIN,
     LARGE,
     LENGTH_16,
@@ -20,13 +19,14 @@ from ._constants import (
     MAX_LENGTH_64,
     MAX_PONGS,
     MIN_HEADER,
+    RECEIVED_CLOSE_CODES,
     RESERVED,
     RSV1,
     UINT16,
     UINT64,
     Opcode,
 )
-from ._deflate import CALL, STEP, TAIL, TURN, Inflater
+from ._deflate import CALL, STEP, TAIL, TURN_BYTES, Inflater
 from ._events import Close, Control, Message, Ping, Pong, Violation
 
 _BINARY_BYTE, _TEXT_BYTE, _PING_BYTE = FIN | Opcode.BINARY, FIN | Opcode.TEXT, FIN | Opcode.PING
@@ -95,7 +95,7 @@ class Decoder:
             self._rest = b""
         inflater = self._inflater
         if inflater is not None:
-            inflater.allowance = TURN
+            inflater.allowance = TURN_BYTES
             if self.is_behind:
                 self._inflate(inflater, messages)
         position = self._continue_frame(data, 0, messages) if self._left and not self.is_behind else 0
@@ -323,13 +323,14 @@ class Decoder:
             self.done = True
         else:
             (code,) = UINT16.unpack_from(payload)
-            if code not in CLOSE_CODES:
+            if code not in RECEIVED_CLOSE_CODES:
                 self._violate(CloseCode.PROTOCOL_ERROR, f"a Close frame with the code {code} (section 7.4)")
                 return
             self._controls.append(Close(code, payload[2:].decode()))
             self.done = True
 
     def _refuse_size(self) -> None:
+        """Refuse a message of more than `max_message_size` bytes, however it came."""
         why = f"a message of more than {self._max_size} bytes; raise max_message_size to receive it"
         self._violate(CloseCode.MESSAGE_TOO_BIG, why)
 

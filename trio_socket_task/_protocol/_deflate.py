@@ -21,7 +21,7 @@ STEP = 2**16
 """Bytes inflated at once."""
 PIECE = 120 * 1024
 """Bytes of a large message deflated at once, and of a fragment about."""
-TURN = 2**20
+TURN_BYTES = 2**20
 """Bytes inflated, or deflated, before other tasks run."""
 CALL, _STREAM = 512, 4096
 """Bytes that might be inflated in the time of a call, and in that of a new stream."""
@@ -31,7 +31,10 @@ _HEADER = 14
 
 @final
 class Inflater:
-    """What the peer compresses, inflated in steps: never more at once than is asked for."""
+    """What the peer compresses, inflated in steps: never more at once than is asked for.
+
+    `Decoder` asks for a byte more than the message may have, and refuses it if that comes.
+    """
 
     __slots__ = (
         *("_bits", "_history", "_most_history", "_stream", "_window"),
@@ -48,7 +51,7 @@ class Inflater:
         """Whether a message refers to those before it."""
         self.pending: bytes | None = None
         """What is not inflated yet, which may be no bytes where the stream has more to give; None when all is."""
-        self.allowance: int = TURN
+        self.allowance: int = TURN_BYTES
         """Bytes that may be inflated before other tasks run; it is counted down."""
         self.ends_message: bool = False
         """Whether what is pending is the last of its message."""
@@ -184,7 +187,7 @@ class CompressedMessage:
         A frame is as long as is worth a write of its own: a short one at the end would wait for the peer's
         acknowledgement of those before, where TCP collects small writes.
         """
-        rest, deflated, left = self._rest, b"", TURN
+        rest, deflated, left = self._rest, b"", TURN_BYTES
         while len(rest) > PIECE + PIECE // 2:
             deflated += self._deflater.deflate(rest[:PIECE], ends=False)
             rest = self._rest = rest[PIECE:]

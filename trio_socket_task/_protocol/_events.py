@@ -9,7 +9,7 @@ import attrs
 from trio_socket_task._events import CloseCode
 
 Message = tuple[str | bytes, int]
-"""A message, and the bytes of its payload on the wire."""
+"""A message, and how many bytes its payload has, inflated."""
 
 
 @final

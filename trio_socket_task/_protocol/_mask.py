@@ -9,14 +9,14 @@ from struct import iter_unpack
 from typing import final
 
 _SMALL = 128  # below it one big-integer xor is the faster way in Python
-_ROTATIONS = 256
+_BYTE_VALUES = 256
 
 
 def _table(key_byte: int) -> bytes:
-    return bytes(byte ^ key_byte for byte in range(_ROTATIONS))
+    return bytes(byte ^ key_byte for byte in range(_BYTE_VALUES))
 
 
-_TABLES = tuple(_table(key_byte) for key_byte in range(_ROTATIONS))
+_TABLES = tuple(_table(key_byte) for key_byte in range(_BYTE_VALUES))
 
 
 def mask_in_python(data: bytes | memoryview, key: bytes) -> bytes:
@@ -54,7 +54,7 @@ class KeySource:
         self.drop()
 
     def __call__(self) -> bytes:
-        """Return four bytes that were never returned before, in any thread."""
+        """Return the next four random bytes; no drawn byte is handed out twice, to whatever thread."""
         for (key,) in self._keys:
             return key
         self._keys = iter_unpack("4s", os.urandom(self._BLOCK))

@@ -88,7 +88,7 @@ _CLEAN = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO
 class Life:
     """One connection's life so far."""
 
-    __slots__ = ("error", "is_open", "opened", "peer", "phase", "ready_state", "requested", "url", "write_error")
+    __slots__ = ("error", "is_open", "opened", "own_close", "peer_close", "phase", "ready_state", "url", "write_error")
 
     def __init__(self, url: str = "") -> None:
         self.url: str = url
@@ -101,9 +101,9 @@ class Life:
         """Whether messages can be sent."""
         self.opened: bool = False
         """Whether it was ever open."""
-        self.requested: tuple[int, str] | None = None
+        self.own_close: tuple[int, str] | None = None
         """The code and reason this side closed with, if it closed first."""
-        self.peer: tuple[int, str] | None = None
+        self.peer_close: tuple[int, str] | None = None
         """The code and reason of the peer's Close frame."""
         self.error: SocketTaskError | None = None
         """Why it failed; the first failure stands."""
@@ -128,13 +128,13 @@ class Life:
         """Note that this side closes; False when it is closing or closed already, or no Close can be sent."""
         if not self._move(Trigger.CLOSE_REQUESTED):
             return False
-        self.requested = (code, reason)
+        self.own_close = (code, reason)
         return True
 
     def peer_closed(self, code: int | None, reason: str) -> None:
         """Note the peer's Close frame; no code in it means 1005 (RFC 6455 section 7.1.5)."""
         if self._move(Trigger.PEER_CLOSED):
-            self.peer = (CloseCode.NO_STATUS_RCVD.value if code is None else code, reason)
+            self.peer_close = (CloseCode.NO_STATUS_RCVD.value if code is None else code, reason)
 
     def violate(self) -> bool:
         """Note that the peer broke the protocol; False when the program cannot answer anyway."""
@@ -150,8 +150,8 @@ class Life:
 
         So it is after a finished close handshake, and after a close of this side that calls off the opening.
         """
-        called_off = self.requested is not None and not self.opened
-        if called_off or self.error is not None or self.peer is not None or not self._move(Trigger.FAILED):
+        called_off = self.own_close is not None and not self.opened
+        if called_off or self.error is not None or self.peer_close is not None or not self._move(Trigger.FAILED):
             return False
         self.error = error
         return True
@@ -166,14 +166,14 @@ class Life:
 
         No message can come any more.
         """
-        return self.peer is not None or self.error is not None or self.phase is Phase.CLOSED
+        return self.peer_close is not None or self.error is not None or self.phase is Phase.CLOSED
 
     def close_event(self) -> CloseEvent:
         """How it closed, or is closing: what this side asked for, else the peer, else a drop."""
-        code, reason = self.requested or self.peer or (CloseCode.ABNORMAL_CLOSURE.value, "")
-        if self.error is not None and self.requested is None:
+        code, reason = self.own_close or self.peer_close or (CloseCode.ABNORMAL_CLOSURE.value, "")
+        if self.error is not None and self.own_close is None:
             code, reason = CloseCode.ABNORMAL_CLOSURE.value, ""
-        peer_code, peer_reason = self.peer or (None, "")
+        peer_code, peer_reason = self.peer_close or (None, "")
         return CloseEvent(code=code, reason=reason, peer_code=peer_code, peer_reason=peer_reason)
 
     def require_open(self) -> None:
@@ -184,9 +184,9 @@ class Life:
     def ended_error(self) -> SocketClosedError | SocketLostError:
         """Return the exception for a call that needs an open connection and comes too late; a new one each time."""
         event = self.close_event()
-        if self.requested is not None:
+        if self.own_close is not None:
             return SocketClosedError(event)
-        error = self.error or (self.write_error if self.peer is None else None)
+        error = self.error or (self.write_error if self.peer_close is None else None)
         lost = SocketLostError(event, "" if error is None else getattr(error, "why", str(error)))
         lost.__cause__ = error if not isinstance(error, SocketLostError) else error.__cause__
         return lost
@@ -201,4 +201,4 @@ class Life:
 
     def ended_cleanly(self) -> bool:
         """Whether reading ends without an error: this side closed, or the peer with 1000, 1001 or no status."""
-        return self.requested is not None or (self.error is None and self.close_event().code in _CLEAN)
+        return self.own_close is not None or (self.error is None and self.close_event().code in _CLEAN)

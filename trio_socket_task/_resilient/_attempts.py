@@ -158,7 +158,7 @@ class Attempts:
             self._search.cancel()
             return None
         self._connection.abort()
-        return None if self._connection.session.life.requested is None else self.close_event
+        return None if self._connection.session.life.own_close is None else self.close_event
 
     def reconnect_now(self) -> None:
         """End the connection, or the search for one, at once, so that the next attempt begins."""

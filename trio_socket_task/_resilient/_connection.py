@@ -63,7 +63,7 @@ class Connection:
     @property
     def closed_by_others(self) -> bool:
         """Whether somebody else on this side has closed it."""
-        return self.session.life.requested is not None and not self._ended_here
+        return self.session.life.own_close is not None and not self._ended_here
 
     def prepare(self) -> None:
         """Claim what it will bring, before it is opened."""
@@ -101,7 +101,7 @@ class Connection:
             await self.session.wait_open()
         except SocketTaskError as error:
             return error
-        if self._on_connected is None or self.session.life.requested is not None:
+        if self._on_connected is None or self.session.life.own_close is not None:
             return None
         try:
             return await self._run_on_connected(self._on_connected)
@@ -167,11 +167,11 @@ class Connection:
             self._delivery.tasks.ensure(self._close_when_empty)
 
     def _close_now(self) -> None:
-        if self.session.life.requested is None:
+        if self.session.life.own_close is None:
             self._ended_here = True
             self.session.close(*self._close_arguments)
 
     def abort(self) -> None:
         """End it at once."""
-        self._ended_here |= self.session.life.requested is None
+        self._ended_here |= self.session.life.own_close is None
         self.session.abort()

@@ -200,8 +200,11 @@ class Delivery:
         return True
 
     def finish(self) -> None:
-        """Draw the last conclusions: a Close frame of the server is none, for it may have crossed ours."""
+        """Count what was written, and note a connection that was lost before its first pong.
+
+        A Close frame of the server proves nothing: it may have crossed ours.
+        """
         self.check_written()
-        lost = bool(self._queue.unconfirmed) and self._session.life.requested is None
+        lost = bool(self._queue.unconfirmed) and self._session.life.own_close is None
         if self._monitor.kind is ProofKind.PONG and lost and not self._any_proof:
             self._monitor.note_lost_connection()

@@ -53,8 +53,11 @@ class ProofKind(Enum):
     """What proves that messages were delivered."""
 
     PONG = "pong"
+    """The answer to a Ping that went after them."""
     WRITTEN = "written"
+    """That all their bytes were given to the operating system, or to the stream."""
     ACKNOWLEDGEMENT = "acknowledgement"
+    """A message of the server's application, by its id."""
 
 
 def kind_of_proof(proof: Literal["pong", "written"] | Acknowledgement) -> ProofKind:

@@ -88,7 +88,7 @@ class ProofTimer:
         writer = self._session.writer
         if self._pings and self._pings[0].written_at is not None:
             return self._pings[0].written_at
-        return writer.progress if writer.written < writer.taken else self._since
+        return writer.progress_at if writer.written < writer.taken else self._since
 
     def _is_silent(self) -> bool:
         """Whether the peer may be gone, which the heartbeat finds out: then it need not be given all there is."""

@@ -157,7 +157,7 @@ class Sender:
                 self._progress.unpark_all()
 
     def end_connection(self) -> None:
-        """Draw the conclusions of a connection's end."""
+        """Take back, or report as lost, what was not proven to be delivered."""
         if self.delivery is not None:
             self.delivery.finish()
             self.delivery = None

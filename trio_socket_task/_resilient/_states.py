@@ -9,7 +9,7 @@ from typing import final
 import trio
 
 from trio_socket_task._session._listener import Listener
-from trio_socket_task._session._mailbox import FACTS_KEPT, Mailbox
+from trio_socket_task._session._mailbox import EVENTS_KEPT, Mailbox
 from trio_socket_task._session._topic import Topic
 
 from ._label import SocketLabel
@@ -63,7 +63,7 @@ class States:
 
     def listen(self) -> Listener[StateEvent]:
         """Return a new listener, which hears of the present state first."""
-        mailbox: Mailbox[StateEvent] = Mailbox(FACTS_KEPT, drops=True)
+        mailbox: Mailbox[StateEvent] = Mailbox(EVENTS_KEPT, drops=True)
 
         def attach() -> None:
             mailbox.put(self.current, 0)

@@ -77,7 +77,7 @@ class BusyPoll:
         return perf_counter() + self._limit
 
     def learn(self, end: float, *, found: bool) -> None:
-        """Learn from a look that was to end then."""
+        """Learn whether a look that was to end at `end` has found anything."""
         if not found:
             self.waiting.missed_by, self.waiting.missed_at = id(self), perf_counter()
         elif self.waiting.missed_by == id(self):

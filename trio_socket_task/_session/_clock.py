@@ -19,7 +19,7 @@ _FEW = 64
 @final
 @attrs.define(eq=False)
 class Timer:
-    """A call that is due."""
+    """A call to come."""
 
     earliest: float
     function: Callable[[], None] | None

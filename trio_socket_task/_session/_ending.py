@@ -41,7 +41,7 @@ class Ending:
         """Note a failure and tell the listeners, unless it means nothing any more."""
         if self._life.fail(error):
             self._subscriptions.error.publish(ErrorEvent(str(error), error))
-            self.end_messages()
+            self.wake_receivers()
 
     async def wait_for_answers(self, reader: Reader) -> None:
         """Wait until the program, after a violation, has taken what came before it and waits for more.
@@ -53,7 +53,7 @@ class Ending:
             while not reader.over and self._life.phase is Phase.FAILING and (inbox.items or not inbox.readers):
                 await self._wakeup.wait()
 
-    def end_messages(self) -> None:
+    def wake_receivers(self) -> None:
         """Wake those who wait for a message, because none will come."""
         self._subscriptions.inbox.readers.unpark_all()
 

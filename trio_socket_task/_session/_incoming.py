@@ -23,7 +23,7 @@ from ._writer import Writer
 @final
 @attrs.define(eq=False, weakref_slot=False)
 class Incoming:
-    """One connection's bytes, as they come, and who is told of what is in them."""
+    """What gives the messages and control frames in one connection's bytes to those whom they concern."""
 
     _options: Options
     _protocol: ClientConnection
@@ -54,7 +54,7 @@ class Incoming:
         return self._protocol.is_behind
 
     def is_full(self) -> bool:
-        """Whether some reader of messages is so far behind that reading must stop."""
+        """Whether some reader of messages is so far behind that reading must stop; the first time, the log may tell."""
         if not self._protocol.life.is_open or not self._subscriptions.full:
             return False
         self._subscriptions.warn_once()
@@ -76,7 +76,7 @@ class Incoming:
         """End the connection because the peer broke the protocol."""
         self.violation = None
         self._ending.fail(lost(violation.why))
-        self._writer.finish(self._protocol.fail(violation))
+        self._writer.put_close(self._protocol.fail(violation))
         self._ending.expect_end()
 
     def _deliver(self, messages: list[Message]) -> None:
@@ -105,10 +105,10 @@ class Incoming:
         has_spoken = bool(pings)
         for control in controls:
             if isinstance(control, Pong):
-                has_spoken |= not self._pings.answer(control.payload)
+                has_spoken |= not self._pings.take_pong(control.payload)
             elif isinstance(control, Close):
-                self._writer.finish(self._protocol.answer_close(control))
-                self._ending.end_messages()
+                self._writer.put_close(self._protocol.answer_close(control))
+                self._ending.wake_receivers()
                 self._ending.expect_end()
             elif isinstance(control, Violation):
                 self._violate(control)

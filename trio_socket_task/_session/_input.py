@@ -14,7 +14,7 @@ NEVER = -float("inf")
 """A time of Trio's clock before all others."""
 READ = 64 * 1024
 """Bytes read at once: larger pieces fall out of the processor's cache before they are joined."""
-_TURN = 1024 * 1024
+_TURN_BYTES = 1024 * 1024
 """Bytes of a large message read before other tasks run: about a millisecond."""
 _LOOK, _LOOK_SECONDS = 8 * 2**20, 0.1
 """Bytes read at most at a deadline, more than the kernel keeps for a socket, and for how long: a flood ends, too."""
@@ -43,7 +43,7 @@ class Consumer(Protocol):
 
 
 class Input:
-    """One connection's input: reads the wire, and gives what it reads to the consumer."""
+    """One connection's input, as far as it does not matter who reads: what is read goes to the consumer."""
 
     __slots__ = (
         *("_consumer", "_is_behind", "_received_at", "_wakeup", "_wire"),
@@ -104,7 +104,7 @@ class Input:
 
     def _read_on(self) -> None:
         """Read what is there already of a large message, or of the end: to wait for it costs more than to read it."""
-        left, expects_more = _TURN, True
+        left, expects_more = _TURN_BYTES, True
         while left > 0 and not self.over and expects_more:
             if self.inflates and self._consumer.is_behind():
                 self._is_behind = True

@@ -60,7 +60,7 @@ class Keepalive:
     def ping(self, *, in_order: bool) -> PendingPing:
         """Send a ping: at once, or after the messages that wait, so that its pong tells that they were read."""
         ping = self._pings.start(in_order=in_order)
-        (self._writer.put_in_order if in_order else self._writer.put_ping)(ping.frame)
+        (self._writer.put_ping_in_order if in_order else self._writer.put_ping)(ping.frame)
         self._reader.read_in_background()
         return ping
 
@@ -109,8 +109,8 @@ class Heartbeats:
             self._writer.put_ping(self._ping.frame)
             self._reader.read_in_background()
         if self._taken is None and not self._writer.holds_ping(self._ping.frame):
-            self._taken = self._writer.pings_taken
-        left = self._writer.progress if self._taken is None else self._taken
+            self._taken = self._writer.pings_begun_at
+        left = self._writer.progress_at if self._taken is None else self._taken
         since = min(now, max(self._ping.sent, left, self._reader.paused_until, self._reader.received_at))
         return min(since + self._heartbeat.timeout - now, self._due - now if now < self._due else interval)
 

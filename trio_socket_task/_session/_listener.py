@@ -11,7 +11,7 @@ import trio
 from trio_socket_task._events import ListenerStatistics
 from trio_socket_task._thread import HomeThread
 
-from ._mailbox import TURN, Mailbox
+from ._mailbox import TURN, TURN_SHIFT, Mailbox
 
 _T = TypeVar("_T")
 
@@ -32,6 +32,7 @@ class Listener(trio.abc.ReceiveChannel[_T]):
         self._mailbox = mailbox
         self._thread = HomeThread()
         self._detach = detach
+        self._credit = TURN
         attach()
         self._closed = False
 
@@ -50,26 +51,28 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             trio.ClosedResourceError: This listener was closed.
         """
         mailbox = self._mailbox
-        if mailbox.turn > 0 and mailbox.items:
+        if self._credit > 0 and mailbox.items:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await self._wait_for_event()
-        return mailbox.pop()[0]
+        event, size = mailbox.pop()
+        self._credit -= 1 + (size >> TURN_SHIFT)
+        return event
 
     async def _wait_for_event(self) -> None:
-        """Wait until there is an event, and let other tasks run first where that is due."""
+        """Wait until there is an event; let other tasks run first where that is due."""
         mailbox = self._mailbox
-        if mailbox.turn > 0 and mailbox.look_for_more is not None:
+        if self._credit > 0 and mailbox.look_for_more is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            mailbox.turn = TURN
+            self._credit = TURN
             await trio.lowlevel.checkpoint()
         if mailbox.look_for_more is not None and not mailbox.items:
             mailbox.look_for_more()
         while not self._closed and not mailbox.items:
             if mailbox.ended:
                 raise trio.EndOfChannel
-            mailbox.turn = TURN
+            self._credit = TURN
             await mailbox.readers.park()
         if self._closed:
             raise trio.ClosedResourceError("this listener was closed; ask the socket for a new one")

@@ -16,12 +16,12 @@ _T = TypeVar("_T")
 _size_of = itemgetter(1)
 
 TURN = 32
-"""Messages, or times 32 KiB, that a socket's buffers give or take before other tasks run: about a millisecond."""
+"""Units of work before other tasks run, about a millisecond: one a message, and one for each 32 KiB of it."""
 TURN_SHIFT = 15
-"""By which a message's size is shifted to be counted in a turn beside the message itself."""
+"""By which a message's size is shifted, to be counted beside the message itself."""
 MESSAGE_OVERHEAD = 128
 """Bytes counted for a kept message beside its payload, so that empty messages fill a buffer too."""
-FACTS_KEPT = 1024 * MESSAGE_OVERHEAD
+EVENTS_KEPT = 1024 * MESSAGE_OVERHEAD
 """The limit of a mailbox of openings, errors or closes of socket after socket: what they hold on to is counted."""
 
 
@@ -37,17 +37,16 @@ class Mailbox(Generic[_T]):
     limit: int
     """Bytes that make it full."""
     endless: bool = False
-    """Whether it goes on from socket to socket, and ignores `end`."""
+    """Whether it goes on from socket to socket: whoever ends a socket leaves it alone."""
     drops: bool = False
     """Whether, when it is full, the oldest event makes room for the latest: of those that cannot stop anyone."""
     items: deque[tuple[_T, int]] = attrs.field(default=_NOTHING)
     size: int = 0
     full: bool = False
+    """Whether the socket is to stop reading: `Reader.run` asks `Incoming.is_full`."""
     ended: bool = False
     wakeups: tuple[Wakeup, ...] = ()
     """Set when a full mailbox has been read to half its limit, or closed: those of sockets that stopped reading."""
-    turn: int = 0
-    """What may still be taken before other tasks are to run, in messages or times 32 KiB; then it is set to `TURN`."""
     readers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     look_for_more: Callable[[], None] | None = None
     """What may bring something before it is waited for; None where nothing does, or nothing will come."""
@@ -75,9 +74,7 @@ class Mailbox(Generic[_T]):
     def pop(self) -> tuple[_T, int]:
         """Take the oldest item, and return it with its size."""
         taken = self.items.popleft()
-        size = taken[1]
-        self.size -= size + MESSAGE_OVERHEAD
-        self.turn -= 1 + (size >> TURN_SHIFT)
+        self.size -= taken[1] + MESSAGE_OVERHEAD
         if self.full and self.size <= self.limit // 2:
             self._make_room()
         return taken

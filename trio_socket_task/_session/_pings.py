@@ -67,7 +67,7 @@ class Pings:
         self._ahead.pop(ping.payload, None)
         self._in_order.pop(ping.payload, None)
 
-    def answer(self, payload: bytes) -> bool:
+    def take_pong(self, payload: bytes) -> bool:
         """Take a pong: it answers its ping and those before, because a peer may answer the latest only.
 
         Return whether it was asked for.

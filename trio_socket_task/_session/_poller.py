@@ -21,7 +21,7 @@ GRACE = 0.005
 answers each message at once keeps reading for itself, which saves a task switch a message."""
 _MANY = 64
 """Sockets that the kernel is asked for at once."""
-_TURN = 0.001
+_TURN_SECONDS = 0.001
 """Seconds of reading before other tasks run."""
 
 
@@ -61,7 +61,7 @@ class Poller:
             else:
                 await trio.lowlevel.wait_readable(self.epoll.fileno())
                 readable.extend(fd for fd, _ in self.epoll.poll(0, _MANY))
-            self._call(readable, perf_counter() + _TURN)
+            self._call(readable, perf_counter() + _TURN_SECONDS)
 
     def _call(self, readable: deque[int], end: float) -> None:
         while readable and perf_counter() < end:

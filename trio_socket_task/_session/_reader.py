@@ -63,7 +63,7 @@ class Reader(Input):
         self._busy_poll = busy_poll if wire.reads_now else None
         self._waiting = waiting  # programs that wait for a message while somebody else reads
         self._reads = _Reads.NOBODY
-        self._program_was_here = False  # whether a program has read since it was last looked whether one had
+        self._program_was_here = False  # whether a program has read since that was last asked
         self.paused_until: float = NEVER
         """When reading last went on after a pause (Trio's clock); infinite while it pauses."""
         # By the poller:
@@ -72,8 +72,8 @@ class Reader(Input):
         self._must_read = False  # whether the task is to read, because the poller cannot
         # Whether the task reads in the first instant: many a socket is closed before it is worth to tell the poller.
         self._is_new = self._polled is not None
-        self._left_at = NEVER  # when a program last had read
-        self._is_asked = False  # whether it is looked from time to time whether a program is there
+        self._left_at = NEVER  # when a program last stopped reading
+        self._is_asked = False  # whether the poller asks from time to time if a program is there
         self._context = trio.lowlevel.current_task().context  # which the program's functions see
         self._failure: BaseException | None = None  # of a function of the program's, which ends the task
         # By the task alone:
@@ -205,7 +205,7 @@ class Reader(Input):
             self._watch()
 
     def _is_program_here(self) -> bool:
-        """Return whether a program has read lately, so that it is to be asked again; else watch the socket."""
+        """Return whether a program has read since it was last asked, and so is asked again; else watch the socket."""
         self._is_asked = self._program_was_here and self._reads is _Reads.NOBODY
         self._program_was_here = False
         if not self._is_asked:

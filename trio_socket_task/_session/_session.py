@@ -9,7 +9,6 @@ from typing import Self, final
 import trio
 
 from trio_socket_task._checks import check_close, encode_payload
-from trio_socket_task._errors import SocketLostError
 from trio_socket_task._events import CloseCode, CloseEvent, OpenEvent, SocketStatistics
 from trio_socket_task._options import Options
 from trio_socket_task._protocol._connection import ClientConnection
@@ -43,8 +42,8 @@ class Session:
     """One socket. `run` is its task, whose owner calls `announce_close` after it; the rest may be called by any."""
 
     __slots__ = (
-        *("_closed", "_credit", "_ending", "_incoming", "_keepalive", "_nursery", "_predecessors", "_settled"),
-        *("_wakeup", "connection", "life", "options", "pings", "protocol", "reader", "subscriptions"),
+        *("_closed", "_ending", "_incoming", "_keepalive", "_nursery", "_predecessors", "_settled"),
+        *("_wakeup", "connection", "credit", "life", "options", "pings", "protocol", "reader", "subscriptions"),
         *("thread", "traffic", "writer"),
     )
 
@@ -63,7 +62,8 @@ class Session:
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
         self._settled = SmallEvent()  # open, or ended without
         self._closed = SmallEvent()  # the close event was delivered
-        self._credit = TURN
+        self.credit: int = TURN
+        """What may be sent and taken, in units of work, before other tasks are to run."""
 
     def attach(self, observer: Observer) -> None:
         """Show what happens to an observer, from the opening on."""
@@ -170,17 +170,17 @@ class Session:
         elif self.life.ready_state is ReadyState.OPEN:
             self._ending.fail(lost("the peer ended the connection without a Close frame"))
         self.pings.end()
-        self.traffic.wire_bytes_sent = self.writer.bytes_taken
+        self.traffic.wire_bytes_sent = self.writer.bytes_begun
 
     async def send(self, data: Data) -> None:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
         payload = encode_payload(data)
         self._require_open()
-        self._credit -= 1 + (len(payload) >> TURN_SHIFT)
-        if self._credit > 0:
+        self.credit -= 1 + (len(payload) >> TURN_SHIFT)
+        if self.credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._credit = TURN
+            self.credit = TURN
             await trio.lowlevel.checkpoint()
             self._require_open()
         if not self.writer.has_room():
@@ -195,7 +195,7 @@ class Session:
             raise trio.WouldBlock
 
     def put(self, data: Data, payload: bytes, *, beyond_room: bool) -> bool:
-        """Put a message with its payload into the queue, also where that has no room, or not; return whether it had."""
+        """Put a message into the queue, where that has no room only if `beyond_room`; return whether it had."""
         self._require_open()
         had_room = self.writer.has_room()
         if had_room or beyond_room:
@@ -204,8 +204,10 @@ class Session:
 
     def _require_open(self) -> None:
         if not self.life.is_open:
-            if self.life.phase is Phase.BROKEN and self.life.write_error is not None:
-                self._read_after_write_error(self.life.write_error)
+            error = self.life.write_error if self.life.phase is Phase.BROKEN else None
+            # What the peer said before it went away tells how the connection closes; else the error does.
+            if error is not None and self.reader.read_arrived() and self._incoming.violation is None:
+                self._ending.fail(error)
             self.life.require_open()
 
     def _put(self, data: Data, payload: bytes) -> None:
@@ -215,37 +217,34 @@ class Session:
         self.traffic.messages_sent += 1
         self.traffic.bytes_sent += len(payload)
 
-    def _read_after_write_error(self, error: SocketLostError) -> None:
-        """Find out what the peer said before it went away, so that it is known how the connection closes."""
-        if self.reader.read_arrived() and self._incoming.violation is None:
-            self._ending.fail(error)
-
     async def wait_for_message(self) -> None:
         """Wait until there is a message, to be taken at once; let other tasks run first where that is due."""
         inbox = self.subscriptions.inbox
         if not self.subscriptions.claimed:
             self.subscriptions.claim_inbox()
         if inbox.items:
-            if inbox.turn > 0:
+            if self.credit > 0:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:
-                inbox.turn = TURN
+                self.credit = TURN
                 await trio.lowlevel.checkpoint()
         elif self.connection is None:
             await self._settled.wait()
-        elif inbox.turn > 0 and self.life.is_open and not self.writer.eager:
+        elif self.credit > 0 and self.life.is_open and not self.writer.eager:
             await trio.lowlevel.checkpoint_if_cancelled()
             self.reader.look_for_answer()
         while not inbox.items:
-            inbox.turn = self._credit = TURN
+            self.credit = TURN
             await self._wait_for_data()
 
     def take_message(self) -> str | bytes:
         """Return the oldest message that nobody has taken; there is one."""
-        return self.subscriptions.inbox.pop()[0]
+        data, size = self.subscriptions.inbox.pop()
+        self.credit -= 1 + (size >> TURN_SHIFT)
+        return data
 
     @trio.lowlevel.enable_ki_protection
-    def look_for_answer(self) -> None:
+    def look_for_listeners(self) -> None:
         """Read the answer to what was just sent, where that comes at once, before it is waited for."""
         if self.life.is_open and not self.writer.eager:
             self.reader.look_for_listeners()
@@ -288,7 +287,7 @@ class Session:
     def statistics(self) -> SocketStatistics:
         """Return a snapshot of the figures."""
         if self.connection is not None:
-            self.traffic.wire_bytes_sent = self.writer.bytes_taken
+            self.traffic.wire_bytes_sent = self.writer.bytes_begun
         return self.traffic.snapshot(
             self.connection,
             send_buffered=0 if self.connection is None else self.writer.size,
@@ -304,7 +303,7 @@ class Session:
     def _close(self, code: int, reason: str, encoded: bytes) -> None:
         frame = self.protocol.close(code, reason, encoded)
         if frame:
-            self.writer.finish(frame)
+            self.writer.put_close(frame)
             self._ending.expect_end()  # though reading may have been paused: the peer's Close frame must be seen
         elif frame is not None:
             self._ending.deadline.scope.cancel()

@@ -18,7 +18,7 @@ _size_of = itemgetter(1)
 @final
 @attrs.define(eq=False, weakref_slot=False)
 class Traffic:
-    """Messages so far of one socket, or of several that have closed, and the bytes of their payloads."""
+    """What went through one socket, or through several that have closed."""
 
     messages_sent: int = 0
     bytes_sent: int = 0

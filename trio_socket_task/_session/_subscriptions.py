@@ -10,7 +10,7 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 from trio_socket_task._protocol._events import Message
 
 from ._listener import Listener
-from ._mailbox import FACTS_KEPT, Mailbox
+from ._mailbox import EVENTS_KEPT, Mailbox
 from ._topic import Topic
 from ._wakeup import Wakeup
 
@@ -94,7 +94,7 @@ class Subscriptions:
 
     def listen(self, topic: Topic[_T]) -> Listener[_T]:
         """Return a new listener of `open`, `error` or `close`."""
-        mailbox: Mailbox[_T] = Mailbox(FACTS_KEPT)
+        mailbox: Mailbox[_T] = Mailbox(EVENTS_KEPT)
 
         def attach() -> None:
             topic.attach(mailbox)

@@ -17,7 +17,7 @@ from ._subscriptions import Observer
 from ._wakeup import Wakeup
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
-_PONGS_SIZE = MAX_PONGS * 131  # bytes of unsent pongs kept for a peer that pings and does not read
+_PONGS_SIZE = MAX_PONGS * 131  # bytes of unsent Pongs, 2 + 4 + 125 each, kept for a peer that pings and does not read
 _NO_MESSAGES: deque[Outgoing] = deque()
 """What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
 _F = TypeVar("_F", bound=Outgoing)
@@ -32,9 +32,9 @@ class Writer:
     """
 
     __slots__ = (
-        *("_begun", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_lost", "_messages"),
-        *("_nursery", "_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_taken"),
-        *("eager", "finished", "pings_taken", "progress", "room", "size", "taken", "written"),
+        *("_encrypted", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_lost", "_messages"),
+        *("_nursery", "_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_begun"),
+        *("eager", "finished", "pings_begun_at", "progress_at", "room", "size", "taken", "written"),
     )
 
     def __init__(
@@ -45,7 +45,7 @@ class Writer:
         self._nursery = nursery  # of the task
         self._ending = ending
         self._observer = observer
-        self._begun: bytes | memoryview = b""  # encrypted bytes that are the next to be written
+        self._encrypted: bytes | memoryview = b""  # encrypted bytes that are the next to be written
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: list[bytes] = []
         self._pongs: list[bytes] = []
@@ -59,17 +59,17 @@ class Writer:
         self._under_way = 0  # how many of the frames that go in order are in what is being written
         self.size: int = 0
         """Bytes not yet written; those of a message that is yet to be compressed count as they are."""
-        self.bytes_taken: int = 0
+        self.bytes_begun: int = 0
         """Bytes of all frames that were written, or begun."""
         self.eager: bool = True
-        """Whether the next message is likely to be alone, and is written at once."""
+        """Whether no message was taken since bytes last came: the next is likely to be alone, so is written at once."""
         self.finished: bool = False
         """Whether the Close frame was taken, or writing failed; nothing is taken after it."""
         self.room: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         """Senders that wait because `limit` bytes are queued."""
-        self.progress: float = -float("inf")
+        self.progress_at: float = -float("inf")
         """When bytes were last written by waiting (Trio's clock)."""
-        self.pings_taken: float = -float("inf")
+        self.pings_begun_at: float = -float("inf")
         """When pings that had to wait were last taken into a write."""
         self.taken: int = 0
         """How many frames were taken that go in order: messages, and Pings among them."""
@@ -88,7 +88,7 @@ class Writer:
     def put(self, frame: Outgoing) -> None:
         """Take a message's frame."""
         self._granted = False
-        self._accept(frame, self._own_messages(), at_once=self.eager)
+        self._write_or_queue(frame, self._own_messages(), at_once=self.eager)
         self.eager = False
         if self.room:
             self._grant_room()
@@ -119,7 +119,7 @@ class Writer:
         """Take a Ping, which goes before the messages that wait (RFC 6455 section 5.4)."""
         self._put_control(frame, self._pings)
 
-    def put_in_order(self, frame: bytes) -> None:
+    def put_ping_in_order(self, frame: bytes) -> None:
         """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
         self._put_control(frame, self._own_messages())
 
@@ -134,21 +134,21 @@ class Writer:
 
     def _put_control(self, frame: _F, queue: deque[_F] | list[_F]) -> None:
         if not self.finished:
-            self._accept(frame, queue, at_once=True)
+            self._write_or_queue(frame, queue, at_once=True)
 
     def holds_ping(self, frame: bytes) -> bool:
         """Whether a Ping waits behind what is being written."""
         return frame in self._pings
 
-    def finish(self, frame: bytes) -> None:
+    def put_close(self, frame: bytes) -> None:
         """Take the Close frame, which goes after everything."""
         if self.finished:
             return
         self.finished = True
         self.room.unpark_all()
-        self._accept(frame, self._own_messages(), at_once=True)
+        self._write_or_queue(frame, self._own_messages(), at_once=True)
 
-    def _accept(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
+    def _write_or_queue(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
         """Write a frame at once where that is wanted and nothing waits before it; else leave it to the task."""
         in_order = queue is self._messages
         self.taken += in_order
@@ -192,7 +192,7 @@ class Writer:
                 if not sent and encrypted is piece and left == len(frame):
                     return False
                 left -= len(piece)
-                self.bytes_taken += len(piece)
+                self.bytes_begun += len(piece)
                 if sent < len(encrypted):
                     self._pieces = pieces
                     self._begin(encrypted, sent, left)
@@ -206,7 +206,7 @@ class Writer:
         frame = message.next_frame()
         if message:
             self._messages.append(message)
-        self.bytes_taken += len(frame)
+        self.bytes_begun += len(frame)
         try:
             encrypted = self._wire.encrypt(frame)
             self._begin(encrypted, self._wire.send_now(encrypted), len(message))
@@ -222,7 +222,7 @@ class Writer:
         """Leave the rest of what was begun to the task: of `data`, and `left` bytes of pieces that follow it."""
         self.size = len(data) - sent + left
         if self.size:
-            self._begun = memoryview(data)[sent:]
+            self._encrypted = memoryview(data)[sent:]
             self._wake_task()
 
     def _wake_task(self) -> None:
@@ -237,9 +237,9 @@ class Writer:
         """Write what is queued, for ever, or until that fails."""
         while True:
             while self.size:
-                begun, self._begun = self._begun, b""
-                piece = b"" if begun else next(self._pieces, b"") or self._take()
-                self.bytes_taken += len(piece)
+                begun, self._encrypted = self._encrypted, b""
+                piece = b"" if begun else next(self._pieces, b"") or self._next_batch()
+                self.bytes_begun += len(piece)
                 try:
                     await self._write(memoryview(begun or self._wire.encrypt(piece)))
                 except Exception as error:  # noqa: BLE001 - whatever a foreign stream raises, it cannot be written any more
@@ -263,14 +263,14 @@ class Writer:
             if not sent:
                 sent = min(len(view), _BATCH)
                 await self._wire.send(view[:sent])
-                self.progress = trio.current_time()
+                self.progress_at = trio.current_time()
             view = view[sent:]
 
-    def _take(self) -> bytes:
+    def _next_batch(self) -> bytes:
         """Join what belongs into the next write: control frames first, then messages."""
         self._count_written()
         if self._pings:
-            self.pings_taken = trio.current_time()
+            self.pings_begun_at = trio.current_time()
         batch = [*self._pings, *self._pongs]
         self._pings.clear()
         self._pongs.clear()
@@ -322,7 +322,7 @@ class Writer:
         """Stop: after a write that failed, nothing that follows would be understood."""
         self.size = 0
         self._under_way = 0
-        self._begun = b""
+        self._encrypted = b""
         self._pieces = iter(())
         self._pings.clear()
         self._pongs.clear()

@@ -67,7 +67,7 @@ async def handshake(wire: Wire, options: Options, progress: Progress, received: 
     """
     url, upgrade = options.address.url, Upgrade(options)
     progress.requests()
-    server = Exchange(wire, Other(url=url, responds=progress.responds), received)
+    server = Exchange(wire, Responder(url=url, responds=progress.responds), received)
     response = await server.exchange(upgrade.request())
     assert isinstance(response, h11.InformationalResponse)  # noqa: S101 (what ends HTTP after a GET)
     header = _header(response)
@@ -82,8 +82,8 @@ async def handshake(wire: Wire, options: Options, progress: Progress, received: 
 
 @final
 @attrs.frozen(kw_only=True)
-class Other:
-    """Who answers, in words, and what becomes an error of its; by default the server."""
+class Responder:
+    """Who answers, in words, and which errors its failures become; by default the server."""
 
     url: str
     """The server's."""
@@ -92,7 +92,7 @@ class Other:
     who: str = "the server"
     broke: str = "the connection broke during the handshake"
     ended: str = "the peer closed the connection during the handshake"
-    breach: type[ConnectError] = ConnectError
+    lost: type[ConnectError] = ConnectError
     refusal: type[HandshakeError | ProxyError] = HandshakeError
 
 
@@ -100,7 +100,7 @@ class Other:
 class Exchange:
     """A request and what is answered, by h11 (RFC 7230), up to the head of a 101, or of a 2xx to CONNECT."""
 
-    def __init__(self, wire: Wire, other: Other, received: bytes = b"") -> None:
+    def __init__(self, wire: Wire, other: Responder, received: bytes = b"") -> None:
         self._wire = wire
         self._other = other
         self._received = received
@@ -179,14 +179,14 @@ class Exchange:
 
     def _broken(self, error: Exception) -> ConnectError:
         other = self._other
-        return other.breach(other.url, f"{other.broke}: {describe(root_cause(error))}")
+        return other.lost(other.url, f"{other.broke}: {describe(root_cause(error))}")
 
     def _invalid(self, why: str) -> ConnectError:
         other = self._other
         return other.refusal(other.url, f"{other.who}'s response {why}")
 
     async def receive_head(self) -> h11.InformationalResponse | h11.Response:
-        """Return the head of the response that ends HTTP; skip 100 and 103 (RFC 7231 section 6.2)."""
+        """Return the head of the response that ends HTTP; skip other 1xx responses (RFC 7231 section 6.2)."""
         begun = b""
         while True:
             event = self._next_event(begun)
@@ -206,7 +206,7 @@ class Exchange:
                     await run_pending_streams()  # the request may still be on its way, and meet the same end
                     if self._write_error is not None:
                         raise self._broken(self._write_error) from root_cause(self._write_error)
-                    raise self._other.breach(self._other.url, self._other.ended)
+                    raise self._other.lost(self._other.url, self._other.ended)
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head
                     raise self._invalid(f"is not valid HTTP: {begun[:32]!r}")

@@ -16,7 +16,7 @@ from trio_socket_task._options import Options
 from trio_socket_task._proxy_url import Proxy
 
 from ._causes import describe, root_cause
-from ._http import Exchange, Other
+from ._http import Exchange, Responder
 from ._progress import Progress
 from ._tls import TlsWire
 from ._wire import Wire, close_forcefully, wire_over
@@ -105,13 +105,13 @@ class _Opening:
         """Ask an HTTP proxy (RFC 7231 section 4.3.6), and return what came behind its answer: the server's bytes."""
         who, address = self._who, self._options.address
         self._progress.passes_proxy(self._proxy.peer)
-        other = Other(
+        other = Responder(
             url=address.url,
             responds=partial(self._progress.proxy_responds, self._proxy.peer),
             who=who,
             broke=f"the connection to {who} broke",
             ended=f"{who} closed the connection without an answer",
-            breach=ProxyError,
+            lost=ProxyError,
             refusal=ProxyError,
         )
         header = [("Host", address.peer)]

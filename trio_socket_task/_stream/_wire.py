@@ -36,7 +36,7 @@ class Wire(Protocol):
         """
 
     def receive_now(self, max_bytes: int) -> bytes | None:
-        """Return bytes that are there without waiting, none at the end; None where there is nothing, or who knows."""
+        """Return bytes that are there without waiting, none at the end; None where nothing is known to be."""
 
     @property
     def reads_now(self) -> bool:
@@ -74,14 +74,14 @@ class _PlainWire:
         return b""
 
     def receive_now(self, max_bytes: int) -> bytes | None:  # noqa: ARG002 (a Trio stream can only wait)
-        """Return None: who knows."""
+        """Return None: a Trio stream can only wait."""
         return None
 
     reads_now = False
     has_rest = False
 
     def polled_fd(self) -> int | None:
-        """Return None: nothing tells."""
+        """Return None: there is none."""
         return None
 
     @property

@@ -34,7 +34,7 @@ _PLAIN_DIGITS = 21  # JavaScript writes larger numbers with an exponent,
 _PLAIN_ZEROS = -6  # and smaller ones
 
 
-class RefusedError(Exception):
+class CallRefusedError(Exception):
     """A call is refused; its text is what follows ``:fail``."""
 
 
@@ -119,11 +119,11 @@ def read_url(arguments: Arguments) -> str:
     """Read the url; whether it is a good one is seen when it is used.
 
     Raises:
-        RefusedError: It is not a string.
+        CallRefusedError: It is not a string.
     """
     url = arguments.get("url", keeps_none=True)
     if not isinstance(url, str):
-        raise RefusedError(wrong_url(_type_name(url)))
+        raise CallRefusedError(wrong_url(_type_name(url)))
     return url
 
 
@@ -218,13 +218,13 @@ def read_data(arguments: Arguments) -> tuple[str | bytes, bytes]:
     """Read the message of a send as it is now, and its payload.
 
     Raises:
-        RefusedError: It is neither text, in whole characters, nor bytes.
+        CallRefusedError: It is neither text, in whole characters, nor bytes.
     """
     data = arguments.get("data")
     try:
         payload = encode_payload(cast("str | bytes", data))
     except Exception:  # noqa: BLE001 (of another type, with a lone surrogate, or a memoryview that was released)
-        raise RefusedError(WRONG_DATA) from None
+        raise CallRefusedError(WRONG_DATA) from None
     return (data if isinstance(data, str) else payload), payload
 
 
@@ -232,7 +232,7 @@ def read_close(arguments: Arguments) -> tuple[int, str]:
     """Read the code and the reason of a close.
 
     Raises:
-        RefusedError: One of them breaks its rule.
+        CallRefusedError: One of them breaks its rule.
     """
     code, reason = arguments.number("code"), arguments.get("reason")
     code = 1000 if code is ABSENT else code
@@ -242,5 +242,5 @@ def read_close(arguments: Arguments) -> tuple[int, str]:
     try:
         check_close(cast("int", code), cast("str", reason))
     except InvalidOptionsError as error:
-        raise RefusedError(close_refusal(error, reason)) from None
+        raise CallRefusedError(close_refusal(error, reason)) from None
     return cast("int", code), cast("str", reason)

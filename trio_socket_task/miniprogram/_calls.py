@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from trio_socket_task._protocol._state import ReadyState
 
-from ._arguments import Arguments, RefusedError, read_close, read_data
+from ._arguments import Arguments, CallRefusedError, read_close, read_data
 from ._err_msg import NOT_CONNECTED, fail
 from ._invocation import Invocation
 from ._outcome import Outcome
@@ -19,7 +19,7 @@ def send(socket: Socket | None, callbacks: ProgramCallbacks, arguments: Argument
     call = _call("sendSocketMessage", socket, callbacks, arguments)
     try:
         data, payload = read_data(arguments)
-    except RefusedError as refused:
+    except CallRefusedError as refused:
         return call.fail(fail("sendSocketMessage", refused))
     if socket is None or socket.ready_state is not ReadyState.OPEN:
         return call.fail(not_open)
@@ -32,18 +32,18 @@ def close(
     callbacks: ProgramCallbacks,
     arguments: Arguments,
     from_states: Sequence[ReadyState],
-    close: Callable[[Socket, int, str], None] = Socket.close,
+    start_closing: Callable[[Socket, int, str], None] = Socket.close,
 ) -> Outcome:
-    """Close a socket that is in one of some states, by `close`."""
+    """Close a socket that is in one of some states, by `start_closing`."""
     call = _call("closeSocket", socket, callbacks, arguments)
     try:
         code, reason = read_close(arguments)
-    except RefusedError as refused:
+    except CallRefusedError as refused:
         return call.fail(fail("closeSocket", refused))
     if socket is None or socket.ready_state not in from_states:
         return call.fail(fail("closeSocket", NOT_CONNECTED))
     socket.sending.settle()
-    close(socket, code, reason)
+    start_closing(socket, code, reason)
     return call.succeed()
 
 

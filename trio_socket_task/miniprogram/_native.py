@@ -1,4 +1,4 @@
-"""What the dialect needs of a socket beyond its public functions; nothing else does so."""
+"""What the dialect needs of a socket's session."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def send_beyond_room(native: NativeTask, data: str | bytes, payload: bytes) -> b
     return session_of(native).put(data, payload, beyond_room=True)
 
 
-def look_for_answer(native: NativeTask) -> None:
+def look_for_listeners(native: NativeTask) -> None:
     """Read the answer to what was just sent, where that comes at once."""
-    session_of(native).look_for_answer()
+    session_of(native).look_for_listeners()
 
 
 def messages_taken(native: NativeTask) -> int:
@@ -67,7 +67,7 @@ async def use_room(native: NativeTask, function: Callable[[], None]) -> bool:
 
 def is_closed_here(native: NativeTask) -> bool:
     """Whether this side has closed a socket: what was sent before goes out."""
-    return session_of(native).life.requested is not None
+    return session_of(native).life.own_close is not None
 
 
 def can_send(native: NativeTask) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
-from typing import Final, final
+from typing import final
 
-import trio
+from trio_socket_task._session._wakeup import SmallEvent
 
 from ._values import Result
-
-_NO_RESULT: Final[Result] = {"errMsg": ""}
 
 
 @final
@@ -19,22 +17,17 @@ class ResultFuture:
     __slots__ = ("_result", "_settled")
 
     def __init__(self) -> None:
-        self._result = _NO_RESULT
-        self._settled: trio.Event | None = None  # while somebody waits
+        self._settled = SmallEvent()
+        self._result: Result = {"errMsg": ""}
 
     def set_result(self, result: Result) -> None:
         """Set the result."""
         self._result = result
-        if self._settled is not None:
-            self._settled.set()
+        self._settled.set()
 
     async def wait(self) -> Result:
         """Wait for the result; each caller has a copy of its own."""
-        if self._result is not _NO_RESULT:
-            await trio.lowlevel.checkpoint()
-        else:
-            self._settled = self._settled or trio.Event()
-            await self._settled.wait()
+        await self._settled.wait()
         return self._result.copy()
 
 
@@ -45,8 +38,6 @@ class Outcome(Awaitable[Result]):
     Awaiting gives the dict that the callbacks are given, and raises nothing: ``errMsg`` says whether the call
     succeeded. It need not be awaited.
     """
-
-    __slots__ = ("_future",)
 
     def __init__(self, future: ResultFuture) -> None:
         self._future = future

@@ -17,7 +17,7 @@ from trio_socket_task._policy import Coexist, CoexistencePolicy, policy_for_base
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._service_nursery import ServiceBlock
 
-from ._arguments import Arguments, RefusedError, read_connect_options, read_url
+from ._arguments import Arguments, CallRefusedError, read_connect_options, read_url
 from ._callbacks import ProgramNursery
 from ._calls import close, send
 from ._err_msg import NOT_CONNECTED, connect_refusal, fail
@@ -56,7 +56,7 @@ class MiniProgram:
         self._made = 0
 
     def __repr__(self) -> str:
-        return f"<MiniProgram with {len(self._sockets.members)} sockets>"
+        return f"<MiniProgram with {len(self._sockets.sockets)} sockets>"
 
     def connectSocket(self, options: Mapping[str, object] | None = None, /, **keywords: object) -> SocketTask:
         """Start a connection; a SocketTask is returned in every case, CLOSED where the call is refused.
@@ -68,14 +68,14 @@ class MiniProgram:
         self._made += 1
         number = self._made
         arguments = Arguments(options, keywords, strict=self._strict)
-        # Everything is read before anything is decided, because what is read may call back.
+        # All but the URL is read before anything is decided, because what is read may call back.
         call = Invocation("connectSocket", arguments, self._callbacks.put)
         native_options = read_connect_options(arguments, is_wx=self._is_wx)
         socket = None
         try:
             self._callbacks.check_not_ended()
             socket = self._sockets.connect(read_url(arguments), native_options)
-        except RefusedError as refused:
+        except CallRefusedError as refused:
             call.fail(fail("connectSocket", refused), number)
         except (InvalidOptionsError, SocketLimitError) as refused:
             call.fail(fail("connectSocket", connect_refusal(refused, native_options)), number)

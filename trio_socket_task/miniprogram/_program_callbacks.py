@@ -10,7 +10,7 @@ from typing import final
 
 import trio
 
-from ._arguments import RefusedError
+from ._arguments import CallRefusedError
 from ._callbacks import PendingCallback, ProgramNursery
 from ._err_msg import PROGRAM_ENDED
 
@@ -51,10 +51,10 @@ class ProgramCallbacks:
         """Refuse a connection after the end.
 
         Raises:
-            RefusedError: The program has ended.
+            CallRefusedError: The program has ended.
         """
         if self._phase is not _Phase.RUNNING:
-            raise RefusedError(PROGRAM_ENDED)
+            raise CallRefusedError(PROGRAM_ENDED)
 
     def put(self, callbacks: Sequence[PendingCallback]) -> None:
         """Queue the callbacks of one call, which are called one after another."""

@@ -64,4 +64,4 @@ class Sending:
             self._succeed()  # else the end of the connection decides, until which some of it may go out
 
     def _succeed_first(self) -> None:
-        self._waiting.popleft()[0].succeed()  # they are settled by nothing but the end, after which nothing is used
+        self._waiting.popleft()[0].succeed()  # only `end` settles them otherwise, and after it there is no room

@@ -18,7 +18,7 @@ from ._arguments import Callback
 from ._callback_queue import CallbackQueue
 from ._callbacks import PendingCallback, ProgramNursery
 from ._listeners import KINDS, GlobalListeners, Kind, SocketListeners
-from ._native import attach_events, attach_messages, look_for_answer, receive_buffer
+from ._native import attach_events, attach_messages, look_for_listeners, receive_buffer
 from ._profile import describe_with_profile
 from ._program_callbacks import ProgramCallbacks
 from ._sending import Sending
@@ -132,7 +132,7 @@ class Socket:
         self._callbacks.call_waiting()
         if not self.queue:
             if self._receives:
-                look_for_answer(self.native)
+                look_for_listeners(self.native)
             if not self.queue:
                 self._credit = TURN
                 await self.queue.reader.park()

@@ -31,8 +31,8 @@ class Sockets:
         has_profile: bool,
     ) -> None:
         self.manager = manager
-        self._joined = members_of(manager)
-        self.members: list[Socket] = []
+        self._members = members_of(manager)
+        self.sockets: list[Socket] = []
         self._listeners: dict[Kind, Callback] = {}
         self._nursery = nursery
         self._callbacks = callbacks
@@ -41,19 +41,19 @@ class Sockets:
 
     def connect(self, url: str, options: ConnectOptions) -> Socket:
         """Add a socket; what it raises is what `SocketManager.connect_socket` does."""
-        member = self._joined.connect(url, options)
+        member = self._members.connect(url, options)
         socket = Socket(
             *(member, self._nursery, self._callbacks), tells_close=self._tells_close, has_profile=self._has_profile
         )
         self._nursery.start_soon(partial(self._run, socket))
-        self.members.append(socket)
+        self.sockets.append(socket)
         self._attach()
         return socket
 
     async def _run(self, socket: Socket) -> None:
         while not await socket.call_next():
             pass
-        self.members.remove(socket)
+        self.sockets.remove(socket)
         self._attach()
         await trio.lowlevel.checkpoint()
         await socket.call_rest()
@@ -64,11 +64,11 @@ class Sockets:
 
         So the callbacks of what fails because of that close are called before it is delivered.
         """
-        member = self._joined.current
-        for socket in self.members:
+        member = self._members.current
+        for socket in self.sockets:
             if socket.member is member:
                 return socket
-        return self.members[0] if self.members else None
+        return self.sockets[0] if self.sockets else None
 
     def close_current(self, socket: Socket, code: int, reason: str) -> None:
         """Close the current socket, which is open; the next one takes its place."""
@@ -82,7 +82,7 @@ class Sockets:
         if not callable(listener):
             return
         self._listeners[kind] = listener
-        for socket in self.members:
+        for socket in self.sockets:
             if socket.has_global_listeners:
                 socket.listen_globally(kind, listener)
 
@@ -91,7 +91,7 @@ class Sockets:
 
         They stay attached to each until its close has been delivered.
         """
-        for socket in self.members:
+        for socket in self.sockets:
             if not socket.member.let_go:
                 if not socket.has_global_listeners:
                     socket.attach(self._listeners)

@@ -41,7 +41,7 @@ class _Flow:
 
 @final
 class MemoryEnd(trio.abc.HalfCloseableStream):
-    """One end of it."""
+    """One end of a connection in memory."""
 
     def __init__(self, stream: trio.StapledStream[MemorySendStream, MemoryReceiveStream]) -> None:
         self._stream = stream

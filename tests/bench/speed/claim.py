@@ -45,9 +45,9 @@ def sentence(ratios: Ratios) -> str:
     where = ", or ".join(PLACES[place] for place in places(ratios))
     measured = f"the worse of two: {where}" if len(places(ratios)) > 1 else where
     said = (
-        f"Echoes {trio[0]} times, receives {trio[1]} times and sends {trio[2]} times as fast as the next WebSocket "
-        f"client on Trio, and {asyncio[0]}, {asyncio[1]} and {asyncio[2]} times as fast as the fastest on asyncio "
-        f"(messages of 64 bytes; {measured})."
+        f"It echoes {trio[0]}, receives {trio[1]} and sends {trio[2]} times as fast as the next WebSocket client on "
+        f"Trio, and {asyncio[0]}, {asyncio[1]} and {asyncio[2]} times as fast as the fastest on asyncio (messages of "
+        f"64 bytes; {measured})."
     )
     return fill(said, 120)
 
