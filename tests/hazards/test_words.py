@@ -141,7 +141,7 @@ async def test_e1_whatever_a_stream_raises(where: str, scheme: str, error: Calla
         assert [type(event.error) async for event in task.on_error()] == [ConnectError]
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """An error that cannot say what it is."""
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ async def test_e1_an_error_that_cannot_say_what_it_is(serve: Serve) -> None:
         """A stream that fails once the socket is open."""
 
         def __init__(self, stream: trio.abc.Stream) -> None:
-            super().__init__("", Mute)
+            super().__init__("", MuteError)
             self.send_all = stream.send_all  # type: ignore[method-assign]
             self.aclose = stream.aclose  # type: ignore[method-assign]
             self._received = stream.receive_some
@@ -166,15 +166,15 @@ async def test_e1_an_error_that_cannot_say_what_it_is(serve: Serve) -> None:
 
         async def _fail(self, _max_bytes: int | None = None) -> bytes:
             await trio.lowlevel.checkpoint()
-            raise Mute
+            raise MuteError
 
     async def dial(_host: str, _port: int) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
-        return Odd("receive", Mute)
+        return Odd("receive", MuteError)
 
     error = await refused(URL, dial=dial)
-    assert str(error).endswith("the connection broke during the handshake: Mute")
-    assert isinstance(error.__cause__, Mute)
+    assert str(error).endswith("the connection broke during the handshake: MuteError")
+    assert isinstance(error.__cause__, MuteError)
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -184,7 +184,7 @@ async def test_e1_an_error_that_cannot_say_what_it_is(serve: Serve) -> None:
         return Failing(await serve(script)(host, port))
 
     async with connect_socket(URL, dial=dial_failing) as task:
-        with pytest.raises(SocketLostError, match="the connection was lost: Mute"):
+        with pytest.raises(SocketLostError, match="the connection was lost: MuteError"):
             await task.receive()
 
 
@@ -782,8 +782,7 @@ async def test_e8_another_protocol_beside_websocket(serve: Serve, fields: tuple[
     "before", ["", "Link: </a>", "Transfer-Encoding: gzip", "Content-Length: 5\r\nContent-Length: 7"]
 )
 async def test_e8_a_101_ends_with_its_head(serve: Serve, field: str, before: bytes) -> None:
-    """Whatever it says of a body (RFC 7230 section 3.3.3), as any 1xx; the first frame comes after it, and other fields
-    stay."""
+    """As any 1xx, whatever it says of a body (RFC 7230 section 3.3.3); the first frame follows, other fields stay."""
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
