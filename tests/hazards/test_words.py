@@ -5,7 +5,10 @@ Ids such as E1 are rows of the tables in `docs/explanation/reliability.md`.
 
 from __future__ import annotations
 
+import base64
 import errno
+import html
+import json
 import logging
 import pickle
 import re
@@ -16,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -35,10 +39,12 @@ from trio_socket_task import (
     InvalidOptionsError,
     MessageEvent,
     OpenEvent,
+    Retry,
     SocketLostError,
     SocketNotOpenError,
     SocketTaskError,
     connect_socket,
+    open_resilient_socket,
     open_socket_manager,
 )
 from trio_socket_task._events import Header
@@ -454,6 +460,77 @@ async def test_e3_a_long_location_is_cut(serve: Serve) -> None:
     assert str(error).endswith("x...")
     assert len(str(error)) < 400
     assert error.header["location"] == location
+
+
+CREDENTIALS = base64.b64encode(f"Aladdin:{SECRET}".encode()).decode()
+CANARIES = ("word=open+sesame&", SECRET, "mm/nn", CREDENTIALS, "Aladdin", "crumb", "törö", "bearer.to.ken")
+ECHOES = {
+    "all": lambda request: b"HTTP/1.1 403 No\r\nContent-Type: text/plain\r\n\r\n" + request,
+    "raw": lambda request: request,
+    "json": lambda request: b"HTTP/1.1 403 No\r\n\r\n" + json.dumps([request.decode()]).replace("/", r"\/").encode(),
+    "html": lambda request: b"HTTP/1.1 403 No\r\n\r\n<p>" + html.escape(request.decode()).encode(),
+    "reason": lambda request: b"HTTP/1.1 403 " + b" ".join(request.split()) + b"\r\n\r\n",
+    "place": lambda request: b"HTTP/1.1 302 No\r\nLocation: /" + quote(request).encode() + b"\r\n\r\n",
+    "alone": lambda _request: f"HTTP/1.1 403 No\r\n\r\n{SECRET} open sesame of Aladdin and törö".encode(),
+    "bytes": lambda _request: b"HTTP/1.1 403 No t\xc3\xb6r\xc3\xb6\r\n\r\n" + "mm/nn törö \xff".encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+async def test_e3_a_server_that_repeats_the_request(serve: Serve, echo: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its query and fields are masked in every spelling, alone and together; the fields of the error are whole."""
+    sent: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        sent.append(ECHOES[echo](b"\r\n".join(sorted(peer.request.split(b"\r\n"), key=is_not_ours))))
+        await peer.send(sent[0])
+        await peer.stream.aclose()
+
+    def is_not_ours(line: bytes) -> bool:
+        return not line.startswith((b"GET", b"Authorization", b"Cookie", b"X-", b"Sec-WebSocket-Protocol"))
+
+    options: ConnectOptions = {
+        "dial": serve(script),
+        "header": {
+            "Authorization": f"Basic {CREDENTIALS}",
+            "Cookie": "a=crumb; b=c",
+            "X-Key": "mm/nn törö",
+            "X-Broken": "Basic x",
+        },
+        "protocols": ["chat", "bearer.to.ken"],
+    }
+    url = f"{URL}?word=open+sesame&token={SECRET}&x=mm%2Fnn"
+    caplog.set_level(logging.DEBUG, "trio_socket_task")
+    error = await refused(url, **options)
+    assert isinstance(error, HandshakeError)
+    async with open_resilient_socket(url, retry=Retry(max_attempts=1), **options) as socket:
+        with pytest.raises(GaveUpError) as caught:
+            await socket.receive()
+    said = everything(error) + error.why + everything(caught.value) + caplog.text
+    assert [canary for canary in CANARIES if canary in said] == []
+    assert "***" in error.why
+    assert sent[0].endswith(error.body)
+
+
+async def test_e3_what_a_server_repeats_that_is_no_secret(serve: Serve) -> None:
+    """Few characters, what the URL shows anyway, and what tells of the program."""
+    body = b"no to /chat?to=no for chat by https://origin.test, you/1.0"
+    fields = {"Origin": "https://origin.test", "User-Agent": "you/1.0"}
+    head = b"HTTP/1.1 403 No\r\nContent-Type: text/plain"
+    error = await refused(f"{URL}?to=no&of=chat", dial=serve(says(head, body)), header=fields)
+    assert str(error).endswith(": no to /chat?*** for chat by https://origin.test, you/1.0")
+
+
+async def test_e3_a_101_that_repeats_a_secret(serve: Serve) -> None:
+    """What is wrong with it is told without."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(f"Sec-WebSocket-Extensions: {SECRET}")
+        await peer.read_end()
+
+    error = await refused(URL, dial=serve(script), header={"X-Key": SECRET}, per_message_deflate=True)
+    assert "chooses the extension ***, which was not offered" in str(error)
 
 
 # E4: the server's explanation

@@ -20,7 +20,7 @@ from trio_socket_task._text import mask_url, printable, quoted
 
 from ._causes import describe, root_cause
 from ._progress import Progress
-from ._refusal import explanation
+from ._refusal import explanation, mask_echo
 from ._wire import Wire, receive_arrived, run_pending_streams
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
@@ -68,13 +68,15 @@ async def handshake(wire: Wire, options: Options, progress: Progress, received: 
     url, upgrade = options.address.url, Upgrade(options)
     progress.requests()
     server = Exchange(wire, Responder(url=url, responds=progress.responds), received)
-    response = await server.exchange(upgrade.request())
+    request = upgrade.request()
+    response = await server.exchange(request)
     assert isinstance(response, h11.InformationalResponse)  # noqa: S101 (what ends HTTP after a GET)
     header = _header(response)
     try:
         chosen = upgrade.validate_response(response)
     except InvalidResponseError as error:
-        raise HandshakeError(url, f"the server's response {error}", _SWITCHING_PROTOCOLS, header) from None
+        why = f"the server's response {mask_echo(request, str(error))}"
+        raise HandshakeError(url, why, _SWITCHING_PROTOCOLS, header) from None
     return Opened(
         header=header, protocol=chosen.protocol, per_message_deflate=chosen.per_message_deflate, rest=server.rest
     )
@@ -185,6 +187,9 @@ class Exchange:
         other = self._other
         return other.refusal(other.url, f"{other.who}'s response {why}")
 
+    def _mask_echo(self, text: str) -> str:
+        return mask_echo(self._request, text)
+
     async def receive_head(self) -> h11.InformationalResponse | h11.Response:
         """Return the head of the response that ends HTTP; skip other 1xx responses (RFC 7231 section 6.2)."""
         begun = b""
@@ -209,7 +214,8 @@ class Exchange:
                     raise self._other.lost(self._other.url, self._other.ended)
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head
-                    raise self._invalid(f"is not valid HTTP: {begun[:32]!r}")
+                    said = self._mask_echo(begun.decode("latin-1")).encode("latin-1")
+                    raise self._invalid(f"is not valid HTTP: {said[:32]!r}")
                 self._total += len(data)
                 self._http.receive_data(data)
 
@@ -251,11 +257,11 @@ class Exchange:
                 else:
                     break
         status, said = response.status_code, bytes(body[:_LIMIT])
-        reason = bytes(response.reason).decode("latin-1")
+        reason = self._mask_echo(bytes(response.reason).decode("latin-1"))
         why = quoted(f"{self._other.who} answered {status} {reason}".rstrip(), _REASON)
         if "location" in header:
-            why += f"; it points to {printable(mask_url(header['location']), _REASON)}"
-        explained = explanation(header, said)
+            why += f"; it points to {printable(mask_url(self._mask_echo(header['location'])), _REASON)}"
+        explained = explanation(header, said, self._request)
         if explained:
             why += f": {explained}"
         return self._other.refusal(self._other.url, why, status, header, said)
