@@ -11,7 +11,7 @@ import unicodedata
 from contextlib import suppress
 
 MASK = "***"
-_WORD = re.compile(r"\S+")
+_WORD = re.compile(r"(?<!\S)[^\s@?/\\]*[@?/\\]\S*")  # with a mark that every URL has, or its userinfo, or query
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}")  # bounded, so that it takes linear time
 _PART = re.compile(r'[^"<>]+')  # of a word: no URL has these marks, which often surround one
 _LIKE_URL = re.compile(r"[^@:]*:[^@]*@|[^?/]*/[^?]*\?\w|[^?]*\?[^=]*=")
@@ -20,7 +20,7 @@ _AFTER_URL = "\"')>],.;:!"
 _SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
 _MARK = re.compile(r"([?#])")
 _AUTHORITY = re.compile(r"@?(?:[^:\[\]@%\s]*|\[[^\]@\s]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
-_AT = re.compile(r"@|%40")
+_UNTIL_AT = re.compile(r".*(?:@|%40)", re.DOTALL)
 _NESTED = re.compile(r"[:\s]|//|%3a", re.IGNORECASE)  # what another URL in a path has before its userinfo ends
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "answer", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
@@ -44,21 +44,16 @@ def mask_url(url: str) -> str:
     is_absolute = bool(start and is_plain)
     if is_absolute:
         start, place = f"{start}{authority}{slash}", path
-    before_at, has_late_at = _until_at(place), bool(_until_at(hidden))
-    is_path = is_absolute or not before_at
-    if not is_plain or not is_path or _NESTED.search(f"/{place if has_late_at else before_at}"):
-        if has_late_at:
+    until_at, is_late = _UNTIL_AT.match(place), _UNTIL_AT.match(hidden)
+    before = place if is_late else until_at[0] if until_at else ""
+    if not is_plain or (until_at and not is_absolute) or _NESTED.search(f"/{before}"):
+        if is_late:
             return printable(f"{start}{MASK}")  # a password may hold any mark, and so may a query
-        if before_at:
-            place = f"{MASK}@{place[len(before_at) :]}"
+        if until_at:
+            place = f"{MASK}@{place[until_at.end() :]}"
         elif not is_plain and ":" in authority:
             place = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
     return printable(f"{start}{place}{mark}{MASK if mark else ''}")
-
-
-def _until_at(text: str) -> str:
-    """Return all up to the last ``@``, empty where there is none."""
-    return text[: max((found.end() for found in _AT.finditer(text)), default=0)]
 
 
 def printable(text: str, limit: int | None = None) -> str:
