@@ -10,6 +10,7 @@ import errno
 import html
 import json
 import logging
+import math
 import pickle
 import re
 import socket
@@ -297,6 +298,36 @@ async def test_e2_a_request_that_cannot_be_written(serve: Serve) -> None:
     error = await refused(URL, dial=dial)
     assert "the connection broke during the handshake: " in str(error)
     assert isinstance(error.__cause__, BrokenPipeError)
+
+
+@pytest.mark.parametrize("timeout", [0.5, 60])
+@pytest.mark.parametrize("answers", [True, False])
+async def test_e2_a_request_that_cannot_be_written_to_a_silent_peer(
+    timeout: float, autojump_clock: MockClock, *, answers: bool
+) -> None:
+    """Its last words are waited for, and not as long as an answer, after which the error of writing is told."""
+
+    class Silent(Odd):
+        """A stream that cannot be written, and gives its bytes late, or none."""
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            del max_bytes
+            await trio.sleep(timeout / 200 if answers else math.inf)
+            return ANSWER
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Silent("send", lambda: trio.BrokenResourceError("certificate required"))
+
+    error = await refused(URL, dial=dial, timeout=timeout)
+    assert trio.current_time() < min(timeout, 3)
+    if answers:
+        assert isinstance(error, HandshakeError)
+        assert error.status_code == 429
+    else:
+        assert type(error) is ConnectError
+        assert str(error).endswith("the connection broke during the handshake: certificate required")
+        assert isinstance(error.__cause__, trio.BrokenResourceError)
 
 
 @pytest.mark.needs("what a reset follows")

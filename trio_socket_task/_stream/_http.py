@@ -26,6 +26,7 @@ from ._wire import Wire, receive_arrived, run_pending_streams
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
+_LAST_WORDS_SECONDS = 1.0  # what was said before writing failed comes soon, if at all
 _SWITCHING_PROTOCOLS = 101
 _PREFIX = b"HTTP/1."
 _HEAD_WITHOUT_BODY = {
@@ -109,20 +110,28 @@ class Exchange:
         self._http = _new_connection()
         self._total = 0
         self._write_error: Exception | None = None
+        self._reading = trio.CancelScope()
         self._written = trio.Event()  # the whole request: one task writes at a time, in the order of what is encrypted
 
     async def exchange(self, request: h11.Request) -> h11.InformationalResponse | h11.Response:
         """Send a request and return the head of the response that ends HTTP.
 
-        Who answers may do so, and go, before it has read the whole request: what it said is read first.
+        Who answers may do so, and go, before it has read the whole request: what it said is read first, for a while.
         """
         self._request = request
+        with self._reading:
+            return await self._send_and_receive(request)
+        assert self._write_error is not None  # noqa: S101 (which alone limits the time)
+        raise self._broken(self._write_error) from root_cause(self._write_error)
+
+    async def _send_and_receive(self, request: h11.Request) -> h11.InformationalResponse | h11.Response:
         data = memoryview(b"")
         try:
             data = memoryview(self._wire.encrypt(self._serialize(request)))
             data = data[self._wire.send_now(data) :]
         except trio.BrokenResourceError as failure:
-            self._write_error, data = failure, data[:0]
+            self._fail_to_write(failure)
+            data = data[:0]
         if not data:
             self._written.set()
             return await self.receive_head()
@@ -152,7 +161,11 @@ class Exchange:
         try:
             await self._wire.send(data)
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
-            self._write_error = error
+            self._fail_to_write(error)
+
+    def _fail_to_write(self, error: Exception) -> None:
+        self._write_error = error
+        self._reading.deadline = trio.current_time() + _within_deadline(_LAST_WORDS_SECONDS)
 
     @property
     def rest(self) -> bytes:
@@ -238,8 +251,7 @@ class Exchange:
         """Read the body of a refusal, as far as it comes and as far as it is worth reading."""
         header = _header(response)
         body = bytearray()
-        left = trio.current_effective_deadline() - trio.current_time()
-        with trio.move_on_after(max(0, min(_BODY_SECONDS, left / 2))):  # it may have been called off meanwhile
+        with trio.move_on_after(_within_deadline(_BODY_SECONDS)):
             while self._total <= _LIMIT:
                 try:
                     event = self._http.next_event()
@@ -265,6 +277,11 @@ class Exchange:
         if explained:
             why += f": {explained}"
         return self._other.refusal(self._other.url, why, status, header, said)
+
+
+def _within_deadline(seconds: float) -> float:
+    """Return so many seconds, or half of those that the opening has left; none where it was called off meanwhile."""
+    return max(0, min(seconds, (trio.current_effective_deadline() - trio.current_time()) / 2))
 
 
 def _new_connection() -> h11.Connection:
