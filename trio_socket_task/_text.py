@@ -14,12 +14,12 @@ MASK = "***"
 _WORD = re.compile(r"(?<!\S)[^\s@?/\\]*[@?/\\]\S*")  # with a mark that every URL has, or its userinfo, or query
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}")  # bounded, so that it takes linear time
 _PART = re.compile(r'[^"<>]+')  # of a word: no URL has these marks, which often surround one
-_LIKE_URL = re.compile(r"[^@:]*:[^@]*@|[^?/]*/[^?]*\?\w|[^?]*\?[^=]*=")
+_LIKE_URL = re.compile(r"[^:]*:[^@]*@|[^?/]*/[^?]*\?\w|[^?]*\?[^=]*=")
 """What starts as userinfo, or as a path or a name with a query, without the scheme of a URL."""
 _AFTER_URL = "\"')>],.;:!"
 _SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
 _MARK = re.compile(r"([?#])")
-_AUTHORITY = re.compile(r"@?(?:[^:\[\]@%\s]*|\[[^\]@\s]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
+_AUTHORITY = re.compile(r"(?:@?[^:\[\]@%\s]+|\[[^\]@\s]*\])?(?::[0-9]+)?")  # RFC 3986 section 3.2, without userinfo
 _UNTIL_AT = re.compile(r".*(?:@|%40)", re.DOTALL)
 _NESTED = re.compile(r"[:\s]|//|%3a", re.IGNORECASE)  # what another URL in a path has before its userinfo ends
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "answer", "line"})
@@ -41,7 +41,7 @@ def mask_url(url: str) -> str:
     place, mark, hidden = (*_MARK.split(url[len(start) :], maxsplit=1), "", "")[:3]
     authority, slash, path = place.partition("/")
     is_plain = _AUTHORITY.fullmatch(authority)
-    is_absolute = bool(start and is_plain)
+    is_absolute = is_plain and (start == "/" or start.endswith("//"))
     if is_absolute:
         start, place = f"{start}{authority}{slash}", path
     until_at, is_late = _UNTIL_AT.match(place), _UNTIL_AT.match(hidden)
@@ -51,7 +51,7 @@ def mask_url(url: str) -> str:
             return printable(f"{start}{MASK}")  # a password may hold any mark, and so may a query
         if until_at:
             place = f"{MASK}@{place[until_at.end() :]}"
-        elif not is_plain and ":" in authority:
+        elif not is_plain and authority.partition(":")[2]:
             place = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
     return printable(f"{start}{place}{mark}{MASK if mark else ''}")
 
