@@ -14,19 +14,26 @@ from trio_socket_task._text import text_of
 
 def root_cause(error: BaseException) -> BaseException:
     """Return the OS or TLS error behind Trio's own."""
-    if isinstance(error, trio.BrokenResourceError) and error.__cause__ is not None:
-        return root_cause(error.__cause__)
+    seen: set[int] = set()  # a program may have raised an error from itself
+    while isinstance(error, trio.BrokenResourceError) and error.__cause__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__
     return error
 
 
 def describe(error: BaseException) -> str:
     """Return what an exception says, with the failures of single addresses that Trio keeps in its cause."""
+    said = _words(error)
+    if isinstance(error.__cause__, BaseExceptionGroup):
+        said += f" ({'; '.join(map(_words, error.__cause__.exceptions))})"
+    return said
+
+
+def _words(error: BaseException) -> str:
     said = text_of(error)
     if sys.platform == "win32" and isinstance(error, OSError) and error.errno is not None:
         # Trio asks os.strerror, which knows no codes of sockets there.
         said = said.replace("Unknown error", ctypes.FormatError(error.errno))
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        said += f" ({'; '.join(describe(single) for single in error.__cause__.exceptions)})"
     return said
 
 
