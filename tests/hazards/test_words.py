@@ -783,7 +783,8 @@ async def test_e8_another_protocol_beside_websocket(serve: Serve, fields: tuple[
 )
 async def test_e8_a_101_ends_with_its_head(serve: Serve, field: str, before: bytes) -> None:
     """Whatever it says of a body (RFC 7230 section 3.3.3), as any 1xx; the first frame comes after it, and other fields
-    stay."""
+    stay.
+    """
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
