@@ -103,11 +103,6 @@ def check_expected_close(code: int, reason: str | None) -> None:
         check_text("expect_close", "a reason", reason)
 
 
-def _shown(value: object) -> str:
-    """Return a number as it is written, but for one that Python refuses to print."""
-    return kind_of(value) if isinstance(value, int) and abs(value) > _LARGEST else repr(value)
-
-
 def check_refusal(status: int, body: bytes) -> None:
     """Check the response of a server that refuses the handshake.
 
@@ -146,3 +141,8 @@ def encode_fields(header: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]
         if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
             raise MisuseError(f"the field {name!r} cannot be {kind_of(value)}; its value must be one line of Latin-1")
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in (header or {}).items()]
+
+
+def _shown(value: object) -> str:
+    """Return a number as it is written, but for one that Python refuses to print."""
+    return kind_of(value) if isinstance(value, int) and abs(value) > _LARGEST else repr(value)
