@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +16,14 @@ from typing import Final, Protocol, cast, final
 import attrs
 import trio
 
+from trio_socket_task._log import SafeLogger
+
 from ._errors import JavaScriptError
 from ._sources import Sources, place
 from ._time_limit import make_context, start_time_limit
 from ._values import pack, unpack
 
-_logger = logging.getLogger("trio_socket_task.javascript")
+_logger = SafeLogger("trio_socket_task.javascript")
 _PRELUDE: Final = ("border", "console", "globals", "modules", "sockets", "pages")
 _STACK: Final = 1 << 20  # bytes: less than what threads have on any platform
 
