@@ -108,7 +108,7 @@ async def test_how_it_ends(script: Callable[[str], str], source: str, seconds: s
         (["--map", "wss://a.test=b.test"], "--map must map ws or wss URLs to such"),
         (["--base-library", "x"], "--base-library must be"),
         (["--timeout", "0"], "--timeout must be"),
-        (["nothing.js"], "FILE must be a file that exists, not 'nothing.js'"),
+        (["nothing.js"], "FILE must be a file that exists and can be reached, not 'nothing.js'"),
     ],
 )
 async def test_wrong_arguments(app: Path, arguments: list[str], error: str) -> None:
