@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import cast
 
 import pytest
 import trio
@@ -71,7 +72,7 @@ def test_a_copy_of_an_error_keeps_what_was_added(error: SocketTaskError) -> None
 @pytest.mark.parametrize("error", [ConnectTimeoutError("ws://a/", 2.5, "x"), HandshakeError("ws://a/", "no", 403)])
 def test_errors_that_were_pickled_before(error: ConnectError, monkeypatch: pytest.MonkeyPatch) -> None:
     """By an older version: as a class and its arguments, without what was added."""
-    kind, fields, _ = error.__reduce__()
+    kind, fields, _ = cast("tuple[object, ...]", error.__reduce__())
     monkeypatch.setattr(type(error), "__reduce__", lambda _self: (kind, fields))
     pickled = pickle.dumps(error)
     monkeypatch.undo()

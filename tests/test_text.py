@@ -33,7 +33,33 @@ from trio_socket_task._text import kind_of, mask_url, name_character, printable,
         ("wss:/\\/user:secret@example.org", "wss:/\\/***@example.org"),
         ("wss://user:secret/x", "wss://user:***/x"),
         ("user:secret@example.org/x", "***@example.org/x"),
+        ("wss://user:/secret@example.org/", "wss://***@example.org/"),
+        ("wss://example.org:/x", "wss://example.org:/x"),
+        ("socks5:/user:secret@example.org:1080", "***@example.org:1080"),
+        ("wws:/user:secret@example.org", "***@example.org"),
+        ("wss:a/secret@example.org", "wss:***@example.org"),
+        ("wss:/a/secret@example.org", "wss:/***@example.org"),
+        ("wss://@/secret@example.org", "wss://***@example.org"),
+        ("http;//user:secret@example.org", "***@example.org"),
+        ("wss//user:secret@example.org", "***@example.org"),
+        ("wss//secret@example.org", "***@example.org"),
+        ("wss//user:se?cret@example.org", "***"),
+        ("wss /://user:secret@example.org", "***@example.org"),
+        ("http:/ /user:secret@example.org", "http:/***@example.org"),
+        ("http:\t//user:secret@example.org", "http:***@example.org"),
+        ("http://user%3Asecret%40example.org/", "http://***@example.org/"),
+        ("wss://gate.example/wss://user:secret@example.org/", "wss://gate.example/***@example.org/"),
+        ("wss://gate.example/wss://secret@example.org/", "wss://gate.example/***@example.org/"),
+        ("wss://gate.example//secret@example.org/", "wss://gate.example/***@example.org/"),
+        ("wss://gate.example/wss://user:se?cret@example.org/", "wss://gate.example/***"),
+        ("wss://gate.example/wss%3A%2F%2Fuser%3Asecret%40example.org", "wss://gate.example/***@example.org"),
+        ("/a, http://user:secret@example.org/", "/***@example.org/"),
+        ("/a,http://secret@example.org/", "/***@example.org/"),
+        ("/@user/x", "/@user/x"),
+        ("/a/@user?mail=secret@example.org", "/a/@user?***"),
+        ("wss://example.org/@user:1/x", "wss://example.org/@user:1/x"),
         ("test.php?secret", "test.php?***"),
+        ("test.php?mail=secret@example.org", "test.php?***"),
         ("wss://exa\x1b[2Jmple.org/", "wss://exa\\x1b[2Jmple.org/"),
         ("", ""),
     ],
@@ -74,12 +100,21 @@ def test_cut() -> None:
         ("连接wss://h/?secret失败", "连接wss://h/?***"),
         ("to_wss://u:secret@h", "to_wss://***@h"),
         (r"ws:\\u:secret@h", r"ws:\\***@h"),
+        ("http:/user:secret@h", "http:/***@h"),
+        ("to socks5:/user:secret@h, or user:secret@h", "to ***@h, or ***@h"),
+        ("http@://user:secret@h", "***@h"),
+        ("user:secret@g,http://h/", "***@g,http://h/"),
+        ('{"message":"Route GET:/chat?token=secret not found"}', '{"message":"Route GET:/chat?*** not found"}'),
+        ('{"path":"/chat?secret","status":404}', '{"path":"/chat?***","status":404}'),
+        ("/login?token=secret&to=http://h/", "/login?***http://h/"),
+        ("at http://h/x ?token=secret", "at http://h/x ?***"),
+        ("where? git@h:x, a@b, either/or? a?b", "where? git@h:x, a@b, either/or? a?b"),
         ("no url: at all // \x1b", "no url: at all // \\x1b"),
     ],
 )
 def test_urls_in_what_others_say(text: str, shown: str) -> None:
     """They are masked, and the text around them stays."""
-    assert quoted(text) == shown
+    assert quoted(text) == quoted(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -113,7 +148,7 @@ def test_shown_values() -> None:
     assert shown_value("limit", 10**5000) == "a value of the type int"
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """An error that cannot say what it is."""
 
     def __str__(self) -> str:
@@ -124,7 +159,7 @@ def test_what_an_error_says() -> None:
     """Its type's name where that is nothing, or raises."""
     assert text_of(ValueError("why")) == "why"
     assert text_of(ValueError()) == "ValueError"
-    assert text_of(Mute()) == "Mute"
+    assert text_of(MuteError()) == "MuteError"
 
 
 def test_a_character_is_named() -> None:

@@ -11,11 +11,17 @@ import unicodedata
 from contextlib import suppress
 
 MASK = "***"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}\S*")  # bounded, so that it takes linear time
+_WORD = re.compile(r"(?<!\S)[^\s@?/\\]*[@?/\\]\S*")  # with a mark that every URL has, or its userinfo, or query
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}")  # bounded, so that it takes linear time
+_PART = re.compile(r'[^"<>]+')  # of a word: no URL has these marks, which often surround one
+_LIKE_URL = re.compile(r"[^:]*:[^@]*@|[^?/]*/[^?]*\?\w|[^?]*\?[^=]*=")
+"""What starts as userinfo, or as a path or a name with a query, without the scheme of a URL."""
 _AFTER_URL = "\"')>],.;:!"
 _SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
 _MARK = re.compile(r"([?#])")
-_AUTHORITY = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")  # RFC 3986 section 3.2, without userinfo
+_AUTHORITY = re.compile(r"(?:@?[^:\[\]@%\s]+|\[[^\]@\s]*\])?(?::[0-9]+)?")  # RFC 3986 section 3.2, without userinfo
+_UNTIL_AT = re.compile(r".*(?:@|%40)", re.DOTALL)
+_NESTED = re.compile(r"[:\s]|//|%3a", re.IGNORECASE)  # what another URL in a path has before its userinfo ends
 _HIDDEN_ARGUMENTS = frozenset({"header", "protocols", "data", "message", "reply", "answer", "line"})
 """Arguments of which no value is ever quoted: what they hold may be a secret."""
 _URL_ARGUMENTS = frozenset({"url", "target", "proxy"})
@@ -26,18 +32,26 @@ _SHORT.maxstring = _SHORT.maxother = 120
 
 
 def mask_url(url: str) -> str:
-    """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets."""
+    """Return a URL, well-formed or not, without its userinfo, query and fragment, which may be secrets.
+
+    What stands before an ``@`` is userinfo, except in the path of a well-formed URL, as in ``/@user``.
+    """
     scheme = _SCHEME.match(url)
     start = scheme[0] if scheme else ""
     place, mark, hidden = (*_MARK.split(url[len(start) :], maxsplit=1), "", "")[:3]
     authority, slash, path = place.partition("/")
     is_plain = _AUTHORITY.fullmatch(authority)
-    if "@" in authority or not is_plain:
-        if "@" in hidden:
+    is_absolute = is_plain and (start == "/" or start.endswith("//"))
+    if is_absolute:
+        start, place = f"{start}{authority}{slash}", path
+    until_at, is_late = _UNTIL_AT.match(place), _UNTIL_AT.match(hidden)
+    before = place if is_late else until_at[0] if until_at else ""
+    if not is_plain or (until_at and not is_absolute) or _NESTED.search(f"/{before}"):
+        if is_late:
             return printable(f"{start}{MASK}")  # a password may hold any mark, and so may a query
-        if "@" in place:
-            place = f"{MASK}@{place.rpartition('@')[2]}"
-        elif ":" in authority:
+        if until_at:
+            place = f"{MASK}@{place[until_at.end() :]}"
+        elif not is_plain and authority.partition(":")[2]:
             place = f"{authority.partition(':')[0]}:{MASK}{slash}{path}"  # a port that is none may be a password
     return printable(f"{start}{place}{mark}{MASK if mark else ''}")
 
@@ -58,13 +72,20 @@ def _visible(character: str) -> str:
 
 
 def quoted(text: str, limit: int | None = None) -> str:
-    """Return what a peer or another program said: `printable`, and the URLs in it masked."""
-    return printable(_URL.sub(_mask_found, text), limit)
+    """Return what a peer or another program said: `printable`, and masked the URLs in it and what looks like one."""
+    return printable(_WORD.sub(_mask_word, text), limit)
 
 
-def _mask_found(found: re.Match[str]) -> str:
-    url = found[0].rstrip(_AFTER_URL)
-    return mask_url(url) + found[0][len(url) :]
+def _mask_word(word: re.Match[str]) -> str:
+    url = _URL.search(word[0])
+    start = url.start() if url else len(word[0])
+    before = _PART.sub(lambda part: _mask_found(part[0]) if _LIKE_URL.match(part[0]) else part[0], word[0][:start])
+    return before + _mask_found(word[0][start:])
+
+
+def _mask_found(text: str) -> str:
+    url = text.rstrip(_AFTER_URL)
+    return mask_url(url) + text[len(url) :]
 
 
 def kind_of(value: object) -> str:

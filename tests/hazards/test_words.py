@@ -5,8 +5,12 @@ Ids such as E1 are rows of the tables in `docs/explanation/reliability.md`.
 
 from __future__ import annotations
 
+import base64
 import errno
+import html
+import json
 import logging
+import math
 import pickle
 import re
 import socket
@@ -16,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -35,10 +40,12 @@ from trio_socket_task import (
     InvalidOptionsError,
     MessageEvent,
     OpenEvent,
+    Retry,
     SocketLostError,
     SocketNotOpenError,
     SocketTaskError,
     connect_socket,
+    open_resilient_socket,
     open_socket_manager,
 )
 from trio_socket_task._events import Header
@@ -141,7 +148,7 @@ async def test_e1_whatever_a_stream_raises(where: str, scheme: str, error: Calla
         assert [type(event.error) async for event in task.on_error()] == [ConnectError]
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """An error that cannot say what it is."""
 
     def __str__(self) -> str:
@@ -151,40 +158,34 @@ class Mute(Exception):
 async def test_e1_an_error_that_cannot_say_what_it_is(serve: Serve) -> None:
     """Its type is named, and its own error is nobody's, while a socket opens and afterwards."""
 
-    class Failing(Odd):
-        """A stream that fails once the socket is open."""
-
-        def __init__(self, stream: trio.abc.Stream) -> None:
-            super().__init__("", Mute)
-            self.send_all = stream.send_all  # type: ignore[method-assign]
-            self.aclose = stream.aclose  # type: ignore[method-assign]
-            self._received = stream.receive_some
-
-        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:  # type: ignore[override]
-            received, self._received = self._received, self._fail
-            return await received(max_bytes)
-
-        async def _fail(self, _max_bytes: int | None = None) -> bytes:
-            await trio.lowlevel.checkpoint()
-            raise Mute
-
     async def dial(_host: str, _port: int) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
-        return Odd("receive", Mute)
+        return Odd("receive", MuteError)
 
     error = await refused(URL, dial=dial)
-    assert str(error).endswith("the connection broke during the handshake: Mute")
-    assert isinstance(error.__cause__, Mute)
+    assert str(error).endswith("the connection broke during the handshake: MuteError")
+    assert isinstance(error.__cause__, MuteError)
 
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.read_end()
 
     async def dial_failing(host: str, port: int) -> trio.abc.Stream:
-        return Failing(await serve(script)(host, port))
+        stream = await serve(script)(host, port)
+        receive, heads = stream.receive_some, 0
+
+        async def receive_some(max_bytes: int | None = None) -> bytes | bytearray:
+            nonlocal heads
+            if heads:
+                raise MuteError
+            heads += 1
+            return await receive(max_bytes)
+
+        stream.receive_some = receive_some  # type: ignore[method-assign]
+        return stream
 
     async with connect_socket(URL, dial=dial_failing) as task:
-        with pytest.raises(SocketLostError, match="the connection was lost: Mute"):
+        with pytest.raises(SocketLostError, match="the connection was lost: MuteError"):
             await task.receive()
 
 
@@ -291,6 +292,36 @@ async def test_e2_a_request_that_cannot_be_written(serve: Serve) -> None:
     error = await refused(URL, dial=dial)
     assert "the connection broke during the handshake: " in str(error)
     assert isinstance(error.__cause__, BrokenPipeError)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60])
+@pytest.mark.parametrize("answers", [True, False])
+async def test_e2_a_request_that_cannot_be_written_to_a_silent_peer(
+    seconds: float, autojump_clock: MockClock, *, answers: bool
+) -> None:
+    """Its last words are waited for, and not as long as an answer, after which the error of writing is told."""
+
+    class Silent(Odd):
+        """A stream that cannot be written, and gives its bytes late, or none."""
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            del max_bytes
+            await trio.sleep(seconds / 200 if answers else math.inf)
+            return ANSWER
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Silent("send", lambda: trio.BrokenResourceError("certificate required"))
+
+    error = await refused(URL, dial=dial, timeout=seconds)
+    assert trio.current_time() < min(seconds, 3)
+    if answers:
+        assert isinstance(error, HandshakeError)
+        assert error.status_code == 429
+    else:
+        assert type(error) is ConnectError
+        assert str(error).endswith("the connection broke during the handshake: certificate required")
+        assert isinstance(error.__cause__, trio.BrokenResourceError)
 
 
 @pytest.mark.needs("what a reset follows")
@@ -454,6 +485,77 @@ async def test_e3_a_long_location_is_cut(serve: Serve) -> None:
     assert str(error).endswith("x...")
     assert len(str(error)) < 400
     assert error.header["location"] == location
+
+
+CREDENTIALS = base64.b64encode(f"Aladdin:{SECRET}".encode()).decode()
+CANARIES = ("word=open+sesame&", SECRET, "mm/nn", CREDENTIALS, "Aladdin", "crumb", "törö", "bearer.to.ken")
+ECHOES: dict[str, Callable[[bytes], bytes]] = {
+    "all": lambda request: b"HTTP/1.1 403 No\r\nContent-Type: text/plain\r\n\r\n" + request,
+    "raw": lambda request: request,
+    "json": lambda request: b"HTTP/1.1 403 No\r\n\r\n" + json.dumps([request.decode()]).replace("/", r"\/").encode(),
+    "html": lambda request: b"HTTP/1.1 403 No\r\n\r\n<p>" + html.escape(request.decode()).encode(),
+    "reason": lambda request: b"HTTP/1.1 403 " + b" ".join(request.split()) + b"\r\n\r\n",
+    "place": lambda request: b"HTTP/1.1 302 No\r\nLocation: /" + quote(request).encode() + b"\r\n\r\n",
+    "alone": lambda _request: f"HTTP/1.1 403 No\r\n\r\n{SECRET} open sesame of Aladdin and törö".encode(),
+    "bytes": lambda _request: b"HTTP/1.1 403 No t\xc3\xb6r\xc3\xb6\r\n\r\n" + "mm/nn törö \xff".encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+async def test_e3_a_server_that_repeats_the_request(serve: Serve, echo: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its query and fields are masked in every spelling, alone and together; the fields of the error are whole."""
+    sent: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        lines = peer.request.splitlines()
+        ours = [line for line in lines if line.startswith(starts)]
+        sent.append(ECHOES[echo](b"\r\n".join([*ours, *lines])))
+        await peer.send(sent[0])
+        await peer.stream.aclose()
+
+    starts = (b"GET", b"Authorization", b"Cookie", b"X-", b"Sec-WebSocket-Protocol")
+    options: ConnectOptions = {
+        "dial": serve(script),
+        "header": {
+            "Authorization": f"Basic {CREDENTIALS}",
+            "Cookie": "a=crumb; b=c",
+            "X-Key": "mm/nn törö",
+            "X-Broken": "Basic x",
+        },
+        "protocols": ["chat", "bearer.to.ken"],
+    }
+    url = f"{URL}?word=open+sesame&token={SECRET}&x=mm%2Fnn"
+    caplog.set_level(logging.DEBUG, "trio_socket_task")
+    error = await refused(url, **options)
+    assert isinstance(error, HandshakeError)
+    async with open_resilient_socket(url, retry=Retry(max_attempts=1), **options) as socket:
+        with pytest.raises(GaveUpError) as caught:
+            await socket.receive()
+    said = everything(error) + error.why + everything(caught.value) + caplog.text
+    assert [canary for canary in CANARIES if canary in said] == []
+    assert "***" in error.why
+    assert sent[0].endswith(error.body)
+
+
+async def test_e3_what_a_server_repeats_that_is_no_secret(serve: Serve) -> None:
+    """Few characters, what the URL shows anyway, and what tells of the program."""
+    body = b"no to /chat?to=no for chat by https://origin.test, you/1.0"
+    fields = {"Origin": "https://origin.test", "User-Agent": "you/1.0"}
+    head = b"HTTP/1.1 403 No\r\nContent-Type: text/plain"
+    error = await refused(f"{URL}?to=no&of=chat", dial=serve(says(head, body)), header=fields)
+    assert str(error).endswith(": no to /chat?*** for chat by https://origin.test, you/1.0")
+
+
+async def test_e3_a_101_that_repeats_a_secret(serve: Serve) -> None:
+    """What is wrong with it is told without."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(f"Sec-WebSocket-Extensions: {SECRET}")
+        await peer.read_end()
+
+    error = await refused(URL, dial=serve(script), header={"X-Key": SECRET}, per_message_deflate=True)
+    assert "chooses the extension ***, which was not offered" in str(error)
 
 
 # E4: the server's explanation
@@ -781,10 +883,8 @@ async def test_e8_another_protocol_beside_websocket(serve: Serve, fields: tuple[
 @pytest.mark.parametrize(
     "before", ["", "Link: </a>", "Transfer-Encoding: gzip", "Content-Length: 5\r\nContent-Length: 7"]
 )
-async def test_e8_a_101_ends_with_its_head(serve: Serve, field: str, before: bytes) -> None:
-    """Whatever it says of a body (RFC 7230 section 3.3.3), as any 1xx; the first frame comes after it, and other fields
-    stay.
-    """
+async def test_e8_a_101_ends_with_its_head(serve: Serve, field: str, before: str) -> None:
+    """As any 1xx, whatever it says of a body (RFC 7230 section 3.3.3); the first frame follows, other fields stay."""
 
     async def script(peer: Peer) -> None:
         await peer.read_request()

@@ -325,6 +325,16 @@ async def test_a_refusal_is_told(
     assert f"the proxy {proxy[5:-1]}" in str(error)
 
 
+async def test_a_refusal_that_repeats_who_asked(serve_tcp: ServeTcp) -> None:
+    """User, password and what is made of them stand in the error's body only."""
+    credentials = base64.b64encode(b"Aladdin:open/sesame").decode()
+    body = f"not Proxy-Authorization: Basic {credentials}, which is Aladdin with open/sesame".encode()
+    proxy = await serve_tcp(answering(b"HTTP/1.1 407 No Aladdin\r\nContent-Type: text/plain\r\n\r\n" + body))
+    error = await refused(proxy_url(proxy, userinfo="Aladdin:open%2Fsesame@"))
+    assert str(error).endswith("answered 407 No ***: not Proxy-Authorization: ***, which is *** with ***")
+    assert error.body == body
+
+
 async def test_an_endless_head_is_cut(serve_tcp: ServeTcp) -> None:
     """At 64 KiB."""
 

@@ -20,12 +20,13 @@ from trio_socket_task._text import mask_url, printable, quoted
 
 from ._causes import describe, root_cause
 from ._progress import Progress
-from ._refusal import explanation
+from ._refusal import explanation, mask_echo
 from ._wire import Wire, receive_arrived, run_pending_streams
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
+_LAST_WORDS_SECONDS = 1.0  # what was said before writing failed comes soon, if at all
 _SWITCHING_PROTOCOLS = 101
 _PREFIX = b"HTTP/1."
 _HEAD_WITHOUT_BODY = {
@@ -68,13 +69,15 @@ async def handshake(wire: Wire, options: Options, progress: Progress, received: 
     url, upgrade = options.address.url, Upgrade(options)
     progress.requests()
     server = Exchange(wire, Responder(url=url, responds=progress.responds), received)
-    response = await server.exchange(upgrade.request())
+    request = upgrade.request()
+    response = await server.exchange(request)
     assert isinstance(response, h11.InformationalResponse)  # noqa: S101 (what ends HTTP after a GET)
     header = _header(response)
     try:
         chosen = upgrade.validate_response(response)
     except InvalidResponseError as error:
-        raise HandshakeError(url, f"the server's response {error}", _SWITCHING_PROTOCOLS, header) from None
+        why = f"the server's response {mask_echo(request, str(error))}"
+        raise HandshakeError(url, why, _SWITCHING_PROTOCOLS, header) from None
     return Opened(
         header=header, protocol=chosen.protocol, per_message_deflate=chosen.per_message_deflate, rest=server.rest
     )
@@ -107,20 +110,28 @@ class Exchange:
         self._http = _new_connection()
         self._total = 0
         self._write_error: Exception | None = None
+        self._reading = trio.CancelScope()
         self._written = trio.Event()  # the whole request: one task writes at a time, in the order of what is encrypted
 
     async def exchange(self, request: h11.Request) -> h11.InformationalResponse | h11.Response:
         """Send a request and return the head of the response that ends HTTP.
 
-        Who answers may do so, and go, before it has read the whole request: what it said is read first.
+        Who answers may do so, and go, before it has read the whole request: what it said is read first, for a while.
         """
         self._request = request
+        with self._reading:
+            return await self._send_and_receive(request)
+        assert self._write_error is not None  # noqa: S101 (which alone limits the time)
+        raise self._broken(self._write_error) from root_cause(self._write_error)
+
+    async def _send_and_receive(self, request: h11.Request) -> h11.InformationalResponse | h11.Response:
         data = memoryview(b"")
         try:
             data = memoryview(self._wire.encrypt(self._serialize(request)))
             data = data[self._wire.send_now(data) :]
         except trio.BrokenResourceError as failure:
-            self._write_error, data = failure, data[:0]
+            self._fail_to_write(failure)
+            data = data[:0]
         if not data:
             self._written.set()
             return await self.receive_head()
@@ -150,7 +161,11 @@ class Exchange:
         try:
             await self._wire.send(data)
         except Exception as error:  # noqa: BLE001 (whatever a foreign stream raises)
-            self._write_error = error
+            self._fail_to_write(error)
+
+    def _fail_to_write(self, error: Exception) -> None:
+        self._write_error = error
+        self._reading.deadline = trio.current_time() + _within_deadline(_LAST_WORDS_SECONDS)
 
     @property
     def rest(self) -> bytes:
@@ -185,6 +200,9 @@ class Exchange:
         other = self._other
         return other.refusal(other.url, f"{other.who}'s response {why}")
 
+    def _mask_echo(self, text: str) -> str:
+        return mask_echo(self._request, text)
+
     async def receive_head(self) -> h11.InformationalResponse | h11.Response:
         """Return the head of the response that ends HTTP; skip other 1xx responses (RFC 7231 section 6.2)."""
         begun = b""
@@ -209,7 +227,8 @@ class Exchange:
                     raise self._other.lost(self._other.url, self._other.ended)
                 begun += data
                 if not begun.startswith(_PREFIX[: len(begun)]):  # h11 would wait for the end of a head
-                    raise self._invalid(f"is not valid HTTP: {begun[:32]!r}")
+                    said = self._mask_echo(begun.decode("latin-1")).encode("latin-1")
+                    raise self._invalid(f"is not valid HTTP: {said[:32]!r}")
                 self._total += len(data)
                 self._http.receive_data(data)
 
@@ -232,8 +251,7 @@ class Exchange:
         """Read the body of a refusal, as far as it comes and as far as it is worth reading."""
         header = _header(response)
         body = bytearray()
-        left = trio.current_effective_deadline() - trio.current_time()
-        with trio.move_on_after(max(0, min(_BODY_SECONDS, left / 2))):  # it may have been called off meanwhile
+        with trio.move_on_after(_within_deadline(_BODY_SECONDS)):
             while self._total <= _LIMIT:
                 try:
                     event = self._http.next_event()
@@ -251,14 +269,19 @@ class Exchange:
                 else:
                     break
         status, said = response.status_code, bytes(body[:_LIMIT])
-        reason = bytes(response.reason).decode("latin-1")
+        reason = self._mask_echo(bytes(response.reason).decode("latin-1"))
         why = quoted(f"{self._other.who} answered {status} {reason}".rstrip(), _REASON)
         if "location" in header:
-            why += f"; it points to {printable(mask_url(header['location']), _REASON)}"
-        explained = explanation(header, said)
+            why += f"; it points to {printable(mask_url(self._mask_echo(header['location'])), _REASON)}"
+        explained = explanation(header, said, self._request)
         if explained:
             why += f": {explained}"
         return self._other.refusal(self._other.url, why, status, header, said)
+
+
+def _within_deadline(seconds: float) -> float:
+    """Return so many seconds, or half of those that the opening has left; none where it was called off meanwhile."""
+    return max(0, min(seconds, (trio.current_effective_deadline() - trio.current_time()) / 2))
 
 
 def _new_connection() -> h11.Connection:
