@@ -57,6 +57,28 @@ def test_an_error_survives_pickling_and_copying(error: SocketTaskError, words: s
         assert words in str(again)
 
 
+@pytest.mark.parametrize("error", [error for error, _ in ERRORS])
+def test_a_copy_of_an_error_keeps_what_was_added(error: SocketTaskError) -> None:
+    """Notes, and attributes of the program's own."""
+    noted = copy.copy(error)
+    noted.__notes__ = ["a note"]
+    noted.attempt = 3  # type: ignore[attr-defined]
+    for again in (pickle.loads(pickle.dumps(noted)), copy.copy(noted), copy.deepcopy(noted)):  # noqa: S301 (our own)
+        assert vars(again) == vars(noted)
+        assert again.__notes__ == ["a note"]
+
+
+@pytest.mark.parametrize("error", [ConnectTimeoutError("ws://a/", 2.5, "x"), HandshakeError("ws://a/", "no", 403)])
+def test_errors_that_were_pickled_before(error: ConnectError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an older version: as a class and its arguments, without what was added."""
+    kind, fields, _ = error.__reduce__()
+    monkeypatch.setattr(type(error), "__reduce__", lambda _self: (kind, fields))
+    pickled = pickle.dumps(error)
+    monkeypatch.undo()
+    again = pickle.loads(pickled)  # noqa: S301 (it is our own)
+    assert (type(again), vars(again)) == (kind, vars(error))
+
+
 def test_bases_say_who_did_it() -> None:
     """Errors are caught by what Trio programs catch, and by nothing a network library would raise."""
     assert issubclass(InvalidOptionsError, ValueError)
@@ -76,6 +98,32 @@ def test_fields() -> None:
     assert dict(refused.header) == {"a": "b"}
     assert dict(HandshakeError("u", "w").header) == {}
     assert SocketLostError(EVENT).close_event is EVENT
+
+
+class Mute:
+    """A value that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (10**5000, "a value of the type int"),
+        ([-(10**5000)], "a value of the type list"),
+        (type("list", (), {})(), "a value of the type list"),
+        (Mute(), "<Mute instance at 0x"),
+        ({Mute(): 1}, "{<Mute instance at 0x"),
+        (type("tuple", (), {"__len__": lambda _self: 1})(), "a value of the type tuple"),
+    ],
+    ids=["number", "numbers", "list", "value", "key", "tuple"],
+)
+def test_whatever_was_refused_can_be_printed(value: object, shown: str) -> None:
+    """Numbers of more digits than Python writes, and values whose own methods raise."""
+    error = InvalidOptionsError("timeout", value, "must be short")
+    assert f"timeout must be short, not {shown}" in str(error)
+    assert shown in repr(error)
 
 
 def test_a_long_value_is_shortened() -> None:

@@ -148,7 +148,8 @@ def test_a_heartbeat_has_positive_times(argument: str) -> None:
         (None, "pong", "reply must be given together with message"),
         (3, "pong", "message must be str or bytes"),
         ("x" * 40_000, "pong", "message must have at most 32768 bytes"),
-        ("\ud800", "pong", "data must not contain lone surrogates"),
+        ("\ud800", "pong", "message must not contain lone surrogates"),
+        ("ping", "\ud800", "reply must not contain lone surrogates"),
         ("ping", 3, "reply must be str, bytes or a function"),
     ],
 )
@@ -224,6 +225,12 @@ def test_data_with_a_lone_surrogate() -> None:
         encode_payload("a\udfff")
 
 
+def test_an_answer_with_a_lone_surrogate() -> None:
+    """It is refused by the name of the function that returned it."""
+    with pytest.raises(InvalidOptionsError, match="^answer must not contain lone surrogates"):
+        Heartbeat(answer=lambda _data: "\ud800").answer_to("2")
+
+
 def test_a_header_of_pairs_keeps_repeated_fields_and_their_order() -> None:
     """A mapping has each name once."""
     options = check(header=[("X-B", "1"), ["X-A", " 2 "], ("X-B", "3")])
@@ -277,7 +284,7 @@ def test_an_answer_is_a_small_message() -> None:
     """What else the function returns is its mistake; its text is not quoted."""
     with pytest.raises(InvalidOptionsError, match="answer must return at most 32768 bytes, not bytes of length 32769"):
         Heartbeat(answer=lambda _data: bytes(32769)).answer_to("2")
-    with pytest.raises(TypeError, match="data must be str or bytes, not int"):
+    with pytest.raises(TypeError, match="answer must be str or bytes, not int"):
         Heartbeat(answer=lambda _data: 3).answer_to("2")  # type: ignore[arg-type, return-value]
 
 

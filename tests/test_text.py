@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_socket_task._text import kind_of, mask_url, name_character, printable, quoted, shown_value
+from trio_socket_task._text import kind_of, mask_url, name_character, printable, quoted, shown_value, text_of
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,34 @@ def test_kinds(value: object, kind: str) -> None:
     assert shown_value("header", value) == shown_value("--header", value) == kind
 
 
+def test_kinds_of_what_has_no_length() -> None:
+    """A memoryview that was released has none."""
+    view = memoryview(b"secret")
+    view.release()
+    assert kind_of(view) == "a value of the type memoryview"
+
+
 def test_shown_values() -> None:
     """Others are quoted, URLs masked."""
     assert shown_value("timeout", -1) == "-1"
     assert shown_value("url", "ws://h/?secret") == "'ws://h/?***'"
     assert shown_value("url", 5) == "a value of the type int"
     assert len(shown_value("code", "x" * 1000)) <= 120
+    assert shown_value("limit", 10**5000) == "a value of the type int"
+
+
+class Mute(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_what_an_error_says() -> None:
+    """Its type's name where that is nothing, or raises."""
+    assert text_of(ValueError("why")) == "why"
+    assert text_of(ValueError()) == "ValueError"
+    assert text_of(Mute()) == "Mute"
 
 
 def test_a_character_is_named() -> None:

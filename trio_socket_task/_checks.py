@@ -66,8 +66,8 @@ def check_close(code: int, reason: str) -> bytes:
     return encoded
 
 
-def encode_payload(data: str | bytes | bytearray | memoryview) -> bytes:
-    """Check a message and return its payload as it is now.
+def encode_payload(data: str | bytes | bytearray | memoryview, argument: str = "data") -> bytes:
+    """Check a message, which errors call by the name of its argument, and return its payload as it is now.
 
     Raises:
         TypeError: It is neither text nor bytes.
@@ -77,9 +77,9 @@ def encode_payload(data: str | bytes | bytearray | memoryview) -> bytes:
         try:
             return str.encode(data)
         except UnicodeEncodeError:
-            return encode_text("data", data)  # which raises
+            return encode_text(argument, data)  # which raises
     if type(data) is bytes:
         return data
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(memoryview(data))  # a copy: the caller may change its own, and a subclass may have its own ways
-    raise TypeError(f"data must be str or bytes, not {type(data).__name__}")
+    raise TypeError(f"{argument} must be str or bytes, not {type(data).__name__}")

@@ -96,8 +96,8 @@ class ConnectTimeoutError(ConnectError):
         self.phase = phase
         """What it was waiting for, and of whom, in words: the connection, the TLS handshake, or the response."""
 
-    def __reduce__(self) -> tuple[type[ConnectTimeoutError], tuple[str, float, str]]:
-        return type(self), (self.url, self.timeout, self.phase)
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.timeout, self.phase), vars(self)
 
 
 @final
@@ -121,8 +121,8 @@ class ProxyError(ConnectError):
         self.body = body
         """The body of its response as far as it was read, at most 64 KiB."""
 
-    def __reduce__(self) -> tuple[type[ProxyError], tuple[str, str, int | None, Mapping[str, str], bytes]]:
-        return type(self), (self.url, self.why, self.status_code, self.header, self.body)
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.why, self.status_code, self.header, self.body), vars(self)
 
 
 @final
@@ -145,8 +145,8 @@ class HandshakeError(ConnectError):
         self.body = body
         """The body of the response as far as it was read, at most 64 KiB."""
 
-    def __reduce__(self) -> tuple[type[HandshakeError], tuple[str, str, int | None, Mapping[str, str], bytes]]:
-        return type(self), (self.url, self.why, self.status_code, self.header, self.body)
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.why, self.status_code, self.header, self.body), vars(self)
 
 
 @final

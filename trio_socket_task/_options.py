@@ -69,14 +69,16 @@ class Heartbeat:
         if value is not None:
             if not isinstance(value, str | bytes):
                 raise InvalidOptionsError("message", value, "must be str or bytes, or None for Ping frames")
-            if len(encode_payload(value)) > _MAX_BEAT:
+            if len(encode_payload(value, "message")) > _MAX_BEAT:
                 raise InvalidOptionsError("message", value, f"must have at most {_MAX_BEAT} bytes")
         if (value is None) != (self.reply is None):
             raise InvalidOptionsError("reply", self.reply, "must be given together with message, and not without it")
 
     @reply.validator
     def _check_reply(self, _attribute: object, value: object) -> None:
-        if value is not None and not isinstance(value, str | bytes):
+        if isinstance(value, str | bytes):
+            encode_payload(value, "reply")
+        elif value is not None:
             check_plain("reply", value, "str, bytes or a function of a message")
 
     @answer.validator
@@ -98,7 +100,7 @@ class Heartbeat:
             InvalidOptionsError: It returned what is too large.
         """
         answer = None if self.answer is None else call_plain("answer", self.answer, data)
-        if answer is not None and len(encode_payload(answer)) > _MAX_BEAT:
+        if answer is not None and len(encode_payload(answer, "answer")) > _MAX_BEAT:
             raise InvalidOptionsError("answer", answer, f"must return at most {_MAX_BEAT} bytes")
         return answer
 

@@ -65,7 +65,7 @@ def policy_for_base_library(version: str) -> CoexistencePolicy:
     Raises:
         InvalidOptionsError: The version is not up to three numbers joined by dots.
     """
-    if not isinstance(version, str) or not re.fullmatch(r"\d+(\.\d+){0,2}", version, re.ASCII):
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}){0,2}", version):
         raise InvalidOptionsError("version", version, 'must be a version such as "1.5.0"')
     numbers = tuple(int(part) for part in version.split("."))
     return Coexist() if numbers + (0,) * (3 - len(numbers)) >= _COEXIST_SINCE else ReplacePrevious()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import reprlib
 import unicodedata
+from contextlib import suppress
 
 MASK = "***"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}\S*")  # bounded, so that it takes linear time
@@ -69,11 +70,21 @@ def _mask_found(found: re.Match[str]) -> str:
 def kind_of(value: object) -> str:
     """Return what kind of value it is, and nothing of what is in it."""
     name = type(value).__name__
-    if isinstance(value, str):
-        return f"a {name} of {len(value)} characters"
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"{name} of length {len(value)}"
+    with suppress(Exception):  # of a subclass, or of a memoryview that was released
+        if isinstance(value, str):
+            return f"a {name} of {len(value)} characters"
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"{name} of length {len(value)}"
     return "None" if value is None else f"a value of the type {name}"
+
+
+def text_of(error: BaseException | None) -> str:
+    """Return what an error says, or the name of its type where it says nothing, or raises instead."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 (whatever a program's own raises)
+        text = ""
+    return text or type(error).__name__
 
 
 def shown_value(argument: str, value: object) -> str:
@@ -82,7 +93,10 @@ def shown_value(argument: str, value: object) -> str:
         return kind_of(value)
     if argument in _URL_ARGUMENTS:
         return repr(mask_url(value)) if isinstance(value, str) else kind_of(value)
-    return quoted(_SHORT.repr(value))
+    try:
+        return quoted(_SHORT.repr(value))
+    except Exception:  # noqa: BLE001 (of a program's own, or a number of more digits than Python writes)
+        return kind_of(value)
 
 
 def name_character(text: str, position: int) -> str:

@@ -513,6 +513,52 @@ async def test_q2_aclose_of_a_socket_from_what_it_waits_for(autojump_clock: Mock
     assert trio.current_time() < BOUND
 
 
+class MuteError(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("where", ["target", "on_connected", "decide", "random"])
+async def test_q2_errors_that_cannot_say_what_they_are(
+    autojump_clock: MockClock, nursery: trio.Nursery, where: str
+) -> None:
+    """Are named by their types: the attempt has failed, and the block is left as ever."""
+    world = World(nursery, "never")
+
+    async def target() -> str:
+        await trio.lowlevel.checkpoint()
+        if where == "target":
+            raise MuteError
+        return URL
+
+    async def on_connected(_task: SocketTask) -> None:
+        await trio.lowlevel.checkpoint()
+        if where == "on_connected":
+            raise MuteError
+        raise ValueError("no token")
+
+    def decide(_attempt: Attempt, failures: int) -> bool:
+        if where == "decide":
+            raise MuteError
+        return failures < 2
+
+    def random() -> float:
+        if where == "random":
+            raise MuteError
+        return 0.0
+
+    async with open_resilient_socket(
+        target, dial=world.dial, on_connected=on_connected, retry=Retry(decide=decide), backoff=Backoff(random=random)
+    ) as socket:
+        with pytest.raises(GaveUpError, match=r"the retry policy (stops|raised MuteError)") as given_up:
+            await socket.receive()
+    assert "MuteError" in str(given_up.value)
+
+
 class AsyncCall:
     """An object that is an async function."""
 

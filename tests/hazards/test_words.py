@@ -141,6 +141,53 @@ async def test_e1_whatever_a_stream_raises(where: str, scheme: str, error: Calla
         assert [type(event.error) async for event in task.on_error()] == [ConnectError]
 
 
+class Mute(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+async def test_e1_an_error_that_cannot_say_what_it_is(serve: Serve) -> None:
+    """Its type is named, and its own error is nobody's, while a socket opens and afterwards."""
+
+    class Failing(Odd):
+        """A stream that fails once the socket is open."""
+
+        def __init__(self, stream: trio.abc.Stream) -> None:
+            super().__init__("", Mute)
+            self.send_all = stream.send_all  # type: ignore[method-assign]
+            self.aclose = stream.aclose  # type: ignore[method-assign]
+            self._received = stream.receive_some
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:  # type: ignore[override]
+            received, self._received = self._received, self._fail
+            return await received(max_bytes)
+
+        async def _fail(self, _max_bytes: int | None = None) -> bytes:
+            await trio.lowlevel.checkpoint()
+            raise Mute
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Odd("receive", Mute)
+
+    error = await refused(URL, dial=dial)
+    assert str(error).endswith("the connection broke during the handshake: Mute")
+    assert isinstance(error.__cause__, Mute)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_end()
+
+    async def dial_failing(host: str, port: int) -> trio.abc.Stream:
+        return Failing(await serve(script)(host, port))
+
+    async with connect_socket(URL, dial=dial_failing) as task:
+        with pytest.raises(SocketLostError, match="the connection was lost: Mute"):
+            await task.receive()
+
+
 async def test_e1_a_dial_that_returns_a_closed_stream() -> None:
     """Or one that the kernel has no option for."""
 
@@ -731,13 +778,18 @@ async def test_e8_another_protocol_beside_websocket(serve: Serve, fields: tuple[
         "Content-Length: 10",
     ],
 )
-@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"])
+@pytest.mark.parametrize(
+    "before", ["", "Link: </a>", "Transfer-Encoding: gzip", "Content-Length: 5\r\nContent-Length: 7"]
+)
 async def test_e8_a_101_ends_with_its_head(serve: Serve, field: str, before: bytes) -> None:
-    """Whatever it says of a body (RFC 7230 section 3.3.3); the first frame comes after it, and other fields stay."""
+    """Whatever it says of a body (RFC 7230 section 3.3.3), as any 1xx; the first frame comes after it, and other fields
+    stay.
+    """
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
-        await peer.send(before)
+        if before:
+            await peer.send(f"HTTP/1.1 103 Early Hints\r\n{before}\r\n\r\n".encode())
         await peer.accept(field, "X-After: 1", then=frame(TEXT, b"first"))
         await peer.finish()
 
@@ -747,7 +799,7 @@ async def test_e8_a_101_ends_with_its_head(serve: Serve, field: str, before: byt
 
 
 async def test_e8_what_else_is_no_http_stays_refused(serve: Serve) -> None:
-    """Only these two fields mean nothing in a 101, and only in a 101."""
+    """Only these two fields mean nothing in a 1xx, and only in a 1xx."""
     for head in (b"HTTP/1.1 101 X\r\nContent-Length: ten\r\nX Y: 1", b"HTTP/1.1 403 X\r\nContent-Length: ten"):
         error = await refused(URL, dial=serve(says(head)))
         assert isinstance(error, HandshakeError)

@@ -93,7 +93,7 @@ async def test_a_flood_is_answered_by_the_latest(serve: Serve, autojump_clock: M
     ("answer", "told"),
     [
         (lambda data: data["ping"], "TypeError"),
-        (lambda _data: 3, "data must be str or bytes, not int"),
+        (lambda _data: 3, "answer must be str or bytes, not int"),
         (lambda _data: "x" * 40000, "answer must return at most 32768 bytes, not a str of 40000 characters"),
         (lambda _data: "\ud800", "must not contain lone surrogates"),
     ],

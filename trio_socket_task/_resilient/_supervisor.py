@@ -14,7 +14,7 @@ from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager, members_of
 from trio_socket_task._session._wakeup import SmallEvent, wait_for_end
 from trio_socket_task._tasks import waiting_tasks
-from trio_socket_task._text import quoted
+from trio_socket_task._text import quoted, text_of
 
 from ._attempts import Attempts
 from ._reports import ConnectionState
@@ -102,7 +102,8 @@ class Supervisor:
             delay = self._settings.backoff.delay(failures - 1, attempt.retry_after)
             return delay, self._settings.retry.refusal(attempt, failures, seconds + delay)
         except Exception as error:  # noqa: BLE001 (of the program's own functions)
-            return 0.0, f"the backoff or the retry policy raised {quoted(repr(error))} about this: {describe(attempt)}"
+            what = f"{type(error).__name__}, {quoted(text_of(error))}"
+            return 0.0, f"the backoff or the retry policy raised {what}, about this: {describe(attempt)}"
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection once it was given what waits, or end the wait for one."""

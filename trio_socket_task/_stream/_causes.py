@@ -9,6 +9,7 @@ from traceback import walk_tb
 import trio
 
 from trio_socket_task._errors import SocketTaskError
+from trio_socket_task._text import text_of
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -20,7 +21,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 def describe(error: BaseException) -> str:
     """Return what an exception says, with the failures of single addresses that Trio keeps in its cause."""
-    said = str(error) or type(error).__name__
+    said = text_of(error)
     if sys.platform == "win32" and isinstance(error, OSError) and error.errno is not None:
         # Trio asks os.strerror, which knows no codes of sockets there.
         said = said.replace("Unknown error", ctypes.FormatError(error.errno))

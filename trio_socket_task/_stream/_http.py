@@ -28,12 +28,12 @@ _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
 _SWITCHING_PROTOCOLS = 101
 _PREFIX = b"HTTP/1."
-_HEAD_OF_SWITCH = {
-    b"GET": re.compile(rb"HTTP/1\.[0-9] 101\b.*?\r?\n\r?\n", re.DOTALL),
-    b"CONNECT": re.compile(rb"HTTP/1\.[0-9] 2[0-9][0-9]\b.*?\r?\n\r?\n", re.DOTALL),
+_HEAD_WITHOUT_BODY = {
+    b"GET": re.compile(rb"HTTP/1\.[0-9] 1[0-9][0-9]\b.*?\r?\n\r?\n", re.DOTALL),
+    b"CONNECT": re.compile(rb"HTTP/1\.[0-9] [12][0-9][0-9]\b.*?\r?\n\r?\n", re.DOTALL),
 }
 _FRAMING = re.compile(rb"(?<=\n)(?:content-length|transfer-encoding):[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
-"""Fields that mean nothing in a 101, or a 2xx to CONNECT, which end with their head (RFC 7230 section 3.3.3), but which
+"""Fields that mean nothing in a 1xx, or a 2xx to CONNECT, which end with their head (RFC 7230 section 3.3.3), but which
 h11 judges."""
 _REASON = 200  # characters shown of a status line, or of where it points
 _SHORT = 64
@@ -219,7 +219,7 @@ class Exchange:
             return self._http.next_event()
         except h11.RemoteProtocolError as error:
             why = str(error).partition(": bytearray")[0]  # what follows is a field, whose value may be a secret
-        head = _HEAD_OF_SWITCH[self._request.method].match(begun)
+        head = _HEAD_WITHOUT_BODY[self._request.method].match(begun)
         cleaned = begun if head is None else _FRAMING.sub(b"", head[0]) + begun[head.end() :]
         if len(cleaned) == len(begun):
             raise self._invalid(f"is not valid HTTP: {why}")

@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from trio_socket_task._log import SafeLogger
+from trio_socket_task._text import text_of
 
 from ._errors import JavaScriptError
 from ._sources import Sources, place
@@ -171,10 +172,10 @@ class Engine:
             return json.dumps({"error": ["Error", error.message]})
         except (TypeError, ValueError) as error:
             kind = "TypeError" if isinstance(error, TypeError) else "RangeError"
-            return json.dumps({"error": [kind, str(error)]})
+            return json.dumps({"error": [kind, text_of(error)]})
         except Exception as error:
             _logger.exception("%s raised, and the script is told so", name)
-            return json.dumps({"error": ["Error", f"{type(error).__name__}: {error}"]})
+            return json.dumps({"error": ["Error", f"{type(error).__name__}: {text_of(error)}"]})
 
     def _function(self, number: int) -> Function:
         return Function(number, self, self._released)
