@@ -186,8 +186,8 @@ async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, a
     trio.lowlevel.remove_instrument(steps)
     assert steps.count == 0
     setup.wire.give.send_nowait(b"y")
-    await trio.sleep(10 * GRACE)
-    assert setup.wire.readers[1:] == ["program", "background"]
+    await trio.sleep(1.5 * GRACE)
+    assert setup.wire.readers[1:] == ["program", "background"], "it is away for one grace, not for two"
 
 
 async def test_a_program_that_waits_for_long_each_time_goes_on_to_read_for_itself(
