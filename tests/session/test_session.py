@@ -1089,6 +1089,26 @@ async def test_a_close_that_is_cancelled_does_not_wait_for_the_stream(serve: Ser
     assert trio.current_time() < 2
 
 
+async def test_a_stream_that_takes_its_time_to_close_is_waited_for_within_the_timeout(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    """Though the peer has ended the connection without a Close frame, so that no handshake has set a deadline."""
+
+    class Slow(OneWay):
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+            await trio.sleep(100)
+
+    dial = serve(accept_and_leave)
+
+    async def dial_slow(host: str, port: int) -> trio.abc.Stream:
+        return Slow(await dial(host, port))
+
+    async with connect_socket(URL, dial=dial_slow, close_timeout=8) as task:
+        await task.wait_closed()
+        assert trio.current_time() == pytest.approx(8, abs=0.1)
+
+
 async def test_a_bug_that_ends_the_opening_ends_the_socket(serve: Serve) -> None:
     """CLOSED, with its close event, and its slot free; the exception is reported as Trio does."""
 
