@@ -14,7 +14,7 @@ import trio_socket_task
 pytestmark = pytest.mark.once
 
 HOUSE: list[set[str]] = [
-    {"_mistakes", "_version", "_text", "_thread"},
+    {"_log", "_mistakes", "_tasks", "_version", "_text", "_thread"},
     {"_events"},
     {"_errors"},
     {"_functions", "_url", "_checks"},

@@ -145,3 +145,11 @@ async def test_a_block_left_as_a_bug_shows(memory_socket_server: SocketServer, m
     with pytest.raises(BaseExceptionGroup) as caught:
         await block.__aexit__(None, None, None)
     assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.parametrize("manager", [False, 0, "", 5, "x", open_socket_manager()])
+async def test_a_manager_that_is_none(manager: object) -> None:
+    """Is refused by name before any I/O; the block of one, which was not entered, gives none."""
+    with pytest.raises(InvalidOptionsError, match=r"^manager must be what the block of open_socket_manager\(\) gives"):
+        async with connect_socket("ws://memory.test/", manager=manager):  # type: ignore[arg-type]
+            raise AssertionError

@@ -28,6 +28,12 @@ from trio_socket_task import (
 )
 from trio_socket_task._session._busy_poll import waiting_in_this_run
 from trio_socket_task._session._clock import clock_of_this_run
+from trio_socket_task._session._incoming import Incoming
+from trio_socket_task._session._keepalive import Keepalive
+from trio_socket_task._session._mailbox import Mailbox
+from trio_socket_task._session._pings import Pings
+from trio_socket_task._session._statistics import Traffic
+from trio_socket_task._session._topic import Topic
 from trio_socket_task.testing import Script, ServerConnection, SocketServer, open_memory_server, open_test_server
 
 pytestmark = pytest.mark.needs("cpython")
@@ -206,6 +212,12 @@ async def test_an_idle_socket_is_small(socket_server: SocketServer) -> None:
         )
         kept = sum(trace.size for trace in taken.traces) / 20
     assert kept < 7000
+
+
+@pytest.mark.parametrize("part", [Incoming, Keepalive, Mailbox, Pings, Topic, Traffic])
+def test_what_each_socket_has_keeps_no_room_for_weak_references(part: type) -> None:
+    """Eight bytes of each, which nothing here needs."""
+    assert not hasattr(part, "__weakref__")
 
 
 async def test_opening_and_closing_is_two_steps_of_the_program(socket_server: SocketServer) -> None:

@@ -8,6 +8,7 @@ from typing import Unpack, final
 
 import trio
 
+from ._errors import InvalidOptionsError
 from ._manager import SocketManager, members_of
 from ._members import Member, Members
 from ._options import ConnectOptions, list_defaults
@@ -28,6 +29,22 @@ def current_default_manager() -> SocketManager:
         return manager
 
 
+def manager_or_default(manager: SocketManager | None) -> SocketManager:
+    """Return the manager that was named, or the run's own.
+
+    Raises:
+        InvalidOptionsError: It is none.
+        RuntimeError: It belongs to the Trio run of another thread.
+    """
+    if manager is None:
+        return current_default_manager()
+    if not isinstance(manager, SocketManager):
+        rule = "must be what the block of open_socket_manager() gives, or None for the run's own"
+        raise InvalidOptionsError("manager", manager, rule)
+    members_of(manager).thread.check()
+    return manager
+
+
 @final
 class SocketBlock(ServiceBlock[SocketTask]):
     """The block of `connect_socket`."""
@@ -43,7 +60,7 @@ class SocketBlock(ServiceBlock[SocketTask]):
 
     def prepare(self) -> None:
         """Join the manager."""
-        self._members = members_of(self._manager or current_default_manager())
+        self._members = members_of(manager_or_default(self._manager))
         self.member = self._members.admit(self._url, self._options)
         self._session = self.member.session
 

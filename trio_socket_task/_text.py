@@ -99,7 +99,7 @@ def kind_of(value: object) -> str:
     return "None" if value is None else f"a value of the type {name}"
 
 
-def text_of(error: BaseException) -> str:
+def text_of(error: BaseException | None) -> str:
     """Return what an error says, or the name of its type where it says nothing, or raises instead."""
     try:
         text = str(error)

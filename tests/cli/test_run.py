@@ -106,9 +106,10 @@ async def test_how_it_ends(script: Callable[[str], str], source: str, seconds: s
     [
         (["--map", "wss://a.test"], "--map must be FROM=TO"),
         (["--map", "wss://a.test=b.test"], "--map must map ws or wss URLs to such"),
+        (["--map", "wss://a.test/?token=hunter2=ws://b:x/"], "must have a port from 1 to 65535, not 'ws://b:***/'"),
         (["--base-library", "x"], "--base-library must be"),
         (["--timeout", "0"], "--timeout must be"),
-        (["nothing.js"], "FILE must be a file that exists, not 'nothing.js'"),
+        (["nothing.js"], "FILE must be a file that exists and can be reached, not 'nothing.js'"),
     ],
 )
 async def test_wrong_arguments(app: Path, arguments: list[str], error: str) -> None:

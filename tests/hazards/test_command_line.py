@@ -381,24 +381,51 @@ async def test_v4_one_prompt(socket_server: SocketServer) -> None:
 
 
 def test_v4_what_may_be_a_secret_is_not_quoted(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where quotes were forgotten, or a rule is broken."""
-    for arguments in (
-        ["connect", "--header", "Authorization:", "Bearer", "hunter2", "ws://a/"],
-        ["connect", "--token=hunter2", "ws://a/"],
-        ["probe", "--header", "hunter2", "ws://a/"],
-        ["probe", "--header", "A: hunter2\x1b", "ws://a/"],
-        ["probe", "ws://me:hunter2@a/"],
+    """Where quotes or the command were forgotten, or a rule is broken; what to do is said all the same."""
+    field, key = "Authorization: Bearer hunter2", "-----BEGIN PRIVATE KEY-----\nhunter2"
+    needs_quotes, unknown = 'with a blank needs quotes, as in --header "NAME: VALUE"', "arguments are unknown: "
+    for arguments, words in (
+        (["connect", "--header", "Authorization:", "Bearer", "hunter2", "ws://a/"], needs_quotes),
+        (["connect", "--header", "Authorization:", "Bearer hunter2"], needs_quotes),
+        (["connect", "bearer hunter2 ws://a/"], needs_quotes),
+        (["connect", "--token=hunter2", "ws://a/"], unknown + "--token; "),
+        (["connect", f"--he={field}", "ws://a/"], unknown + "--he; "),
+        (["connect", f"--he={field}"], unknown + "--he; "),
+        (["connect", "--he=hunter2", "ws://a/"], unknown + "--he; "),
+        (["run", "--ma=hunter2 b", "a.js"], unknown + "--ma; "),
+        (["--header", field, "ws://a/"], "the command comes first, and is one of connect, probe, run, serve, demo"),
+        (["connect", "ws://a/", "--timeout", "Bearer hunter2"], "argument --timeout: invalid float value; see trio-"),
+        (["connect", "ws://a/", "--count", "it's hunter2"], "argument --count: invalid int value; see trio-"),
+        (["connect", "ws://a/", "--json=hunter2"], "argument --json: ignored explicit argument; see trio-"),
+        (["connect", "--raw", "--json", "ws://a/?hunter2"], "argument --json: not allowed with argument --raw"),
+        (["run", "--vendor", "hunter2", "a.js"], "argument --vendor: invalid choice; see trio-"),
+        (["probe", "--key", key, "wss://a/"], "argument --key: must be the name of a file"),
+        (["probe", "--header", "hunter2", "ws://a/"], '--header must be "NAME: VALUE"'),
+        (["probe", "--header", "A: hunter2\x1b", "ws://a/"], "--header must"),
+        (["probe", "ws://me:hunter2@a/"], "put credentials into --header"),
     ):
         try:
             code: object = main(arguments)
         except SystemExit as done:
             code = done.code
-        assert code == 2
-    written = capsys.readouterr()
-    assert "hunter2" not in written.out + written.err
-    assert 'one with a blank needs quotes, as in --header "NAME: VALUE"' in written.err
-    assert "unknown: --token" in written.err
-    assert "put credentials into --header" in written.err
+        written = capsys.readouterr()
+        assert (code, written.out) == (2, ""), arguments
+        assert "hunter2" not in written.err, arguments
+        assert words in written.err, arguments
+
+
+@pytest.mark.parametrize("option", ["--cafile", "--cert", "--key"])
+def test_v4_a_file_without_a_name(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """As of a variable of the shell that is empty: it would be as if the option were not there."""
+    with pytest.raises(SystemExit):
+        main(["connect", option, "", "wss://a/"])
+    assert f"argument {option}: must be the name of a file, neither empty" in capsys.readouterr().err
+
+
+def test_v4_a_file_that_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    """Because no file can have such a name."""
+    assert main(["run", "x" * 5000]) == 2
+    assert "FILE must be a file that exists and can be reached, not 'xxx" in capsys.readouterr().err
 
 
 # E4 and E5: what is said

@@ -32,6 +32,7 @@ from trio_socket_task import (
     open_resilient_socket,
 )
 from trio_socket_task._resilient import _delivery
+from trio_socket_task.testing import SocketServer
 
 SOON = Backoff(random=lambda: 0.01)
 Act = Callable[["Service", Peer], Awaitable[None]]
@@ -778,6 +779,55 @@ async def test_q6_async_id_functions_are_refused() -> None:
         functions = {"sent": request_id, "received": request_id, name: later}
         with pytest.raises(InvalidOptionsError, match=rf"^{name} must be a function .* and no async function"):
             Acknowledgement(**functions)  # type: ignore[arg-type]
+
+
+class OddId:
+    """An id that cannot be compared with others, and whose hash may change."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.number == other.number)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("odd", ["sent", "received", "both", "changing", "unhashable"])
+async def test_q6_ids_that_cannot_be_compared_or_hashed(
+    autojump_clock: MockClock, memory_socket_server: SocketServer, caplog: pytest.LogCaptureFixture, odd: str
+) -> None:
+    """Are none: the log says so once for each function, and the socket goes on with the messages that have one."""
+    changing: list[OddId] = []
+
+    def sent(data: str | bytes) -> Hashable:
+        if odd == "changing":
+            changing.append(OddId(int(data)))
+            return changing[-1]
+        if odd == "unhashable":
+            return [data]  # type: ignore[return-value]
+        return OddId(1) if odd == "sent" and data == "1" else 1
+
+    def received(data: str | bytes) -> Hashable:
+        for id_ in changing:
+            id_.number += 1
+        return OddId(1) if odd in {"received", "both"} else 1
+
+    proof = Acknowledgement(sent=sent, received=received)
+    server = memory_socket_server
+    with trio.fail_after(100):
+        async with open_resilient_socket(
+            server.url, dial=server.dial, outbox=Outbox(proof=proof, resend=True), close_timeout=1
+        ) as socket:
+            for number in (1, 2, 3):
+                await socket.send(f"{number}")
+                assert await socket.receive() == f"{number}"
+            socket.reconnect()
+            await socket.send("4")
+            await trio.sleep(1)
+    said = [record.getMessage() for record in caplog.records if "Acknowledgement" in record.getMessage()]
+    assert 1 <= len([line for line in said if "has no id" in line]) <= 2
 
 
 async def test_l4_an_applications_heartbeat_does_not_need_pongs(

@@ -250,6 +250,19 @@ async def test_q9_a_resilient_socket_in_another_thread(serve: Serve, call: str) 
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(calls[call]))
 
 
+@pytest.mark.parametrize("block", [connect_socket, open_resilient_socket])
+async def test_q9_a_manager_of_another_threads_run(block: Callable[..., AbstractAsyncContextManager[object]]) -> None:
+    """Is refused as the block is entered, not attempt by attempt."""
+    async with open_socket_manager() as manager:
+
+        async def enter() -> None:
+            async with block(URL, manager=manager):
+                raise AssertionError
+
+        with pytest.raises(RuntimeError, match="another thread"):
+            await trio.to_thread.run_sync(trio.run, enter)
+
+
 async def test_q9_receive_nowait_in_another_thread_between_connections() -> None:
     """Where there is no connection that would tell."""
 

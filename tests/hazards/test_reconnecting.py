@@ -469,6 +469,96 @@ async def test_q2_aclose_from_what_is_waited_for(
     assert socket.close_event == CloseEvent(code=4000)
 
 
+@pytest.mark.parametrize("where", ["dial", "its task", "send_all", "receive_some"])
+async def test_q2_aclose_of_a_socket_from_what_it_waits_for(autojump_clock: MockClock, where: str) -> None:
+    """Natively, too: in its own `dial`, in a task that this waits for, and in what its stream does."""
+
+    class Closing(trio.abc.Stream):
+        """A stream that closes its socket."""
+
+        async def send_all(self, data: object) -> None:  # noqa: ARG002 (as Trio has it)
+            """Send nothing."""
+            await trio.lowlevel.checkpoint()
+            if where == "send_all":
+                await manager.sockets[0].aclose()
+
+        async def wait_send_all_might_not_block(self) -> None:
+            """Wait for nothing."""
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (as above)
+            """Receive nothing."""
+            if where == "receive_some":
+                await manager.sockets[0].aclose()
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def aclose(self) -> None:
+            """Close nothing."""
+            await trio.lowlevel.checkpoint()
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        if where == "dial":
+            await manager.sockets[0].aclose()
+        elif where == "its task":
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(manager.sockets[0].aclose)
+        return Closing()
+
+    with trio.fail_after(1000):
+        async with open_socket_manager() as manager:
+            task = manager.connect_socket(URL, dial=dial)
+            with pytest.raises(SocketClosedError):
+                await task.wait_open()
+            assert (await task.wait_closed()).code == CloseCode.NORMAL_CLOSURE
+    assert trio.current_time() < BOUND
+
+
+class MuteError(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("where", ["target", "on_connected", "decide", "random"])
+async def test_q2_errors_that_cannot_say_what_they_are(
+    autojump_clock: MockClock, nursery: trio.Nursery, where: str
+) -> None:
+    """Are named by their types: the attempt has failed, and the block is left as ever."""
+    world = World(nursery, "never")
+
+    async def target() -> str:
+        await trio.lowlevel.checkpoint()
+        if where == "target":
+            raise MuteError
+        return URL
+
+    async def on_connected(_task: SocketTask) -> None:
+        await trio.lowlevel.checkpoint()
+        if where == "on_connected":
+            raise MuteError
+        raise ValueError("no token")
+
+    def decide(_attempt: Attempt, failures: int) -> bool:
+        if where == "decide":
+            raise MuteError
+        return failures < 2
+
+    def random() -> float:
+        if where == "random":
+            raise MuteError
+        return 0.0
+
+    async with open_resilient_socket(
+        target, dial=world.dial, on_connected=on_connected, retry=Retry(decide=decide), backoff=Backoff(random=random)
+    ) as socket:
+        with pytest.raises(GaveUpError, match=r"the retry policy (stops|raised MuteError)") as given_up:
+            await socket.receive()
+    assert "MuteError" in str(given_up.value)
+
+
 class AsyncCall:
     """An object that is an async function."""
 

@@ -10,6 +10,7 @@ from trio_socket_task._protocol._connection import ClientConnection
 def test_when_it_is_worth_to_read_again_at_once() -> None:
     """In the middle of a large message, and when only the end can come."""
     connection = ClientConnection("ws://x/", 2**20)
+    assert not connection.expects_more(read_was_full=True)
     connection.receive_data(frame(BINARY, b"x" * 1000)[:104])
     assert connection.expects_more(read_was_full=True)
     assert not connection.expects_more(read_was_full=False)

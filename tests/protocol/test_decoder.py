@@ -8,6 +8,7 @@ import pytest
 from peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 from trio_socket_task import CloseCode
+from trio_socket_task._protocol import _assembler
 from trio_socket_task._protocol._assembler import Assembler
 from trio_socket_task._protocol._constants import Opcode
 from trio_socket_task._protocol._decoder import Decoder
@@ -252,3 +253,19 @@ def test_each_first_byte_means_what_section_5_2_says() -> None:
                 assert found == [{0x88: Close, 0x89: Ping, 0x8A: Pong}[first]]
             case _:
                 assert found == [Violation]
+
+
+@pytest.mark.parametrize(("size", "is_spared"), [(65535, False), (65536, True), (2**20, True), (2**20 + 1, False)])
+def test_large_messages_are_gathered_in_one_buffer(
+    monkeypatch: pytest.MonkeyPatch, size: int, *, is_spared: bool
+) -> None:
+    """From 64 KiB up to a mebibyte, one after another."""
+    spares: list[bytearray] = []
+    monkeypatch.setattr(_assembler, "_spares", spares)
+    data = frame(BINARY, b"x" * size)
+    kept = set()
+    for _ in range(2):
+        assert decode(data, 2**16, 2 * LIMIT) == ([(b"x" * size, size)], None)
+        kept.add(tuple(id(spare) for spare in spares))
+        assert [len(spare) for spare in spares] == [2**20] * is_spared
+    assert len(kept) == 1

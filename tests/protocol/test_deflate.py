@@ -444,3 +444,13 @@ def test_a_length_in_64_bits_is_read_as_such(size: int) -> None:
     head = struct.pack(">BBQ", 0x80 | RSV1 | BINARY, 127, size)
     assert receive(decoding, head + payload) == ([], [])
     assert decoding.inside_message
+
+
+@pytest.mark.needs("isal")
+@pytest.mark.parametrize("level", range(1, 10))
+def test_isal_has_a_third_of_the_levels(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    """Its 1 is for 1 to 3, its 2 for 4 to 6, its 3 for 7 to 9."""
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr("isal.isal_zlib.compressobj", lambda *given: asked.append(given))
+    _compressor.isal_compressor(PerMessageDeflate(level=level, memory_level=5, client_max_window_bits=12))
+    assert asked == [([1, 1, 1, 2, 2, 2, 3, 3, 3][level - 1], zlib.DEFLATED, -12, 5)]

@@ -37,6 +37,7 @@ async def test_it_gives_up_by_the_evidence(autojump_clock: trio.testing.MockCloc
                 await socket.receive()
             assert isinstance(caught.value.__cause__, HandshakeError)
             assert [type(attempt.error) for attempt in caught.value.attempts] == [SocketLostError, HandshakeError]
+            assert [attempt.connected_for for attempt in caught.value.attempts] == [0, 0]
             for call in (socket.send("x"), socket.wait_connected(), socket.receive()):
                 with pytest.raises(GaveUpError):
                     await call

@@ -48,3 +48,10 @@ def test_delays_do_not_shrink() -> None:
             Backoff(random=lambda draw=draw: draw).delay(0)  # type: ignore[misc]
     with pytest.raises(InvalidOptionsError, match="random must be a function"):
         Backoff(random=3)  # type: ignore[arg-type]
+
+
+def test_the_defaults() -> None:
+    """As the reference says."""
+    backoff = Backoff(random=lambda: 0.0)
+    assert [backoff.initial, backoff.factor, backoff.maximum, backoff.useful_after] == [1, 2, 60, 30]
+    assert backoff.delay(0, retry_after=10**9) == 3600

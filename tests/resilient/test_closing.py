@@ -23,7 +23,7 @@ from trio_socket_task import (
     open_socket_manager,
 )
 from trio_socket_task._session._clock import clock_of_this_run
-from trio_socket_task.testing import Script, ServerConnection, echo, hold, open_memory_server
+from trio_socket_task.testing import Script, ServerConnection, echo, hold, in_turn, open_memory_server
 
 pytestmark = pytest.mark.usefixtures("no_socket_leaks")
 
@@ -232,6 +232,37 @@ async def test_a_cancelled_block_ends_at_once(autojump_clock: trio.testing.MockC
                 await socket.wait_delivered()
                 await trio.testing.wait_all_tasks_blocked()
         assert trio.current_time() - start <= 5.2
+
+
+async def test_an_aclose_that_is_cancelled_does_not_wait_for_the_server(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As every `aclose` in Trio."""
+    async with open_memory_server(Script().accept().stall()) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            start = trio.current_time()
+            with trio.move_on_after(1) as scope:
+                await socket.aclose(4000)
+            assert scope.cancelled_caught
+            assert trio.current_time() - start == pytest.approx(1)
+            assert socket.state.state is ConnectionState.STOPPED
+
+
+async def test_a_block_is_left_without_waiting_for_the_next_line_of_the_log(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of which there is at most one a second about lost messages."""
+    async with open_memory_server(in_turn(Script().accept().stall(), echo)) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await socket.send("a")
+            socket.reconnect()
+            await socket.send("b")
+            await socket.wait_delivered()
+            assert "1 (lost)" in caplog.text
+            start = trio.current_time()
+        assert trio.current_time() == start
 
 
 async def test_how_connections_close_is_known_while_they_last_and_later(

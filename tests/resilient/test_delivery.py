@@ -27,7 +27,7 @@ from trio_socket_task._resilient import _delivery
 from trio_socket_task._resilient._label import SocketLabel
 from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
 from trio_socket_task._session._session import Session
-from trio_socket_task.testing import collect, open_memory_server
+from trio_socket_task.testing import collect, hold, open_memory_server, open_test_server
 
 SOON = Backoff(random=lambda: 0.01)
 
@@ -271,6 +271,39 @@ async def test_an_application_that_acknowledges_nothing_is_told_of_once(
         assert [record.getMessage().partition(": ")[2][:46] for record in caplog.records] == [
             "no message was acknowledged within 5 seconds, "
         ]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_message_has_all_its_time_to_be_acknowledged(
+    autojump_clock: MockClock, serve: Serve, caplog: pytest.LogCaptureFixture, *, waits: bool
+) -> None:
+    """From when it is sent, also where it has waited for a connection."""
+    proof = Acknowledgement(sent=lambda data: data, received=lambda _data: None)
+    outbox = Outbox(proof=proof, proof_timeout=5)
+    await trio.sleep(100)
+    async with open_resilient_socket(URL, dial=serve(Told()), outbox=outbox) as socket:
+        if not waits:
+            await socket.wait_connected()
+        await socket.send("1")
+        await trio.sleep(4.9)
+        assert not caplog.records
+        await trio.sleep(0.2)
+        assert "no message was acknowledged within 5 seconds" in caplog.text
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_message_counts_as_written_at_once(*, waits: bool) -> None:
+    """Where that is the proof, nothing that comes later is waited for; also where it has waited for a connection."""
+    async with open_test_server(hold) as server:
+        outbox = Outbox(proof="written")
+        async with open_resilient_socket(server.url, heartbeat=None, outbox=outbox) as socket:
+            if waits:
+                await socket.send("1")
+            with trio.fail_after(30):
+                await socket.wait_connected()
+            if not waits:
+                await socket.send("1")
+            assert socket.statistics().delivered == 1
 
 
 async def say_nothing(_peer: Peer, _opcode: int, _payload: bytes) -> None:

@@ -107,6 +107,20 @@ async def test_what_was_not_received_before_a_reconnection_is_received_first(
             assert await collect(socket, 3) == ["old 1", "old 2", "new"]
 
 
+async def test_a_receive_that_is_cancelled_leaves_what_has_come(autojump_clock: trio.testing.MockClock) -> None:
+    """However often: each of them raises, and nothing is lost."""
+    async with open_memory_server(Script().send("a").send("b")) as server:
+        async with open_resilient_socket(server.url, dial=server.dial) as socket:
+            await socket.wait_connected()
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(40):
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    await socket.receive()
+                assert scope.cancelled_caught
+            assert await collect(socket, 2) == ["a", "b"]
+
+
 @pytest.mark.parametrize("greets", [False, True])
 async def test_words_before_an_early_close_are_received(
     autojump_clock: trio.testing.MockClock, *, greets: bool

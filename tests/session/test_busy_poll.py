@@ -332,3 +332,15 @@ async def test_a_look_can_be_cancelled_before_it_begins(socket_server: SocketSer
         assert await task.receive() == "x"
         assert task.statistics().messages_received == 1
         assert task.ready_state.name == "OPEN"
+
+
+async def test_a_receive_that_is_cancelled_does_not_look(socket_server: SocketServer, looks: list[Reader]) -> None:
+    """So it raises, though it would find the answer at once."""
+    async with connect_socket(socket_server.url) as task:
+        await task.send("x")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await task.receive()
+        assert scope.cancelled_caught
+        assert not looks
+        assert await task.receive() == "answer"

@@ -87,3 +87,27 @@ async def test_a_call_behind_another_is_called_off(autojump_clock: MockClock) ->
     clock.cancel(clock.call_later(1, lambda: calls.append("called off")))
     await trio.sleep(5)
     assert calls == ["called"]
+
+
+async def test_calls_that_are_called_off_are_thrown_out_together(autojump_clock: MockClock) -> None:
+    """64 may lie about, or half of all, wherever they were among the calls to come."""
+    clock = clock_of_this_run()
+    for live, most in ((1, 64), (400, 400)):
+        for _ in range(live):
+            clock.call_later(1, lambda: None)
+        for _ in range(100):
+            clock.cancel(clock.call_later(1, lambda: None))
+        await trio.sleep(2)
+        for _ in range(100):
+            clock.cancel(clock.call_later(1, lambda: None))
+        assert len(clock) == 0, "none that is the first to come"
+        for _ in range(live):
+            clock.call_later(1, lambda: None)
+        left = list[int]()
+        for _ in range(1000):
+            clock.cancel(clock.call_later(3600, lambda: None))
+            left.append(len(clock) - live)
+        assert left[:60] == list(range(1, 61)), "those before were counted right"
+        assert most - 2 <= max(left) <= most + 2
+        await trio.sleep(7200)
+        assert len(clock) == 0

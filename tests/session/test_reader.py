@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import connect_socket
-from trio_socket_task._session import _reader
+from trio_socket_task._session import _input, _reader
 from trio_socket_task._session._busy_poll import BusyPoll
 from trio_socket_task._session._poller import GRACE, poller_of_this_run
 from trio_socket_task._session._reader import Reader
@@ -186,8 +186,8 @@ async def test_a_long_wait_of_the_program_costs_nothing(nursery: trio.Nursery, a
     trio.lowlevel.remove_instrument(steps)
     assert steps.count == 0
     setup.wire.give.send_nowait(b"y")
-    await trio.sleep(10 * GRACE)
-    assert setup.wire.readers[1:] == ["program", "background"]
+    await trio.sleep(1.5 * GRACE)
+    assert setup.wire.readers[1:] == ["program", "background"], "it is away for one grace, not for two"
 
 
 async def test_a_program_that_waits_for_long_each_time_goes_on_to_read_for_itself(
@@ -489,7 +489,10 @@ async def test_the_poller_reads_while_no_program_does(
 
 
 @pytest.mark.needs("epoll")
-async def test_a_program_that_comes_back_at_once_is_left_alone(polled: Polled, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("seconds", [0, GRACE / 2])
+async def test_a_program_that_comes_back_at_once_is_left_alone(
+    polled: Polled, autojump_clock: MockClock, seconds: float
+) -> None:
     """Until it is away for the grace: what comes meanwhile waits for it, and the kernel is told nothing."""
     poller, told = poller_of_this_run(), list[int]()
     assert poller is not None
@@ -507,6 +510,7 @@ async def test_a_program_that_comes_back_at_once_is_left_alone(polled: Polled, a
     for _ in range(50):
         polled.far.send(b"x")
         assert await polled.program() == b"x"
+        await trio.sleep(seconds)
     assert len(told) <= 3
     polled.far.send(b"kept")
     await trio.sleep(5 * GRACE)
@@ -603,8 +607,10 @@ class Decrypting(_PlainWire):
 
 
 @pytest.mark.needs("epoll")
-@pytest.mark.parametrize("by", ["the poller", "a look for an answer", "a program"])
-async def test_what_a_wire_has_left_is_read_though_the_kernel_has_nothing(nursery: trio.Nursery, by: str) -> None:
+@pytest.mark.parametrize("by", ["the poller", "a look for an answer", "a look at a deadline", "a program"])
+async def test_what_a_wire_has_left_is_read_though_the_kernel_has_nothing(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
     """As TLS may have read records that it has not given yet."""
     near, far = socket.socketpair()
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
@@ -618,6 +624,10 @@ async def test_what_a_wire_has_left_is_read_though_the_kernel_has_nothing(nurser
     far.send(b"abc")
     if by == "a look for an answer":
         assert setup.reading.look_for_answer()
+    elif by == "a look at a deadline":
+        monkeypatch.setattr(_input, "_LOOK", 1)
+        await setup.reading.look()
+        assert setup.inbox == deque([b"a"])
     elif by == "a program":
         await setup.program()
         setup.inbox.append(b"a")

@@ -636,6 +636,30 @@ async def test_what_came_while_the_loop_was_blocked_is_looked_at_before_a_deadli
             assert task.ready_state is ReadyState.OPEN
 
 
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_what_the_peer_says_unasked_gives_it_more_time(
+    serve: Serve, autojump_clock: MockClock, opcode: int
+) -> None:
+    """A ping does, or a pong that answers nothing, as a message does; the answers to a heartbeat do not."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak, peer)
+            with suppress(EOFError):
+                await peer.echo()
+
+    async def speak(peer: Peer) -> None:
+        await trio.sleep(6)
+        await peer.send(frame(opcode))
+
+    heartbeat = Heartbeat(interval=4, timeout=4)
+    async with connect_socket(URL, dial=serve(script), heartbeat=heartbeat, receive_timeout=10) as task:
+        with pytest.raises(SocketLostError, match="no message within 10 seconds"):
+            await task.receive()
+        assert trio.current_time() == pytest.approx(16, abs=0.2)
+
+
 async def test_a_heartbeat_does_not_disturb_a_close(serve: Serve, autojump_clock: MockClock) -> None:
     """The close has a deadline of its own, and ends as it was asked to."""
     dial = serve(then(finish=False))
@@ -1087,6 +1111,26 @@ async def test_a_close_that_is_cancelled_does_not_wait_for_the_stream(serve: Ser
             pass
     assert scope.cancelled_caught
     assert trio.current_time() < 2
+
+
+async def test_a_stream_that_takes_its_time_to_close_is_waited_for_within_the_timeout(
+    serve: Serve, autojump_clock: MockClock
+) -> None:
+    """Though the peer has ended the connection without a Close frame, so that no handshake has set a deadline."""
+
+    class Slow(OneWay):
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+            await trio.sleep(100)
+
+    dial = serve(accept_and_leave)
+
+    async def dial_slow(host: str, port: int) -> trio.abc.Stream:
+        return Slow(await dial(host, port))
+
+    async with connect_socket(URL, dial=dial_slow, close_timeout=8) as task:
+        await task.wait_closed()
+        assert trio.current_time() == pytest.approx(8, abs=0.1)
 
 
 async def test_a_bug_that_ends_the_opening_ends_the_socket(serve: Serve) -> None:

@@ -265,6 +265,12 @@ async def test_an_acceptance_that_was_cancelled(autojump_clock: trio.testing.Moc
         (lambda connection: connection.close(99999), "not 99999; send_raw"),
         (lambda connection: connection.delay(-1), "a number of seconds, not -1"),
         (lambda connection: connection.delay("1"), "a number of seconds, not '1'"),
+        (lambda connection: connection.delay(10**5000), "a number of seconds, not a value of the type int"),
+        (lambda connection: connection.close(1000, None), r"close\(\) takes a reason of str, not None"),
+        (lambda connection: connection.close(1000, "\ud800"), "a reason without lone surrogates .U.D800 at position 0"),
+        (lambda connection: connection.send("\ud800"), "a message without lone surrogates .U.D800 at position 0"),
+        (lambda connection: connection.accept("a", {"a": 1}), "the field 'a' cannot be a value of the type int"),
+        (lambda connection: connection.reject(403, {1: "a"}), "the field 1 cannot be sent; its name must be a token"),
     ],
 )
 async def test_bad_arguments_are_misuse(autojump_clock: trio.testing.MockClock, fault: object, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -268,18 +269,57 @@ async def test_what_a_stalled_server_does_not_see_is_not_judged(autojump_clock: 
 
 
 @pytest.mark.parametrize(
-    "add",
+    ("add", "sentence"),
     [
-        lambda script: script.sleep("5"),
-        lambda script: script.sleep(-1),
-        lambda script: script.delay(float("inf")),
-        lambda script: script.expect(trio.sleep),
+        (lambda script: script.sleep("5"), "sleep() takes a number of seconds, not '5'"),
+        (lambda script: script.sleep(-1), "sleep() takes a number of seconds, not -1"),
+        (lambda script: script.sleep(10**5000), "sleep() takes a number of seconds, not a value of the type int"),
+        (lambda script: script.delay(math.inf), "delay() takes a number of seconds, not inf"),
+        (lambda script: script.expect(trio.sleep), "expect() takes a plain function, and"),
+        (lambda script: script.expect("a", within=math.nan), "expect() takes a number of seconds for within, not nan"),
+        (lambda script: script.expect("a", within="a"), "expect() takes a number of seconds for within, not 'a'"),
+        (lambda script: script.expect_close(within=-1), "expect_close() takes a number of seconds for within, not -1"),
+        (lambda script: script.expect_close("1000"), "expect_close() takes a code from 1000 to 4999, not '1000'"),
+        (
+            lambda script: script.expect_close(1000, b"bye"),
+            "expect_close() takes a reason of str, not bytes of length 3",
+        ),
+        (lambda script: script.accept(5), "accept() takes a protocol of str, not a value of the type int"),
+        (lambda script: script.accept(header={"a": 1}), "the field 'a' cannot be a value of the type int; its value"),
+        (lambda script: script.accept(header={1: "a"}), "the field 1 cannot be sent; its name must be a token"),
+        (lambda script: script.accept(header=["a"]), "header must be a mapping of names to values, not a value of"),
+        (lambda script: script.reject(10**5000), "a status from 200 to 599, not a value of the type int"),
+        (lambda script: script.reject(403, {"a b": ""}), "the field 'a b' cannot be sent; its name must be a token"),
+        (lambda script: script.reject(403, body="no"), "reject() with 403 takes a body of bytes"),
+        (lambda script: script.send(5), "send() takes str or bytes, not a value of the type int"),
+        (
+            lambda script: script.send("a\ud800"),
+            "send() takes a message without lone surrogates (U+D800 at position 1)",
+        ),
+        (lambda script: script.send_raw("a"), "send_raw() takes bytes, not a str of 1 characters"),
+        (lambda script: script.close(1006), "close() takes a code that may be sent, not 1006; send_raw()"),
+        (lambda script: script.close(10**5000), "close() takes a code that may be sent, not a value of the type int"),
+        (lambda script: script.close(reason=None), "close() takes a reason of str, not None"),
+        (
+            lambda script: script.close(reason="\ud800"),
+            "close() takes a reason without lone surrogates (U+D800 at position 0)",
+        ),
     ],
 )
-def test_bad_steps_are_misuse(add: Callable[[Script], Script]) -> None:
+def test_bad_steps_are_misuse(add: Callable[[Script], Script], sentence: str) -> None:
     """When the script is written, not when it is played."""
-    with pytest.raises(MisuseError, match=r"takes a (number of seconds|plain function)"):
+    with pytest.raises(MisuseError, match=re.escape(sentence)):
         add(Script())
+
+
+async def test_a_step_may_wait_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    """A program may take days between two messages."""
+
+    async def client(task: SocketTask) -> None:
+        await trio.sleep(86_400)
+        await task.send("late")
+
+    await play(Script().expect("late", within=math.inf), client)
 
 
 async def test_a_function_that_turns_out_async_is_misuse(autojump_clock: trio.testing.MockClock) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 import trio
@@ -15,6 +17,7 @@ from trio_socket_task.testing import (
     Script,
     ScriptError,
     ServerConnection,
+    SocketServer,
     echo,
     hold,
     in_turn,
@@ -563,14 +566,24 @@ async def test_connections_count_from_one(autojump_clock: trio.testing.MockClock
     async with open_memory_server() as server:
         with pytest.raises(MisuseError, match="counts from 1, not from 0"):
             await server.wait_connection(0)
+        with pytest.raises(MisuseError, match="a number of seconds for within, not None"):
+            await server.wait_connection(within=None)  # type: ignore[arg-type]
 
 
-async def test_a_block_is_entered_once() -> None:
-    """As every block."""
-    block = open_memory_server()
+@pytest.mark.parametrize("maker", [open_memory_server, open_test_server])
+async def test_a_block_is_entered_once(maker: Callable[[], AbstractAsyncContextManager[SocketServer]]) -> None:
+    """As every block; the error names what was called."""
+    block = maker()
     async with block:
-        with pytest.raises(RuntimeError, match="entered once"):
+        with pytest.raises(RuntimeError, match=rf"entered once; call {maker.__name__}\(\)"):
             await block.__aenter__()
+
+
+@pytest.mark.parametrize("port", [-1, 65536, "80", True, pytest.param(10**5000, id="huge")])
+def test_a_port_that_is_none(port: int) -> None:
+    """Before anything is opened."""
+    with pytest.raises(MisuseError, match=r"open_test_server\(\) takes a port from 0 to 65535, not "):
+        open_test_server(port=port)
 
 
 async def test_a_server_that_serves_forever_keeps_no_messages(autojump_clock: trio.testing.MockClock) -> None:

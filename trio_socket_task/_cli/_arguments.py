@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, NoReturn, final
+from typing import Any, Final, NoReturn, final
 
 from trio_socket_task._checks import check_positive
 from trio_socket_task._errors import InvalidOptionsError
 from trio_socket_task._options import ConnectOptions, Heartbeat
-from trio_socket_task._text import quoted
 from trio_socket_task._version import __version__
 
 from ._contexts import make_context
@@ -27,14 +26,27 @@ _CODES: Final = (
 _SHORT_CODES: Final = "exit codes: 0 closed normally; 1 failed; 2 wrong arguments; 128+N by signal N"
 _MAX_PORT: Final = 65535
 _NAME: Final = re.compile(r"--[a-z-]+")
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_QUOTE: Final = re.compile(r":? ['\"]")
+_NEEDS_QUOTES: Final = 'with a blank needs quotes, as in --header "NAME: VALUE"'
 
 
 @final
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong without quoting what may be a secret."""
+    """Says what is wrong, and quotes nothing that was typed: a header in the wrong place is a secret, too."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 (as argparse's)
+        super().__init__(allow_abbrev=False, **options)  # what may abbreviate two is quoted, with its value
+        self.advice: str = f"see {self.prog} --help"
+        """What is said beside what is wrong with a value."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(quoted(message))
+        said, *typed = _QUOTE.split(message, maxsplit=1)
+        self.refuse(f"{said}; {self.advice}" if typed else message)
+
+    def refuse(self, sentence: str) -> NoReturn:
+        """Exit with a sentence that quotes nothing."""
+        super().error(sentence)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -45,10 +57,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = _parser()
     parsed, others = parser.parse_known_args(arguments)
+    places: list[str] = [parsed.url] if "url" in parsed else getattr(parsed, "file", [])
+    others += [word for word in places if word.startswith("--") and " " in word]  # an option, but for its blank
     if others:
         names = [name for name in (other.partition("=")[0] for other in others) if _NAME.fullmatch(name)]
         unknown = f"unknown: {' '.join(names)}" if names else f"{len(others)} too many"
-        parser.error(f'arguments are {unknown}; one with a blank needs quotes, as in --header "NAME: VALUE"')
+        parser.refuse(f"arguments are {unknown}; one {_NEEDS_QUOTES}")
+    if "url" in parsed and not _URL.match(parsed.url):  # so it may be a part of a header
+        parser.refuse(f"URL must be absolute, starting with ws:// or wss://; another argument {_NEEDS_QUOTES}")
     return parsed
 
 
@@ -65,8 +81,8 @@ def check(parsed: argparse.Namespace) -> None:
         check_positive("--timeout", parsed.timeout, "seconds")
     if parsed.command == "run":
         for name in parsed.file:
-            if not Path(name).is_file():
-                raise InvalidOptionsError("FILE", name, "must be a file that exists")
+            if not os.path.isfile(name):  # noqa: PTH113 (Path's raises where the name is too long, or its folder locked)
+                raise InvalidOptionsError("FILE", name, "must be a file that exists and can be reached")
     if parsed.command == "connect":
         for name, value in (("--count", parsed.count), ("--max-size", parsed.max_size)):
             if value is not None and value < 1:
@@ -122,7 +138,14 @@ def _header(fields: Sequence[str]) -> dict[str, str]:
     return {name: ("; " if name.lower() == "cookie" else ", ").join(several) for name, several in values.items()}
 
 
-def _parser() -> argparse.ArgumentParser:
+def _file(name: str) -> str:
+    """Return the name of a file, which an empty variable is not, nor a key itself."""
+    if not name or "\n" in name or name.startswith("-----"):
+        raise argparse.ArgumentTypeError("must be the name of a file, neither empty nor what is in one")
+    return name
+
+
+def _parser() -> _Parser:
     parser = _Parser(prog=PROGRAM, description="WebSockets on the command line.", epilog=_CODES)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -138,9 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     reached.add_argument("--proxy", metavar="URL", help="go through it; none for none (the environment's)")
     reached.add_argument("--insecure", action="store_true", help="trust any certificate")
     reached.add_argument("--compress", action="store_true", help="offer to compress messages (permessage-deflate)")
-    reached.add_argument("--cafile", metavar="FILE", help="trust these authorities only, in PEM")
-    reached.add_argument("--cert", metavar="FILE", help="a certificate for the server, in PEM; its key in --key FILE")
-    reached.add_argument("--key", metavar="FILE", help=argparse.SUPPRESS)
+    reached.add_argument("--cafile", type=_file, metavar="FILE", help="trust these authorities only, in PEM")
+    reached.add_argument(
+        "--cert", type=_file, metavar="FILE", help="a certificate for the server, in PEM; its key in --key FILE"
+    )
+    reached.add_argument("--key", type=_file, metavar="FILE", help=argparse.SUPPRESS)
     reached.add_argument("--show-body", action="store_true", help="print the body of the server's refusal, too")
 
     connect = commands.add_parser(
@@ -181,11 +206,11 @@ def _parser() -> argparse.ArgumentParser:
             "124 still running after --timeout; 128+N by signal N"
         ),
     )
-    running.add_argument("file", nargs="+", metavar="FILE", help=argparse.SUPPRESS)
+    running.add_argument("file", nargs="+", type=_file, metavar="FILE", help=argparse.SUPPRESS)
     running.add_argument("--vendor", choices=("wx", "qq"), default="wx", help="whose mini program it is (wx)")
     running.add_argument("--base-library", metavar="V", help="version of wx's; one socket at a time before 1.5.0")
     running.add_argument("--map", action="append", default=[], metavar="FROM=TO", help="lead URLs elsewhere; * for any")
-    running.add_argument("--cafile", metavar="FILE", help="trust these authorities only, in PEM")
+    running.add_argument("--cafile", type=_file, metavar="FILE", help="trust these authorities only, in PEM")
     running.add_argument("--timeout", type=float, metavar="S", help="end it after so many seconds (never)")
     running.add_argument("--strict", action="store_true", help="as a phone: wss only, nothing for late listeners")
 
@@ -195,4 +220,5 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--chaos", action="store_true", help="refuse, drop, stall and garble at random")
 
     commands.add_parser("demo", help="show the library at work, against a server of its own")
+    parser.advice += f"; the command comes first, and is one of {', '.join(commands.choices)}"
     return parser

@@ -110,10 +110,11 @@ def message_of(line: Line, *, binary: bool) -> str | bytes:
     """Return the message that a line is: bytes of its hexadecimal digits, or text in the locale's encoding or UTF-8.
 
     Raises:
-        InvalidOptionsError: It is neither.
+        InvalidOptionsError: It is neither, or too long.
     """
     if line.size > LONGEST:
-        raise InvalidOptionsError("line", line.data, f"must have at most {LONGEST} bytes (it has {line.size})")
+        rule = f"must be at most {LONGEST} bytes (split the message, or send it from a program)"
+        raise InvalidOptionsError("length of a line", line.size, rule)  # of its data nothing was kept
     if not binary:
         for encoding in (sys.stdin.encoding, "utf-8"):
             with suppress(UnicodeDecodeError):

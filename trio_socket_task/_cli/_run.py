@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from math import inf
 from typing import Final
@@ -20,6 +21,8 @@ from ._output import Output
 _FAILED: Final = 1
 _LATE: Final = 124
 """What timeout(1) returns."""
+_EQUALS: Final = re.compile(r"=(?=wss?://)", re.IGNORECASE)
+"""What parts FROM and TO, of which FROM may have a query, with a token in it."""
 _ALOUD: Final = ("warn", "error")
 
 
@@ -32,7 +35,7 @@ def url_map(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
             raise InvalidOptionsError("--map", pair, "must be FROM=TO")
-    return dict(pair.split("=", 1) for pair in pairs)
+    return dict(_EQUALS.split(pair, 1) if _EQUALS.search(pair) else pair.split("=", 1) for pair in pairs)
 
 
 async def run_script(parsed: argparse.Namespace, output: Output, running: trio.CancelScope) -> int:

@@ -8,6 +8,7 @@ from typing import final
 
 from trio_socket_task._errors import SocketClosedError, SocketLostError, SocketNotOpenError, SocketTaskError
 from trio_socket_task._events import CloseCode, CloseEvent
+from trio_socket_task._text import text_of
 
 
 @final
@@ -187,7 +188,7 @@ class Life:
         if self.own_close is not None:
             return SocketClosedError(event)
         error = self.error or (self.write_error if self.peer_close is None else None)
-        lost = SocketLostError(event, "" if error is None else getattr(error, "why", str(error)))
+        lost = SocketLostError(event, "" if error is None else getattr(error, "why", text_of(error)))
         lost.__cause__ = error if not isinstance(error, SocketLostError) else error.__cause__
         return lost
 

@@ -9,6 +9,7 @@ import trio
 
 from trio_socket_task._errors import SocketLimitError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent, SocketStatistics
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._manager import SocketManager, members_of
 from trio_socket_task._members import Member
 from trio_socket_task._options import ConnectOptions
@@ -26,7 +27,7 @@ _SETTLING = 2
 """Times that other tasks may run before room that has come is taken: who closes the socket in the same instant is to
 come first."""
 
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 
 
 @final

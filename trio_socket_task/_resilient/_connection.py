@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import final
 
 import attrs
@@ -11,6 +10,7 @@ import trio
 from trio_socket_task._errors import SocketClosedError, SocketLostError, SocketTaskError
 from trio_socket_task._events import Attempt, CloseEvent
 from trio_socket_task._functions import call_async
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._members import Member
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._session._session import Session
@@ -28,7 +28,7 @@ from ._states import States
 _ENDS = (SocketLostError, SocketClosedError, trio.EndOfChannel)
 """What calls raise that meet the end of their connection."""
 
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 
 
 @final

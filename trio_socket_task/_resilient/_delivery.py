@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import final
 
 import trio
@@ -125,7 +126,7 @@ class Delivery:
         if self._monitor.kind is ProofKind.ACKNOWLEDGEMENT:
             self._expect_proof()
             if not message.has_id:
-                self._queue.set_id(message, self._ids.of_sent(message.data))
+                self._ids.of_sent(message.data, partial(self._queue.set_id, message))
         if message.id is None:
             if self._positions is None:
                 self._positions = deque()

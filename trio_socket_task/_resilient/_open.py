@@ -7,7 +7,7 @@ from typing import Unpack, final
 
 import trio
 
-from trio_socket_task._connect import current_default_manager
+from trio_socket_task._connect import manager_or_default
 from trio_socket_task._manager import SocketManager
 from trio_socket_task._options import ConnectOptions
 from trio_socket_task._service_nursery import ServiceBlock
@@ -38,7 +38,7 @@ class ResilientBlock(ServiceBlock[ResilientSocket]):
 
     def prepare(self) -> None:
         """Take the run's own manager, where none was named."""
-        manager = self._settings.manager or current_default_manager()
+        manager = manager_or_default(self._settings.manager)
         self.supervisor = Supervisor(self._settings, manager, self._sender, States(self._label))
 
     async def start(self, nursery: trio.Nursery) -> ResilientSocket:

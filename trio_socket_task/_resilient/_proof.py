@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Literal, final
+from typing import Literal, TypeVar, final
 
 import attrs
 
 from trio_socket_task._functions import call_plain, check_plain
+from trio_socket_task._log import SafeLogger
 
 from ._label import SocketLabel
 from ._validators import is_bool
 
-_logger = logging.getLogger("trio_socket_task")
+_T = TypeVar("_T")
+_logger = SafeLogger("trio_socket_task")
 
 _LOST_IN_A_ROW = 3
 """Connections in a row that end while their first pong is awaited, before the log says what that may mean."""
@@ -84,29 +85,32 @@ class MessageIds:
         """Whether an id acknowledges all that was sent before it, too."""
         return self._acknowledgement is not None and self._acknowledgement.cumulative
 
-    def of_sent(self, data: str | bytes) -> Hashable:
-        """Return the id of a message that is sent."""
-        return None if self._acknowledgement is None else self._call("sent", self._acknowledgement.sent, data)
+    def of_sent(self, data: str | bytes, use: Callable[[Hashable], _T]) -> _T:
+        """Call `use` with the id of a message that is sent, None for none, and return what it returns.
 
-    def of_received(self, data: str | bytes) -> Hashable:
-        """Return the id that a message acknowledges."""
-        return None if self._acknowledgement is None else self._call("received", self._acknowledgement.received, data)
+        An id is the program's object: what raises when it is hashed, or compared, raises in here as well.
+        """
+        return self._use("sent", use, data)
 
-    def _call(self, name: str, function: Callable[[str | bytes], Hashable], data: str | bytes) -> Hashable:
+    def of_received(self, data: str | bytes, use: Callable[[Hashable], _T]) -> _T:
+        """Call `use` with the id that a message acknowledges, None for none, and return what it returns."""
+        return self._use("received", use, data)
+
+    def _use(self, name: str, use: Callable[[Hashable], _T], data: str | bytes) -> _T:
+        if self._acknowledgement is None:
+            return use(None)
         try:
-            id_ = call_plain(name, function, data)
-            hash(id_)
+            return use(call_plain(name, getattr(self._acknowledgement, name), data))
         except Exception:
             if name not in self._logged:
                 self._logged |= {name}
                 _logger.exception(
-                    "%s: the function `%s` of its Acknowledgement raised, so this message has no id, which is not said "
-                    "again; let it return None for messages that it does not know",
+                    "%s: the function `%s` of its Acknowledgement raised, or what it returned did, so a message has no "
+                    "id, which is not said again; let it return None for messages that it does not know",
                     str(self._label),
                     name,
                 )
-            return None
-        return id_
+            return use(None)
 
 
 @final

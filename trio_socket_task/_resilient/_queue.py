@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from typing import final
 
 import attrs
@@ -91,8 +92,8 @@ class MessageQueue:
         """Note what acknowledges a message; None for nothing."""
         message.has_id = True
         if id_ is not None and self._holds(message.number):
-            message.id = id_
             self._ids.setdefault(id_, []).append(message.number)
+            message.id = id_
 
     def _holds(self, number: int) -> bool:
         return number in self.unconfirmed or number in self.waiting
@@ -167,8 +168,9 @@ class MessageQueue:
             self.unconfirmed_size -= message.size
         self.size -= message.size
         if message.id is not None:
-            numbers = self._ids[message.id]
-            numbers.remove(number)
-            if not numbers:
-                del self._ids[message.id]
+            with suppress(Exception):  # where it has another hash than before, or does not let itself be compared
+                numbers = self._ids[message.id]
+                numbers.remove(number)
+                if not numbers:
+                    del self._ids[message.id]
         return message

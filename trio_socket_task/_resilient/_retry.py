@@ -14,7 +14,7 @@ from trio_socket_task._checks import check_positive_int
 from trio_socket_task._errors import ConnectError, HandshakeError, InvalidOptionsError, ProxyError
 from trio_socket_task._events import Attempt, CloseCode
 from trio_socket_task._functions import call_plain, check_plain
-from trio_socket_task._text import quoted
+from trio_socket_task._text import quoted, text_of
 
 from ._validators import is_seconds
 
@@ -111,7 +111,7 @@ def describe(attempt: Attempt) -> str:
     """Return how an attempt ended, in words."""
     event = attempt.close_event
     if attempt.error is not None or event is None:
-        return quoted(str(attempt.error)) or type(attempt.error).__name__
+        return quoted(text_of(attempt.error))
     return f"the server closed with {int(event.code)}" + (f" ({quoted(event.reason)})" if event.reason else "")
 
 

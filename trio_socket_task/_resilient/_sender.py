@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import final
 
 import trio
@@ -146,9 +147,9 @@ class Sender:
         """Note what messages that came acknowledge."""
         if not self._ids.are_known:
             return
+        acknowledge = partial(self.queue.acknowledge, cumulative=self._ids.cumulative)
         for data, _ in messages:
-            id_ = self._ids.of_received(data)
-            if id_ is None or not self.queue.acknowledge(id_, cumulative=self._ids.cumulative):
+            if not self._ids.of_received(data, acknowledge):
                 continue
             if self.delivery is not None:
                 self.delivery.note_proof()

@@ -8,6 +8,7 @@ from typing import final
 
 import trio
 
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import EVENTS_KEPT, Mailbox
 from trio_socket_task._session._topic import Topic
@@ -15,7 +16,7 @@ from trio_socket_task._session._topic import Topic
 from ._label import SocketLabel
 from ._reports import ConnectionState, StateEvent
 
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 _WARNED = 10
 """Of failures in a row the log warns of the first and of every so many; the others are told at INFO."""
 

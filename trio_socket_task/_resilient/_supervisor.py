@@ -12,8 +12,9 @@ from trio_socket_task._checks import check_close
 from trio_socket_task._errors import GaveUpError, SocketClosedError
 from trio_socket_task._events import Attempt, CloseCode, CloseEvent
 from trio_socket_task._manager import SocketManager, members_of
-from trio_socket_task._session._wakeup import SmallEvent
-from trio_socket_task._text import quoted
+from trio_socket_task._session._wakeup import SmallEvent, wait_for_end
+from trio_socket_task._tasks import waiting_tasks
+from trio_socket_task._text import quoted, text_of
 
 from ._attempts import Attempts
 from ._reports import ConnectionState
@@ -101,7 +102,8 @@ class Supervisor:
             delay = self._settings.backoff.delay(failures - 1, attempt.retry_after)
             return delay, self._settings.retry.refusal(attempt, failures, seconds + delay)
         except Exception as error:  # noqa: BLE001 (of the program's own functions)
-            return 0.0, f"the backoff or the retry policy raised {quoted(repr(error))} about this: {describe(attempt)}"
+            what = f"{type(error).__name__}, {quoted(text_of(error))}"
+            return 0.0, f"the backoff or the retry policy raised {what}, about this: {describe(attempt)}"
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection once it was given what waits, or end the wait for one."""
@@ -132,21 +134,12 @@ class Supervisor:
         self.close(code, reason)
         if self._is_called_by_own_task():
             await trio.lowlevel.checkpoint()
-            return
-        try:
-            await self._ended.wait()
-        except BaseException:
-            self.abort()
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
-            raise
+        else:
+            await wait_for_end(self._ended, self.abort)
 
     def _is_called_by_own_task(self) -> bool:
         """Whether this is called by what the tasks of the socket wait for themselves."""
-        nursery = trio.lowlevel.current_task().parent_nursery
-        while nursery is not None and nursery is not self._nursery:
-            nursery = nursery.parent_task.parent_nursery
-        return nursery is not None
+        return any(nursery is self._nursery for _, nursery in waiting_tasks() if nursery is not None)
 
     @property
     def close_event(self) -> CloseEvent | None:

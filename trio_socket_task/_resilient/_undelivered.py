@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal, final
@@ -10,6 +9,7 @@ from typing import Literal, final
 import attrs
 import trio
 
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._session._listener import Listener
 from trio_socket_task._session._mailbox import MESSAGE_OVERHEAD, Mailbox
 
@@ -19,7 +19,7 @@ from ._outbox import Outbox
 from ._queue import MessageQueue, QueuedMessage
 from ._reports import UndeliveredEvent
 
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 
 _TURNS = 16
 """Times that all other tasks may run in which a listener takes no report, before it counts as one that is not read."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._options import Heartbeat
 from trio_socket_task._protocol._constants import MAX_PONGS
 from trio_socket_task._protocol._events import Message
 
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 
 
 def answer_peer(heartbeat: Heartbeat, messages: list[Message]) -> tuple[list[Message], Sequence[str | bytes]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import count
 from typing import final
 
@@ -10,13 +9,14 @@ import attrs
 import trio
 
 from trio_socket_task._checks import encode_payload
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._options import Heartbeat
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._events import Message
 
 from ._wakeup import SmallEvent
 
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 
 
 @final

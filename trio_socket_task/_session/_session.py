@@ -17,6 +17,7 @@ from trio_socket_task._stream._causes import forget_tracebacks
 from trio_socket_task._stream._connect import Connected
 from trio_socket_task._stream._progress import Progress
 from trio_socket_task._stream._wire import close_forcefully
+from trio_socket_task._tasks import waiting_tasks
 from trio_socket_task._thread import HomeThread
 
 from ._busy_poll import BusyPoll
@@ -29,7 +30,7 @@ from ._pings import PendingPing, Pings
 from ._reader import Reader
 from ._statistics import Traffic
 from ._subscriptions import Observer, Subscriptions
-from ._wakeup import SmallEvent, Wakeup
+from ._wakeup import SmallEvent, Wakeup, wait_for_end
 from ._writer import Writer
 
 _ABORT_GRACE = 0.1
@@ -42,7 +43,7 @@ class Session:
     """One socket. `run` is its task, whose owner calls `announce_close` after it; the rest may be called by any."""
 
     __slots__ = (
-        *("_closed", "_ending", "_incoming", "_keepalive", "_nursery", "_predecessors", "_settled"),
+        *("_closed", "_ending", "_incoming", "_keepalive", "_nursery", "_predecessors", "_settled", "_task"),
         *("_wakeup", "connection", "credit", "life", "options", "pings", "protocol", "reader", "subscriptions"),
         *("thread", "traffic", "writer"),
     )
@@ -59,6 +60,7 @@ class Session:
         self.connection: Connected | None = None
         """The connection, once it is open."""
         self._predecessors = predecessors
+        self._task: trio.lowlevel.Task | None = None  # that of `run`
         self._ending = Ending(self.life, self.subscriptions, self._wakeup, options.close_timeout)
         self._settled = SmallEvent()  # open, or ended without
         self._closed = SmallEvent()  # the close event was delivered
@@ -83,11 +85,13 @@ class Session:
     async def run(self) -> None:
         """Open, serve and close the connection: shielded, as a cancelled body ends before its sockets; never raise."""
         progress = Progress(self.options.address.peer)
+        self._task = trio.lowlevel.current_task()
         try:
             await self._open(progress)
             if self.connection is not None:
                 await self._serve(self.connection)
         finally:
+            self._task = None
             self.life.end()
             if progress.is_logged:
                 progress.log("%s", describe_end(self.life))
@@ -286,14 +290,10 @@ class Session:
 
     def statistics(self) -> SocketStatistics:
         """Return a snapshot of the figures."""
+        buffered, kept, rtt = 0, self.subscriptions.kept, self.pings.rtt
         if self.connection is not None:
-            self.traffic.wire_bytes_sent = self.writer.bytes_begun
-        return self.traffic.snapshot(
-            self.connection,
-            send_buffered=0 if self.connection is None else self.writer.size,
-            receive_buffered=self.subscriptions.kept,
-            rtt=self.pings.rtt,
-        )
+            buffered, self.traffic.wire_bytes_sent = self.writer.size, self.writer.bytes_begun
+        return self.traffic.snapshot(self.connection, send_buffered=buffered, receive_buffered=kept, rtt=rtt)
 
     def close(self, code: int, reason: str) -> None:
         """Start a close handshake, or call off the opening."""
@@ -324,15 +324,15 @@ class Session:
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int, reason: str) -> None:
-        """Close and wait until the socket has closed; when cancelled, close by force."""
+        """Close and wait until the socket has closed; when cancelled, close by force.
+
+        Called by what the socket's task waits for itself, such as `dial`, it does not wait.
+        """
         self.close(code, reason)
-        try:
-            await self._closed.wait()
-        except BaseException:
-            self.abort()
-            with trio.CancelScope(shield=True):
-                await self._closed.wait()
-            raise
+        if any(task is self._task for task, _ in waiting_tasks()):
+            await trio.lowlevel.checkpoint()
+        else:
+            await wait_for_end(self._closed, self.abort)
 
     async def wait_open(self) -> OpenEvent:
         """Wait until the socket is open."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._protocol._events import Message
 
 from ._listener import Listener
@@ -15,7 +15,7 @@ from ._topic import Topic
 from ._wakeup import Wakeup
 
 _T = TypeVar("_T")
-_logger = logging.getLogger("trio_socket_task")
+_logger = SafeLogger("trio_socket_task")
 
 
 class Observer(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import final
 
 import trio
@@ -67,3 +67,14 @@ class SmallEvent:
         if self._event is None:
             self._event = trio.Event()
         return self._event.wait()
+
+
+async def wait_for_end(ended: SmallEvent, abort: Callable[[], None]) -> None:
+    """Wait for the end of something; when this is cancelled, end it by force first."""
+    try:
+        await ended.wait()
+    except BaseException:
+        abort()
+        with trio.CancelScope(shield=True):
+            await ended.wait()
+        raise

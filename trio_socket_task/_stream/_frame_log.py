@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import final
 
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._protocol._frame_parser import FrameParser
 
 from ._tls import TlsWire
 from ._wire import Wire
 
-_logger = logging.getLogger("trio_socket_task.frames")
+_logger = SafeLogger("trio_socket_task.frames")
 
 
 def log_frames(wire: Wire, number: int, rest: bytes) -> Wire:
@@ -41,9 +41,8 @@ class LoggedWire:
         self._received = FrameParser()
 
     def _log(self, arrow: str, parser: FrameParser, data: bytes | memoryview) -> None:
-        with suppress(Exception):  # whatever a handler or a filter of the program's raises
-            for frame in parser.receive_data(data):
-                _logger.debug("#%d %s %s", self._number, arrow, frame)
+        for frame in parser.receive_data(data):
+            _logger.debug("#%d %s %s", self._number, arrow, frame)
 
     def log_received(self, data: bytes | None) -> None:
         """Log the frames that begin in what came."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import final
@@ -11,7 +10,9 @@ from typing import final
 import attrs
 import trio
 
-_logger = logging.getLogger("trio_socket_task")
+from trio_socket_task._log import SafeLogger
+
+_logger = SafeLogger("trio_socket_task")
 _numbers = count(1)
 
 
@@ -31,10 +32,9 @@ class Progress:
     _began: float = attrs.field(factory=trio.current_time)
 
     def log(self, what: str, *values: object) -> None:
-        """Log a step and the milliseconds since the beginning; a log that fails harms nobody."""
+        """Log a step and the milliseconds since the beginning."""
         elapsed = (trio.current_time() - self._began) * 1000
-        with suppress(Exception):  # whatever a handler or a filter of the program's raises
-            _logger.debug(f"#%d %.1f ms: {what}", self.number, elapsed, *values)  # noqa: G004 (what is no value)
+        _logger.debug(f"#%d %.1f ms: {what}", self.number, elapsed, *values)  # noqa: G004 (what is no value)
 
     def connects(self, *, by_dial: bool) -> None:
         """Note that name resolution and TCP are under way, or whatever `dial` does."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +16,15 @@ from typing import Final, Protocol, cast, final
 import attrs
 import trio
 
+from trio_socket_task._log import SafeLogger
+from trio_socket_task._text import text_of
+
 from ._errors import JavaScriptError
 from ._sources import Sources, place
 from ._time_limit import make_context, start_time_limit
 from ._values import pack, unpack
 
-_logger = logging.getLogger("trio_socket_task.javascript")
+_logger = SafeLogger("trio_socket_task.javascript")
 _PRELUDE: Final = ("border", "console", "globals", "modules", "sockets", "pages")
 _STACK: Final = 1 << 20  # bytes: less than what threads have on any platform
 
@@ -170,10 +172,10 @@ class Engine:
             return json.dumps({"error": ["Error", error.message]})
         except (TypeError, ValueError) as error:
             kind = "TypeError" if isinstance(error, TypeError) else "RangeError"
-            return json.dumps({"error": [kind, str(error)]})
+            return json.dumps({"error": [kind, text_of(error)]})
         except Exception as error:
             _logger.exception("%s raised, and the script is told so", name)
-            return json.dumps({"error": ["Error", f"{type(error).__name__}: {error}"]})
+            return json.dumps({"error": ["Error", f"{type(error).__name__}: {text_of(error)}"]})
 
     def _function(self, number: int) -> Function:
         return Function(number, self, self._released)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import final
@@ -11,13 +10,14 @@ from typing import final
 import attrs
 import trio
 
+from trio_socket_task._log import SafeLogger
 from trio_socket_task._mistakes import none_if_nothing
 
 from ._arguments import Callback
 from ._outcome import Outcome
 from ._values import AnyResult
 
-_logger = logging.getLogger("trio_socket_task.miniprogram")
+_logger = SafeLogger("trio_socket_task.miniprogram")
 
 
 @final

@@ -10,7 +10,7 @@ import trio
 from trio_socket_task._events import Header
 from trio_socket_task._text import mask_url
 
-from ._checks import check_close, check_refusal, check_seconds, encode_fields
+from ._checks import check_close, check_message, check_refusal, check_seconds, encode_fields
 from ._misuse import MisuseError
 from ._server_session import ServerSession, raise_client_gone
 
@@ -68,8 +68,9 @@ class ServerConnection:
         """
         if protocol is not None and protocol not in self.protocols:
             raise MisuseError(f"accept() of protocol {protocol!r}: the client offered {list(self.protocols)}")
+        fields = encode_fields(header)
         self.session.begin_answer()
-        await self.session.accept(protocol, encode_fields(header))
+        await self.session.accept(protocol, fields)
 
     async def reject(self, status: int, header: Mapping[str, str] | None = None, body: bytes = b"") -> None:
         """Answer the handshake with an HTTP status other than 101, and end the connection.
@@ -77,8 +78,9 @@ class ServerConnection:
         If this is cancelled, a part of the response may have gone out.
         """
         check_refusal(status, body)
+        fields = encode_fields(header)
         self.session.begin_answer()
-        await self.session.reject(status, encode_fields(header), body)
+        await self.session.reject(status, fields, body)
 
     async def send(self, data: str | bytes) -> None:
         """Send a message; if this is cancelled, a part of it may have gone out.
@@ -88,6 +90,7 @@ class ServerConnection:
         """
         if not isinstance(data, str | bytes):
             raise TypeError(f"data must be str or bytes, not {type(data).__name__}")
+        check_message(data)
         self._check_can_send("send")
         await self.session.send(data)
 

@@ -20,8 +20,7 @@ from trio_socket_task.miniprogram import MiniProgram, open_mini_program
 from ._handlers import echo
 from ._leaks import LeakWatch
 from ._misuse import MisuseError
-from ._server import ServerBlock, SocketServer
-from ._server_core import ServerCore
+from ._server import PortBlock, ServerBlock, SocketServer
 
 _T = TypeVar("_T")
 _SURROUNDING = {"no_socket_leaks", "socket_server", "memory_socket_server"}
@@ -98,7 +97,7 @@ def socket_kit_on_trio(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
 @_fixture
 def socket_server(socket_kit_on_trio: pytest.FixtureRequest) -> AsyncIterator[SocketServer]:
     """Open a WebSocket server on a free loopback port; it echoes, until its ``handler`` is changed."""
-    return _serve(socket_kit_on_trio, ServerBlock(echo, ServerCore.listen))
+    return _serve(socket_kit_on_trio, PortBlock(echo))
 
 
 @_fixture

@@ -11,7 +11,17 @@ from typing import Self, final
 
 import trio
 
-from ._checks import check_seconds
+from ._checks import (
+    check_close,
+    check_expected_close,
+    check_message,
+    check_raw,
+    check_refusal,
+    check_seconds,
+    check_text,
+    check_within,
+    encode_fields,
+)
 from ._connection import ServerConnection
 from ._misuse import MisuseError, ScriptError
 from ._steps import (
@@ -51,10 +61,15 @@ class Script:
 
     def accept(self, protocol: str | None = None, header: Mapping[str, str] | None = None) -> Self:
         """Accept the handshake; without this step, the first one that needs it does."""
+        if protocol is not None:
+            check_text("accept", "a protocol", protocol)
+        encode_fields(header)
         return self._add(f"accept protocol {protocol!r}", lambda connection: connection.accept(protocol, header))
 
     def reject(self, status: int, header: Mapping[str, str] | None = None, body: bytes = b"") -> Self:
         """Refuse the handshake with an HTTP status."""
+        check_refusal(status, body)
+        encode_fields(header)
         return self._add(f"reject with {status}", lambda connection: connection.reject(status, header, body), ends=True)
 
     def expect(self, data: Expected, *, within: float = 60.0) -> Self:
@@ -63,22 +78,28 @@ class Script:
             raise MisuseError(f"expect() takes str, bytes, a pattern or a function, not {data!r}")
         if inspect.iscoroutinefunction(data):
             raise MisuseError(f"expect() takes a plain function, and {data!r} is async")
+        check_within("expect", within)
         return self._add(f"expect {describe_expected(data)}", partial(expect_message, expected=data, within=within))
 
     def expect_close(self, code: int = 1000, reason: str | None = None, *, within: float = 60.0) -> Self:
         """Wait for the client to close, at most so many seconds: with this code, and this reason where one is given."""
+        check_expected_close(code, reason)
+        check_within("expect_close", within)
         return self._add(describe_close(code, reason), partial(expect_close, code=code, reason=reason, within=within))
 
     def send(self, data: str | bytes) -> Self:
         """Send a message."""
+        check_message(data)
         return self._add(f"send {data!r}", lambda connection: connection.send(data))
 
     def send_raw(self, data: bytes) -> Self:
         """Send bytes as they are."""
+        check_raw(data)
         return self._add(f"send raw {data!r}", lambda connection: connection.send_raw(data))
 
     def close(self, code: int = 1000, reason: str = "") -> Self:
         """Close the connection."""
+        check_close(code, reason)
         return self._add(
             f"close with {code} {reason!r}", partial(close_connection, code=code, reason=reason), ends=True
         )

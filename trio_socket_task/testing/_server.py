@@ -13,6 +13,7 @@ import trio
 
 from trio_socket_task._service_nursery import ServiceBlock
 
+from ._checks import check_port, check_within
 from ._connection import ServerConnection
 from ._handlers import Handler, check_handler, echo
 from ._misuse import MisuseError
@@ -66,6 +67,7 @@ class SocketServer:
         """
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise MisuseError(f"wait_connection() counts from 1, not from {number!r}")
+        check_within("wait_connection", within)
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(within):
             while len(self.connections) < number:
@@ -85,11 +87,10 @@ class SocketServer:
             await self._core.arrivals.park()
 
 
-@final
 class ServerBlock(ServiceBlock[SocketServer]):
-    """The block of a server."""
+    """The block of a server, which is in memory unless it is to `listen`."""
 
-    maker = "open_test_server"
+    maker = "open_memory_server"
 
     def __init__(self, handler: Handler, listen: Callable[[ServerCore], Awaitable[None]] | None = None) -> None:
         self.requires_scripts: bool = True
@@ -133,6 +134,16 @@ class ServerBlock(ServiceBlock[SocketServer]):
         self._core.abort()
 
 
+@final
+class PortBlock(ServerBlock):
+    """The block of a server that listens on a port."""
+
+    maker = "open_test_server"
+
+    def __init__(self, handler: Handler, *, tls: bool = False, port: int = 0) -> None:
+        super().__init__(handler, partial(ServerCore.listen, tls=tls, port=check_port(port)))
+
+
 def open_memory_server(handler: Handler = echo) -> AbstractAsyncContextManager[SocketServer]:
     """Open a WebSocket server without sockets, so that a test's time can be virtual.
 
@@ -163,8 +174,8 @@ def open_test_server(
         port: The port; 0 for any that is free.
 
     Raises:
-        MisuseError: `handler` cannot be called.
+        MisuseError: `handler` cannot be called, or `port` is none.
         OSError: The port is taken.
         ModuleNotFoundError: trustme is not installed.
     """
-    return ServerBlock(handler, partial(ServerCore.listen, tls=tls, port=port))
+    return PortBlock(handler, tls=tls, port=port)
