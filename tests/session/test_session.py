@@ -826,6 +826,14 @@ class OneWay(trio.abc.Stream):
         raise OSError("nor is this")
 
 
+class Slow(OneWay):
+    """A stream that takes its time to close."""
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+        await trio.sleep(100)
+
+
 async def test_a_write_error_ends_the_connection_by_the_deadline(serve: Serve, autojump_clock: MockClock) -> None:
     """Though the peer goes on as if nothing were; and a close that raises is no news."""
     dial = serve(then(finish=False))
@@ -1095,12 +1103,6 @@ async def test_a_violation_after_a_close_of_this_side(serve: Serve, autojump_clo
 
 async def test_a_close_that_is_cancelled_does_not_wait_for_the_stream(serve: Serve, autojump_clock: MockClock) -> None:
     """Though the stream takes its time to close."""
-
-    class Slow(OneWay):
-        async def aclose(self) -> None:
-            await self.inner.aclose()
-            await trio.sleep(100)
-
     dial = serve(echo)
 
     async def dial_slow(host: str, port: int) -> trio.abc.Stream:
@@ -1117,12 +1119,6 @@ async def test_a_stream_that_takes_its_time_to_close_is_waited_for_within_the_ti
     serve: Serve, autojump_clock: MockClock
 ) -> None:
     """Though the peer has ended the connection without a Close frame, so that no handshake has set a deadline."""
-
-    class Slow(OneWay):
-        async def aclose(self) -> None:
-            await self.inner.aclose()
-            await trio.sleep(100)
-
     dial = serve(accept_and_leave)
 
     async def dial_slow(host: str, port: int) -> trio.abc.Stream:
