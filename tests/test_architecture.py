@@ -98,8 +98,8 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "testing": [
         {"_misuse", "_memory", "_certificates"},
-        {"_faulty_stream", "_leaks", "_assertions", "_checks"},
-        {"_server_session"},
+        {"_faulty_stream", "_leaks", "_checks"},
+        {"_assertions", "_server_session"},
         {"_connection"},
         {"_steps", "_handlers"},
         {"_script", "_server_core"},

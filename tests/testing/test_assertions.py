@@ -8,6 +8,7 @@ import trio.testing
 
 from trio_socket_task import SocketManager, connect_socket
 from trio_socket_task.testing import (
+    MisuseError,
     Script,
     ServerConnection,
     SocketServer,
@@ -133,3 +134,18 @@ async def test_what_is_not_read_is_not_delivered(
     await trio.sleep(1)
     with pytest.raises(AssertionError, match="because nobody reads"):
         await wait_all_delivered(socket_manager)
+
+
+@pytest.mark.parametrize("within", [float("nan"), "a", -1, None])
+async def test_a_time_that_is_none(socket_manager: SocketManager, within: float) -> None:
+    """Is refused by every assertion that waits."""
+    send, receive = trio.open_memory_channel[None](1)
+    send.send_nowait(None)
+    task = socket_manager.connect_socket("ws://a.test/")
+    for wait in (
+        lambda: assert_closed(task, within=within),
+        lambda: collect(receive, 1, within=within),
+        lambda: wait_all_delivered(socket_manager, within=within),
+    ):
+        with pytest.raises(MisuseError, match=r"takes a number of seconds for within"):
+            await wait()

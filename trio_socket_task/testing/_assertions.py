@@ -14,6 +14,8 @@ from trio_socket_task._manager import SocketManager
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._socket_task import SocketTask, session_of
 
+from ._checks import check_within
+
 _T = TypeVar("_T")
 
 
@@ -31,8 +33,10 @@ async def assert_closed(
         within: Seconds that it may take.
 
     Raises:
+        MisuseError: `within` is no time.
         AssertionError: It is not closed by then, or closed otherwise.
     """
+    check_within("assert_closed", within)
     with trio.move_on_after(within):
         event = await task.wait_closed()
         if event.code != code or reason not in (None, event.reason):
@@ -53,8 +57,10 @@ async def collect(channel: trio.abc.ReceiveChannel[_T], count: int, *, within: f
         within: Seconds that they may take together.
 
     Raises:
+        MisuseError: `within` is no time.
         AssertionError: Fewer came by then, or before the channel ended; the text shows them.
     """
+    check_within("collect", within)
     items: list[_T] = []
     why = f"no more came within {within:g} s"
     with trio.move_on_after(within):
@@ -80,8 +86,10 @@ async def wait_all_delivered(manager: SocketManager, *, within: float = 5.0) -> 
         within: Seconds that it may take.
 
     Raises:
+        MisuseError: `within` is no time.
         AssertionError: It took longer; the text names the sockets whose servers do not answer.
     """
+    check_within("wait_all_delivered", within)
     waiting = {task for task in manager.sockets if task.ready_state is ReadyState.OPEN}
 
     async def ping(task: SocketTask) -> None:
