@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import cast
 
 import pytest
@@ -111,20 +112,24 @@ class Mute:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (10**5000, "a value of the type int"),
-        ([-(10**5000)], "a value of the type list"),
-        (type("list", (), {})(), "a value of the type list"),
-        (Mute(), "<Mute instance at 0x"),
-        ({Mute(): 1}, "{<Mute instance at 0x"),
-        (type("tuple", (), {"__len__": lambda _self: 1})(), "a value of the type tuple"),
+        (10**5000, "int"),
+        ([-(10**5000)], "(list|int)"),
+        (type("list", (), {})(), "list"),
+        (Mute(), "Mute"),
+        ({Mute(): 1}, "Mute"),
+        (type("tuple", (), {"__len__": lambda _self: 1})(), "tuple"),
     ],
     ids=["number", "numbers", "list", "value", "key", "tuple"],
 )
 def test_whatever_was_refused_can_be_printed(value: object, shown: str) -> None:
-    """Numbers of more digits than Python writes, and values whose own methods raise."""
+    """Numbers of more digits than Python writes, and values whose own methods raise, by their types.
+
+    From 3.14 on, reprlib itself has words for more of them.
+    """
     error = InvalidOptionsError("timeout", value, "must be short")
-    assert f"timeout must be short, not {shown}" in str(error)
-    assert shown in repr(error)
+    said = rf"timeout must be short, not (a value of the type {shown}|.*<.*{shown}.* at 0x)"
+    assert re.match(said, str(error))
+    assert re.search(said, repr(error))
 
 
 def test_a_long_value_is_shortened() -> None:
