@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from itertools import pairwise
 from typing import cast
 
 import pytest
@@ -501,6 +502,63 @@ async def test_the_first_messages_of_a_connection_are_asked_for_in_time(autojump
             assert await socket.receive() == "x"
         assert trio.current_time() == started
         assert 0 < socket.statistics().unconfirmed < 200
+
+
+@pytest.mark.parametrize(("messages", "seconds"), [(3, 0.05), (4, 0)])
+async def test_less_than_half_of_what_may_be_under_way_may_wait_to_be_asked_for(
+    autojump_clock: MockClock, serve: Serve, messages: int, seconds: float
+) -> None:
+    """For more messages, to which one ping is enough."""
+    asked: list[float] = []
+
+    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
+        asked.append(trio.current_time())
+        await peer.send(frame(PONG if opcode == PING else opcode, payload))
+
+    async with open_resilient_socket(URL, dial=serve(Told(answer)), heartbeat=None) as socket:
+        await socket.wait_connected()
+        started = trio.current_time()
+        for _ in range(messages):
+            socket.send_nowait("x")
+        await socket.wait_delivered()
+    assert asked[0] - started == pytest.approx(seconds)
+
+
+async def test_each_pong_lets_twice_as_many_be_under_way(autojump_clock: MockClock, serve: Serve) -> None:
+    """From eight on, as many as the outbox may hold at most."""
+    given: list[int] = []
+
+    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            await trio.sleep(1)
+            given.append(len(told.messages))
+        await peer.send(frame(PONG if opcode == PING else opcode, payload))
+
+    told = Told(answer)
+    outbox = Outbox(max_messages=90)
+    async with open_resilient_socket(URL, dial=serve(told), heartbeat=None, outbox=outbox) as socket:
+        await socket.wait_connected()
+        for number in range(300):
+            await socket.send(f"{number}")
+        await socket.wait_delivered()
+    assert given[:4] == [8, 8 + 16, 8 + 16 + 32, 8 + 16 + 32 + 64]
+    assert max(later - earlier for earlier, later in pairwise(given)) <= 90
+
+
+async def test_so_many_pings_wait_for_their_pongs_at_most(autojump_clock: MockClock, serve: Serve) -> None:
+    """A peer that answers none is not asked for ever."""
+    asked: list[bytes] = []
+
+    async def answer(peer: Peer, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            asked.append(payload)
+        else:
+            await peer.send(frame(opcode, payload))
+
+    async with open_resilient_socket(URL, dial=serve(Told(answer)), heartbeat=None, close_timeout=1) as socket:
+        await socket.send("x")
+        await trio.sleep(1000)
+        assert len(asked) == 32
 
 
 async def test_a_message_keeps_its_place_though_sending_it_calls_the_program(

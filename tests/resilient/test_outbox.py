@@ -185,3 +185,16 @@ def test_an_id_that_several_messages_have_is_acknowledged_once_for_each() -> Non
         assert names(kept.unconfirmed) == left
     assert not kept.acknowledge("the same", cumulative=False)
     assert kept._ids == {}
+
+
+def test_an_outbox_by_default() -> None:
+    """As its docstring tells."""
+    assert Outbox() == Outbox(
+        max_messages=10_000,
+        max_bytes=16 * 2**20,
+        when_full="wait",
+        max_age=None,
+        resend=False,
+        proof="pong",
+        proof_timeout=5.0,
+    )
