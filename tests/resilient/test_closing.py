@@ -275,3 +275,13 @@ async def test_how_connections_close_is_known_while_they_last_and_later(
             await until(socket, ConnectionState.STOPPED)
             assert socket.close_event is not None
             assert socket.close_event.code == 4001
+
+
+async def test_calls_after_the_end_tell_how_it_closed(autojump_clock: trio.testing.MockClock) -> None:
+    """As this side asked."""
+    async with open_memory_server() as server, open_resilient_socket(server.url, dial=server.dial) as socket:
+        await socket.wait_connected()
+        await socket.aclose(4000, "enough")
+        with pytest.raises(SocketClosedError) as closed:
+            await socket.send("late")
+    assert (closed.value.close_event.code, closed.value.close_event.reason) == (4000, "enough")

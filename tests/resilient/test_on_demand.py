@@ -29,3 +29,19 @@ async def test_what_runs_ends_with_aclose_and_not_with_the_nursery() -> None:
             await tasks.aclose()
             assert not nursery.child_tasks
     assert left == ["_run", "_run"]
+
+
+async def test_nothing_begins_after_aclose() -> None:
+    """What is asked for then is not done."""
+    tasks, done = OnDemand(), list[str]()
+
+    async def work() -> None:
+        await trio.lowlevel.checkpoint()
+        done.append("work")
+
+    async with trio.open_nursery() as nursery:
+        tasks.open(nursery)
+        await tasks.aclose()
+        tasks.ensure(work)
+        await wait_all_tasks_blocked()
+    assert not done

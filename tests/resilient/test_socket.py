@@ -343,3 +343,28 @@ async def test_receive_nowait_of_a_connection_that_lives_and_of_one_that_ends(
         with pytest.raises(trio.WouldBlock):
             socket.receive_nowait()
         assert await socket.receive() == "b"
+
+
+@pytest.mark.parametrize(("size", "messages", "expected"), [(1, 3200, 100), (2**20, 10, 10)])
+async def test_sending_lets_others_run(size: int, messages: int, expected: int) -> None:
+    """Every 32 messages, or every MiB, also where nothing has to be waited for."""
+    turns: list[None] = []
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def count_turns() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns.append(None)
+
+    async with open_resilient_socket("ws://a.test/", dial=dial) as socket, trio.open_nursery() as nursery:
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(count_turns)
+        await trio.lowlevel.checkpoint()
+        turns.clear()
+        for _ in range(messages):
+            await socket.send(bytes(size))
+        assert abs(len(turns) - expected) <= 1  # as in one pass tasks run in any order
+        nursery.cancel_scope.cancel()

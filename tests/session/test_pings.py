@@ -5,9 +5,10 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from trio_socket_task import Heartbeat
+from trio_socket_task import Heartbeat, connect_socket
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._session._pings import Pings
+from trio_socket_task.testing import SocketServer
 
 
 async def test_a_pong_answers_its_ping(autojump_clock: MockClock) -> None:
@@ -81,3 +82,16 @@ async def test_the_end_settles_all() -> None:
         assert ping.settled.is_set()
         assert not pings.take_pong(ping.payload)
         assert ping.rtt is None
+
+
+async def test_the_first_heartbeat_is_one_interval_after_the_opening(
+    autojump_clock: MockClock, memory_socket_server: SocketServer
+) -> None:
+    """Whatever time it is."""
+    await trio.sleep(1000)
+    server, heartbeat = memory_socket_server, Heartbeat(interval=0.5)
+    async with connect_socket(server.url, dial=server.dial, heartbeat=heartbeat) as task:
+        await trio.sleep(0.49)
+        assert task.statistics().rtt is None
+        await trio.sleep(0.02)
+        assert task.statistics().rtt is not None
