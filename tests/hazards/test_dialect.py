@@ -31,6 +31,8 @@ from trio_socket_task import (
 from trio_socket_task._manager import members_of
 from trio_socket_task._socket_task import session_of
 from trio_socket_task.miniprogram import MiniProgram, SocketTask, open_mini_program
+from trio_socket_task.miniprogram._callbacks import ProgramNursery
+from trio_socket_task.miniprogram._program_callbacks import ProgramCallbacks
 from trio_socket_task.testing import ServerConnection, SocketServer, hold
 
 URL = "ws://phone.test/"
@@ -802,3 +804,75 @@ async def test_q8_a_socket_that_was_let_go_is_forgotten(
         del native, task
         gc.collect()
         assert [reference() for reference in gone] == [None, None]
+
+
+# Q9: another thread
+
+
+@pytest.mark.parametrize("has_run", [False, True], ids=["plain", "with a run of its own"])
+@pytest.mark.parametrize("target", ["wx", "task", "refused"])
+async def test_q9_a_function_of_the_dialect_in_another_thread(
+    memory_socket_server: SocketServer, heard: Heard, target: str, *, has_run: bool
+) -> None:
+    """A clear error, and nothing was done: the program goes on, and its block can be left."""
+    with trio.fail_after(30):
+        async with open_mini_program(dial=memory_socket_server.dial) as wx:
+            task = await open_socket(wx)
+            task.onMessage(heard("message"))
+            refused = wx.connectSocket()
+            calls: dict[str, list[Callable[[], object]]] = {
+                "wx": [
+                    lambda: wx.connectSocket(url=URL, **heard.callbacks()),
+                    lambda: wx.connectSocket(url=7, **heard.callbacks()),
+                    lambda: wx.sendSocketMessage(data="x"),
+                    lambda: wx.sendSocketMessage(data="x", **heard.callbacks()),
+                    lambda: wx.closeSocket(**heard.callbacks()),
+                    lambda: wx.onSocketOpen(heard("listener")),
+                    lambda: wx.onSocketMessage(heard("listener")),
+                    lambda: wx.onSocketError(heard("listener")),
+                    lambda: wx.onSocketClose(heard("listener")),
+                ],
+                "task": _calls_of(task, heard),
+                "refused": _calls_of(refused, heard),
+            }
+            for call in calls[target]:
+
+                async def call_in_a_run(call: Callable[[], object] = call) -> None:
+                    call()
+
+                with pytest.raises(RuntimeError, match="another thread"):
+                    await trio.to_thread.run_sync(partial(trio.run, call_in_a_run) if has_run else call)
+            assert wx._sockets.sockets == [task._socket]
+            assert task.readyState == task.OPEN
+            for call in (lambda: task.send(data="here"), lambda: task.close(success=heard("closed"))):
+                await trio.to_thread.run_sync(trio.from_thread.run_sync, call)
+            await wx.wait_closed()
+    assert sorted(heard.names) == ["closed", "message"]
+    assert {"data": "here"} in heard.results
+
+
+def _calls_of(task: SocketTask, heard: Heard) -> list[Callable[[], object]]:
+    listener = heard("listener")
+    return [
+        lambda: task.send(data="x"),
+        lambda: task.send(data="x", **heard.callbacks()),
+        lambda: task.send(data=7, **heard.callbacks()),
+        lambda: task.close(**heard.callbacks()),
+        lambda: task.onOpen(listener),
+        lambda: task.onMessage(listener),
+        lambda: task.onError(listener),
+        lambda: task.onClose(listener),
+    ]
+
+
+async def test_q9_a_task_that_cannot_be_started_is_not_waited_for() -> None:
+    """It would never end, nor the block of the program with it."""
+    async with trio.open_nursery() as nursery:
+        pass
+    program_nursery = ProgramNursery(nursery)
+    callbacks = ProgramCallbacks(program_nursery)
+    for _ in range(2):  # the first has not marked the task as running
+        with pytest.raises(RuntimeError, match="closed"):
+            callbacks.put([])
+    with trio.fail_after(30):
+        await program_nursery.wait_idle()

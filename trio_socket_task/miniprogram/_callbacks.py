@@ -76,8 +76,8 @@ class ProgramNursery:
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         """Start a task."""
-        self._unfinished += 1
         self._nursery.start_soon(self._run, function)
+        self._unfinished += 1  # only now: one that could not be started never ends
 
     async def _run(self, function: Callable[[], Awaitable[None]]) -> None:
         self._tasks.add(trio.lowlevel.current_task())

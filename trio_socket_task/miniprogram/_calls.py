@@ -49,4 +49,5 @@ def close(
 
 def _call(name: str, socket: Socket | None, callbacks: ProgramCallbacks, arguments: Arguments) -> Invocation:
     """Start a call; its callbacks are called in the order of the socket's events, unless the program has ended."""
+    callbacks.thread.check()
     return Invocation(name, arguments, callbacks.put if socket is None or callbacks.ended else socket.put)

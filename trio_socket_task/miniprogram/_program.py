@@ -17,11 +17,12 @@ from trio_socket_task._policy import Coexist, CoexistencePolicy, policy_for_base
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._service_nursery import ServiceBlock
 
-from ._arguments import Arguments, CallRefusedError, read_connect_options, read_url
+from ._arguments import Arguments, Callback, CallRefusedError, read_connect_options, read_url
 from ._callbacks import ProgramNursery
 from ._calls import close, send
 from ._err_msg import NOT_CONNECTED, connect_refusal, fail
 from ._invocation import Invocation
+from ._listeners import Kind
 from ._outcome import Outcome
 from ._program_callbacks import ProgramCallbacks
 from ._sockets import Sockets
@@ -34,9 +35,9 @@ class MiniProgram:
     """What a mini program knows as ``wx`` or ``qq``: the seven functions of its WebSocket pages, word for word.
 
     Made by `open_mini_program`. The functions take an option object or keyword arguments, ignore options they do not
-    know, and raise nothing: ``fail`` says what is wrong. Callbacks and listeners may be plain or async functions; they
-    run in the program's own nursery after the call has returned, those of one socket one after another. An exception
-    in one is logged.
+    know, and raise nothing but RuntimeError in another thread: ``fail`` says what is wrong. Callbacks and listeners may
+    be plain or async functions; they run in the program's own nursery after the call has returned, those of one socket
+    one after another. An exception in one is logged.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class MiniProgram:
         given) and perMessageDeflate, too, and forceCellularNetwork, which has no effect here. ``success`` means that
         the call was accepted; ``onOpen`` says that the socket is open.
         """
+        self._callbacks.thread.check()
         self._made += 1
         number = self._made
         arguments = Arguments(options, keywords, strict=self._strict)
@@ -103,19 +105,23 @@ class MiniProgram:
 
     def onSocketOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening of the current socket and of those after it, in place of the former listener."""
-        self._sockets.listen(OpenEvent, listener)
+        self._listen(OpenEvent, listener)
 
     def onSocketMessage(self, listener: Callable[[MessageResult], object] | None = None) -> None:
         """Listen to the messages of the current socket and of those after it, in place of the former listener."""
-        self._sockets.listen(MessageEvent, listener)
+        self._listen(MessageEvent, listener)
 
     def onSocketError(self, listener: Callable[[ErrorResult], object] | None = None) -> None:
         """Listen to the failure of the current socket and of those after it, in place of the former listener."""
-        self._sockets.listen(ErrorEvent, listener)
+        self._listen(ErrorEvent, listener)
 
     def onSocketClose(self, listener: Callable[[CloseResult], object] | None = None) -> None:
         """Listen to the close of the current socket and of those after it, in place of the former listener."""
-        self._sockets.listen(CloseEvent, listener)
+        self._listen(CloseEvent, listener)
+
+    def _listen(self, kind: Kind, listener: Callback | None) -> None:
+        self._callbacks.thread.check()
+        self._sockets.listen(kind, listener)
 
     async def wait_closed(self) -> None:
         """Wait until no socket is left and every callback has run; no vendor has this, because a phone just goes on.

@@ -10,6 +10,8 @@ from typing import final
 
 import trio
 
+from trio_socket_task._thread import HomeThread
+
 from ._arguments import CallRefusedError
 from ._callbacks import PendingCallback, ProgramNursery
 from ._err_msg import PROGRAM_ENDED
@@ -32,6 +34,8 @@ class ProgramCallbacks:
     """
 
     def __init__(self, nursery: ProgramNursery) -> None:
+        self.thread: HomeThread = HomeThread()
+        """Where the program runs, and its functions may be called."""
         self._nursery = nursery
         self._phase = _Phase.RUNNING
         self._waiting: deque[Sequence[PendingCallback]] = deque()
@@ -66,8 +70,8 @@ class ProgramCallbacks:
 
     def _start(self) -> None:
         if not self._running:
-            self._running = True
             self._nursery.start_soon(self._run)
+            self._running = True
 
     async def _run(self) -> None:
         while self._waiting:

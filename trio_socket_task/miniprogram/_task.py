@@ -9,9 +9,10 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 from trio_socket_task._protocol._state import ReadyState
 from trio_socket_task._text import mask_url
 
-from ._arguments import Arguments
+from ._arguments import Arguments, Callback
 from ._calls import close, send
 from ._err_msg import TASK_NOT_OPEN
+from ._listeners import Kind
 from ._outcome import Outcome
 from ._program_callbacks import ProgramCallbacks
 from ._socket import Socket
@@ -22,8 +23,8 @@ from ._values import CloseResult, ErrorResult, MessageResult, OpenResult
 class SocketTask:
     """What ``connectSocket`` returns: the vendors' SocketTask, word for word.
 
-    Its functions take an option object or keyword arguments, and raise nothing. Listeners may be plain or async
-    functions; all of one socket run one after another.
+    Its functions take an option object or keyword arguments, and raise nothing but RuntimeError in another thread.
+    Listeners may be plain or async functions; all of one socket run one after another.
     """
 
     CONNECTING: ClassVar[int] = 0
@@ -58,20 +59,21 @@ class SocketTask:
 
     def onOpen(self, listener: Callable[[OpenResult], object] | None = None) -> None:
         """Listen to the opening; a listener that is added later is called all the same."""
-        if self._socket is not None:
-            self._socket.listen(OpenEvent, listener)
+        self._listen(OpenEvent, listener)
 
     def onMessage(self, listener: Callable[[MessageResult], object] | None = None) -> None:
         """Listen to the messages; the first listener also gets those that came before it."""
-        if self._socket is not None:
-            self._socket.listen(MessageEvent, listener)
+        self._listen(MessageEvent, listener)
 
     def onError(self, listener: Callable[[ErrorResult], object] | None = None) -> None:
         """Listen to the failure; a listener that is added later is called all the same."""
-        if self._socket is not None:
-            self._socket.listen(ErrorEvent, listener)
+        self._listen(ErrorEvent, listener)
 
     def onClose(self, listener: Callable[[CloseResult], object] | None = None) -> None:
         """Listen to the close; a listener that is added later is called all the same."""
+        self._listen(CloseEvent, listener)
+
+    def _listen(self, kind: Kind, listener: Callback | None) -> None:
+        self._callbacks.thread.check()
         if self._socket is not None:
-            self._socket.listen(CloseEvent, listener)
+            self._socket.listen(kind, listener)
