@@ -13,7 +13,22 @@ from urllib.parse import quote, urljoin, urlsplit
 import trio
 
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
-_LATIN: Final = {"latin1", "latin-1", "iso-8859-1", "iso8859-1", "ascii", "us-ascii"}
+_ENCODINGS: Final = {
+    **{name: name for name in ("utf-8", "koi8-r", "koi8-u", "gbk", "gb18030", "big5", "shift_jis")},
+    **{f"iso8859-{number}": f"iso-8859-{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)},
+    **{f"cp{number}": f"windows-{number}" for number in range(1250, 1259)},
+    **dict.fromkeys(("ascii", "iso8859-1"), "windows-1252"),
+    "iso8859-9": "windows-1254",
+    **dict.fromkeys(("utf-16", "utf-16-le"), "utf-16le"),
+    "utf-16-be": "utf-16be",
+    "cp866": "ibm866",
+    "mac-roman": "macintosh",
+    "gb2312": "gbk",
+    "euc_jp": "euc-jp",
+    "iso2022_jp": "iso-2022-jp",
+    "euc_kr": "euc-kr",
+}
+"""The encodings of the Encoding Standard that Python has, by Python's names."""
 _SAFE: Final = "!$%&'()*+,-./:;=?@[]_~|"
 
 
@@ -39,18 +54,15 @@ def random_answers(seed: int | None) -> dict[str, Callable[[], object]]:
 
 
 def codec(label: str) -> str:
-    """Return the name of an encoding.
+    """Return the name that the Encoding Standard has for an encoding.
 
     Raises:
         ValueError: There is none of that label.
     """
-    plain = label.strip().lower()
     try:
-        found = codecs.lookup("windows-1252" if plain in _LATIN else plain)
-        found.incrementaldecoder("strict").decode(b"", final=True)
-    except (LookupError, TypeError, ValueError):
+        return _ENCODINGS[codecs.lookup(label.strip()).name]
+    except (LookupError, ValueError):
         raise ValueError(f"there is no encoding {label!r}") from None
-    return {"cp1252": "windows-1252"}.get(found.name, found.name)
 
 
 def encode(text: str) -> str:

@@ -6,9 +6,11 @@
   let lastTimer = 0
   const start = repeats => (f, delay, ...values) => {
     if (typeof f !== 'function') throw new TypeError('a timer needs a function')
-    timers.set(++lastTimer, { f, values, repeats })
-    host('startTimer', lastTimer, pack(Number(delay)), repeats)
-    return lastTimer
+    const milliseconds = Number(delay) // which may start a timer itself
+    const id = ++lastTimer
+    timers.set(id, { f, values, repeats })
+    host('startTimer', id, pack(milliseconds), repeats)
+    return id
   }
   const clear = id => { if (timers.delete(id)) host('clearTimer', id) }
   turns.timer = id => {
