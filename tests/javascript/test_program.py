@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,17 @@ async def test_timers_run_on_trios_clock(autojump_clock: MockClock) -> None:
         "beat 2",
         "an hour 3600000 true",
     ]
+
+
+async def test_a_delay_that_starts_a_timer_itself(autojump_clock: MockClock) -> None:
+    """Each has a number of its own."""
+    program = await run(
+        """
+        const start = delay => setTimeout(() => console.log(delay), delay)
+        clearTimeout(setTimeout(() => console.log('outer'), { valueOf () { start(5); return 1 } }))
+        """
+    )
+    assert texts(program) == ["5"]
 
 
 async def test_dates_and_chance_are_the_tests_own(autojump_clock: MockClock) -> None:
@@ -208,10 +220,13 @@ async def test_modules(tmp_path: Path) -> None:
         ("require('./bad.json')", "SyntaxError: bad.json is no JSON"),
         ("require('./bad')", "SyntaxError: "),
         ("require('./latin')", "Error: "),
+        ("require('./' + 'x'.repeat(300))", "Error: require('./xxx"),
         ("require('./list')", "Error: require('./list') of app.js finds nothing"),
     ],
 )
-async def test_a_require_that_fails_is_told(tmp_path: Path, source: str, message: str) -> None:
+async def test_a_require_that_fails_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str, message: str
+) -> None:
     """And the program goes on."""
     program_folder = tmp_path / "program"
     write(tmp_path, outside__js="")
@@ -221,6 +236,7 @@ async def test_a_require_that_fails_is_told(tmp_path: Path, source: str, message
         await program.run(program_folder / "app.js")
         assert messages(program)[0].startswith(message)
         assert program.evaluate("1 + 1") == 2
+    assert caplog.records == []
 
 
 async def test_a_file_that_is_wrong(tmp_path: Path) -> None:
@@ -353,7 +369,12 @@ async def test_what_the_engine_lacks_is_there() -> None:
         console.log(decoder.decode(bytes.subarray(0, 2), { stream: true }) + decoder.decode(bytes.buffer.slice(2)))
         console.log(new TextDecoder('GBK').decode(new Uint8Array([0xba, 0xba])), new TextDecoder('latin1').encoding)
         console.log(new TextDecoder().decode(new Uint8Array([0xef, 0xbb, 0xbf, 65])).length, new TextDecoder().decode())
-        try { new TextDecoder('no') } catch (error) { console.log(error.name, error.message) }
+        const labels = ['ISO-8859-9', 'utf-16', 'utf-16be', 'latin2', ' 866 ', 'ks_c_5601-1987', 'tis-620']
+        const text = new TextDecoder('utf-16').decode(new Uint8Array([0xff, 0xfe, 0x41, 0x31]))
+        const wider = new TextDecoder('sjis').decode(new Uint8Array([0x87, 0x40]))
+        console.log(...labels.map(label => new TextDecoder(label).encoding), text + wider)
+        for (const label of ['no', 'hex', 'zlib', 'rot13', 'unicode_escape', 'idna', 'punycode', 'utf-7', '\\ud800'])
+          try { console.log(new TextDecoder(label)) } catch (error) { console.log(error.name, error.message) }
         try {
           new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array([255]))
         } catch (error) { console.log(error.name) }
@@ -377,7 +398,11 @@ async def test_what_the_engine_lacks_is_there() -> None:
         "汉a\ufffd",
         "汉 windows-1252",
         "1 ",
-        "RangeError there is no encoding 'no'",
+        "windows-1254 utf-16le utf-16be iso-8859-2 ibm866 euc-kr windows-874 ㅁ①",
+        *(
+            f"RangeError there is no encoding {label!r}"
+            for label in ("no", "hex", "zlib", "rot13", "unicode_escape", "idna", "punycode", "utf-7", "\ud800")
+        ),
         "TypeError",
         "https://u:p@example.test:8443/x%20y?a=1&b=%20#h https://example.test:8443 true "
         "https://u:p@example.test:8443/x%20y?a=1&b=%20#h".replace("true ", 'true "')
@@ -572,6 +597,105 @@ async def test_hostile_scripts_do_no_harm(autojump_clock: MockClock, memory_sock
     )
     assert texts(program) == ["connectSocket:fail header must be an object", "1000"]
     assert messages(program) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Object.freeze(globalThis)",
+        "Object.preventExtensions(globalThis)",
+        "globalThis = null",
+        "delete globalThis.globalThis",
+        "delete globalThis.$lifter; $lifter = 5; $lifter",
+        "try { Object.defineProperty(globalThis, '$lifter', { value: 5 }) } catch {}",
+        "Object.defineProperty(Object.prototype, '$lifter', { set () { throw new Error('set') } })",
+    ],
+)
+async def test_what_a_script_does_to_its_global_object(
+    autojump_clock: MockClock, memory_socket_server: SocketServer, source: str
+) -> None:
+    """Its timers and listeners are called, and its time is limited, as before."""
+    async with open_javascript(dial=memory_socket_server.dial, time_limit=0.1) as program:
+        await program.run(
+            source="setTimeout(() => console.log('timer'), 10); const task = wx.connectSocket({ url: 'ws://a.test/' });"
+            f"task.onOpen(() => {{ console.log('open'); task.close() }}); {source}"
+        )
+        await program.wait_idle()
+        assert sorted(texts(program)) == ["open", "timer"]
+        assert program.evaluate("1 + 1") == 2
+        with pytest.raises(JavaScriptError, match="interrupted"):
+            program.evaluate("(() => { for (;;); })()")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Array.prototype.toJSON = () => ['x']",
+        "Array.prototype.toJSON = () => undefined",
+        "Array.prototype.toJSON = () => ['array', 5]",
+        "Array.prototype.toJSON = () => ['object', 5]",
+        "Array.prototype.toJSON = () => ['number', 'x']",
+        "Array.prototype.toJSON = () => null",
+        "let x = 5; for (let i = 2e3; i--;) Object.setPrototypeOf(x = [x], null); Array.prototype.toJSON = () => x",
+        "Array.prototype.toJSON = function () { return this.length === 3 ? ['error'] : this }",
+        "Object.prototype.toJSON = () => undefined",
+        "Object.prototype.toJSON = () => 'x'",
+        "Array.isArray = () => false",
+        "Array.prototype[Symbol.iterator] = function * () { yield 1 }",
+    ],
+)
+async def test_a_script_that_replaces_what_its_values_need(source: str) -> None:
+    """Is told so, by nothing but a JavaScriptError, and the block can be left."""
+    async with open_javascript() as program:
+        await program.run(source=f"{source}; undefined")
+        for expression in ("nothing", "'x'"):
+            try:
+                assert program.evaluate(expression) == "x"
+            except JavaScriptError as error:
+                assert "the script has replaced what this needs" in error.message  # noqa: PT017 (some give it)
+                break
+        else:
+            raise AssertionError
+
+
+async def test_a_syntax_error_where_the_script_has_replaced_what_tells_it() -> None:
+    """Is raised all the same, though not in its own words."""
+    async with open_javascript() as program:
+        await program.run(
+            source="""
+            Array.prototype.toJSON = function () { return String(this[0]).startsWith('SyntaxError') ? [] : this }
+            """
+        )
+        with pytest.raises(JavaScriptError, match="the script has replaced what this needs"):
+            await program.run(source="let let")
+
+
+@pytest.mark.parametrize("place", ["<input>:", "f (<input>:", "f (a.js:"])
+async def test_a_stack_with_a_number_without_end(place: str) -> None:
+    """Is the script's own making, and shown as it is."""
+    stack = f"    at {place}{'9' * 5000})"
+    async with open_javascript() as program:
+        with pytest.raises(JavaScriptError, match="Error: x") as caught:
+            program.evaluate(f"throw Object.defineProperty(new Error('x'), 'stack', {{ value: '{stack}' }})")
+    assert (caught.value.file, caught.value.line, caught.value.stack) == (None, None, stack)
+
+
+@pytest.mark.parametrize("call", ["evaluate", "run", "function"])
+async def test_a_script_in_another_thread(autojump_clock: MockClock, call: str) -> None:
+    """A clear error, and nothing of it has run (hazard Q9)."""
+    kept: list[Callable[[], object]] = []
+    async with open_javascript(host={"keep": kept.append}) as program:
+        await program.run(source="wx.keep(() => { globalThis.n = 1 })")
+        calls: dict[str, Callable[[], object]] = {
+            "evaluate": lambda: program.evaluate("globalThis.n = 1"),
+            "run": lambda: trio.run(partial(program.run, source="globalThis.n = 1")),
+            "function": kept[0],
+        }
+        with pytest.raises(RuntimeError, match="another thread"):
+            await trio.to_thread.run_sync(calls[call])
+        assert program.evaluate("globalThis.n") is None
+        await trio.to_thread.run_sync(trio.from_thread.run_sync, kept[0])
+        assert program.evaluate("n") == 1
 
 
 async def test_the_end_of_the_block(autojump_clock: MockClock, memory_socket_server: SocketServer) -> None:

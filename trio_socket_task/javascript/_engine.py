@@ -18,8 +18,9 @@ import trio
 
 from trio_socket_task._log import SafeLogger
 from trio_socket_task._text import text_of
+from trio_socket_task._thread import HomeThread
 
-from ._errors import JavaScriptError
+from ._errors import REPLACED, JavaScriptError
 from ._sources import Sources, place
 from ._time_limit import make_context, start_time_limit
 from ._values import pack, unpack
@@ -78,6 +79,8 @@ class Engine:
         report: Callable[[JavaScriptError], None],
         later: Callable[[Callable[[], object]], None],
     ) -> None:
+        self.thread: HomeThread = HomeThread()
+        """Where the script runs, and may be called."""
         self._limits = limits
         self._sources = sources
         self._report = report
@@ -103,15 +106,16 @@ class Engine:
     def call(self, name: str, *values: object) -> object:
         """Call a function of the prelude, then run the jobs of promises; return what it returns, or None.
 
-        What the engine itself throws, because a limit is reached, is reported.
+        What the engine itself throws, because a limit is reached, is reported and returned, and so is what the script
+        has made unreadable.
         """
+        packed = json.dumps([pack(one) for one in values])
         released = json.dumps([self._released.pop() for _ in range(len(self._released))])
         self._running = True
         if name != "rejections":
             self._started = time.process_time()
-        start_time_limit(self._context, self._limits.time)
         try:
-            result = self._attempt(partial(self._turn, name, released, json.dumps([pack(one) for one in values])))
+            result = self._take_turn(name, released, packed)
             while self._run_job():
                 if self._seconds() > 2 * self._limits.time:  # jobs that live on interrupts
                     self._tell(self._too_long(), "")
@@ -121,22 +125,31 @@ class Engine:
         if self._has_rejections and name != "rejections":  # what a hostile error rejects meanwhile can wait
             self._has_rejections = False
             self.call("rejections")
-        return None if result is None else unpack(json.loads(str(result)), self._function)
+        return result
+
+    def _take_turn(self, *values: str) -> object:
+        try:
+            start_time_limit(self._context, self._limits.time)
+            return unpack(json.loads(str(self._turn(*values))), self._function)
+        except self._exception as error:
+            wrong = self._error_of(error)
+        except (AttributeError, RecursionError, TypeError, ValueError):
+            wrong = JavaScriptError(REPLACED)
+        self._report(wrong)
+        return wrong
 
     def _run_job(self) -> bool:
         """Run a job of a promise, if there is one."""
         try:
             return self._context.execute_pending_job()
         except self._exception as error:
-            self._tell(*str(error).split("\n", 1))
+            self._report(self._error_of(error))
             return True
 
-    def _attempt(self, action: Callable[[], object]) -> object:
-        try:
-            return action()
-        except self._exception as error:
-            self._tell(*str(error).split("\n", 1))
-            return None
+    def _error_of(self, thrown: Exception) -> JavaScriptError:
+        """Return what the engine has thrown as an error of the script."""
+        message, _, stack = str(thrown).partition("\n")
+        return self._describe(message, stack)
 
     def _seconds(self) -> float:
         return time.process_time() - self._started
@@ -151,6 +164,10 @@ class Engine:
 
     def _tell(self, *values: object) -> None:
         message, stack = map(str, values)
+        self._report(self._describe(message, stack))
+
+    def _describe(self, message: str, stack: str) -> JavaScriptError:
+        """Return an error, in words of its own where a limit is reached."""
         is_late = self._seconds() > self._limits.time
         if message == "InternalError: interrupted" or (message == "null" and is_late):
             message = self._too_long()
@@ -158,7 +175,7 @@ class Engine:
             message = (
                 f"null: the script threw that, or is out of memory, of which it may have {self._limits.memory} bytes"
             )
-        self._report(self.error(message, stack))
+        return self.error(message, stack)
 
     def _note_rejection(self, *_values: object) -> None:
         self._has_rejections = True
@@ -206,7 +223,9 @@ class Function:
 
         Raises:
             TypeError: A script has nothing of the kind of a value.
+            RuntimeError: This is another thread than that of the program.
         """
+        self._engine.thread.check()
         if self._engine.is_running:
             for value in values:
                 pack(value)  # raises here, and not later

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
+
+REPLACED: Final = (
+    "what the script gives cannot be read: it nests too deep, or the script has replaced what this needs, such as "
+    "Array.prototype.toJSON or Array.isArray"
+)
 
 
 @final

@@ -24,11 +24,16 @@ _ENCODINGS: Final = {
     "cp866": "ibm866",
     "mac-roman": "macintosh",
     "gb2312": "gbk",
+    "big5hkscs": "big5",
+    "cp932": "shift_jis",
     "euc_jp": "euc-jp",
     "iso2022_jp": "iso-2022-jp",
-    "euc_kr": "euc-kr",
+    **dict.fromkeys(("euc_kr", "cp949"), "euc-kr"),
+    **dict.fromkeys(("tis-620", "iso8859-11", "cp874"), "windows-874"),
 }
 """The encodings of the Encoding Standard that Python has, by Python's names."""
+_WIDER: Final = {"big5": "big5hkscs", "shift_jis": "cp932", "euc-kr": "cp949", "windows-874": "cp874"}
+"""Python's names of those that have more characters in the standard than Python's codec of that name."""
 _SAFE: Final = "!$%&'()*+,-./:;=?@[]_~|"
 
 
@@ -76,7 +81,7 @@ def decode(encoding: str, is_fatal: object, is_stream: object, data: str) -> lis
     Raises:
         TypeError: The bytes are not in that encoding, and that is fatal.
     """
-    decoder = codecs.getincrementaldecoder(encoding)("strict" if is_fatal else "replace")
+    decoder = codecs.getincrementaldecoder(_WIDER.get(encoding, encoding))("strict" if is_fatal else "replace")
     try:
         text = decoder.decode(base64.b64decode(data), final=not is_stream)
     except UnicodeError:

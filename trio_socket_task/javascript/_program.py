@@ -14,7 +14,7 @@ from trio_socket_task.miniprogram import MiniProgram
 
 from ._console import Console
 from ._engine import Engine
-from ._errors import JavaScriptError
+from ._errors import REPLACED, JavaScriptError
 from ._modules import Modules
 from ._reports import Reports
 from ._sources import Sources
@@ -63,6 +63,7 @@ class JavaScriptProgram:
         Raises:
             JavaScriptError: The file cannot be read, is not in the program's folder, or has a syntax error.
         """
+        self._engine.thread.check()
         if (path is None) == (source is None):
             raise InvalidOptionsError("path", path, "must be given, or source in its place, and not both")
         await trio.lowlevel.checkpoint()
@@ -71,23 +72,33 @@ class JavaScriptProgram:
         else:
             file = self._modules.inline(str(source))
         wrong = self._engine.call("run", file)
-        if isinstance(wrong, list):
-            raise self._engine.error(*wrong)
+        if not (wrong is None or isinstance(wrong, JavaScriptError)):  # that one is told already
+            raise self._error(wrong)
+
+    def _error(self, described: object) -> JavaScriptError:
+        """Return an error as the prelude has described it, if the script has left it what it needs for that."""
+        match described:
+            case [str(message), str(stack)]:
+                return self._engine.error(message, stack)
+        return JavaScriptError(REPLACED)
 
     def evaluate(self, expression: str) -> object:
         """Return the value of an expression: text, a number, a boolean, None, bytes, a list or a dict.
 
         Raises:
-            JavaScriptError: It throws, or takes too long.
+            JavaScriptError: It throws, takes too long, or has a value that nests too deep.
+            RuntimeError: This is another thread than that of the program.
         """
+        self._engine.thread.check()
         line = self._sources.add("<evaluate>", expression)
-        result = self._engine.call("evaluate", expression, line)
-        if not isinstance(result, list):
-            raise self.errors[-1]
-        kind, *values = result
-        if kind == "error":
-            raise self._engine.error(*values)
-        return values[0]
+        match self._engine.call("evaluate", expression, line):
+            case JavaScriptError() as error:
+                raise error
+            case ["value", value]:
+                return value
+            case ["error", *described]:
+                raise self._error(described)
+        raise JavaScriptError(REPLACED)
 
     async def wait_idle(self) -> None:
         """Wait until there is no socket, no timer and no job left; one that repeats has to be cleared before.

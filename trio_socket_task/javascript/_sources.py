@@ -7,9 +7,9 @@ from bisect import bisect_right
 from typing import Final, final
 
 _FIRST: Final = 10_000  # below it are the lines of code that a script makes by itself, with eval or Function
-_PLACE: Final = re.compile(r"<input>:(\d+)(:\d+)?")
+_PLACE: Final = re.compile(r"<input>:(\d{1,9})(?!\d)(:\d+)?")  # a script may write what it likes
 _NATIVE: Final = "(native)"
-_LINE: Final = re.compile(r"^ *at (?:.* \()?([^()]+?):(\d+)(?::\d+)?\)?$", re.MULTILINE)
+_LINE: Final = re.compile(r"^ *at (?:.* \()?([^()]+?):(\d{1,9})(?::\d+)?\)?$", re.MULTILINE)
 
 
 @final

@@ -53,7 +53,10 @@ def start_time_limit(context: Context, seconds: float) -> None:
     The engine calls no function of Python where it has a time limit, though its interrupts get along with them. It
     installs them when a call begins and removes them when the call ends, each time if there is a limit. So here is a
     call that has one when it begins and none when it ends: a function of Python, freed by it, lifts the limit.
+
+    The prelude has made ``$lifter`` a property that no script can change: setting it keeps the function, and reading it
+    lets go of it.
     """
     context.add_callable("$lifter", _Lifter(context))
     context.set_time_limit(seconds)
-    context.eval("delete globalThis.$lifter")
+    context.eval("$lifter")

@@ -100,6 +100,10 @@ globalThis.$border = (call => {
     return stringify(pack(turns[name](...parse(values).map(unpack))))
   }
 
+  // Each turn begins with this (see _time_limit.py), whatever the script has made of its global object.
+  let lifter
+  Object.defineProperty(globalThis, '$lifter', { get () { lifter = undefined }, set (f) { lifter = f } })
+
   const border = {
     attempt, describe, guard, handled, host, pack, turn, turns, watch,
     miss (name) { missing = name }
