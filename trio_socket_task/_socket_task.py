@@ -23,8 +23,8 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     """One WebSocket: the vendors' SocketTask as a Trio channel. Made by `connect_socket`.
 
     Every ``async`` method is a cancel point on every call, and lets other tasks run at least once per 32 messages or
-    1 MiB of buffered work. Any number of tasks may use one socket; its plain methods raise RuntimeError in another thread
-    than that of the Trio run.
+    1 MiB of buffered work. Any number of tasks may use one socket; its plain methods raise RuntimeError in
+    another thread than that of the Trio run.
     """
 
     __slots__ = ("__weakref__", "_session")
