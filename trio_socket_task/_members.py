@@ -205,6 +205,7 @@ class Members:
         attach: Callable[[Subscriptions, Mailbox[_T]], None] | None = None,
     ) -> Listener[_T]:
         """Return a listener that goes from socket to socket."""
+        self.thread.check()
         mailbox: Mailbox[_T] = Mailbox(limit, endless=True, drops=attach is None)
 
         def listen(subscriptions: Subscriptions) -> None:

@@ -13,6 +13,7 @@ from ._mistakes import NO_WAIT, SOCKET_NAMES, tells_names
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
 from ._session._session import Session
+from ._session._subscriptions import Subscriptions
 from ._text import mask_url
 
 
@@ -22,7 +23,8 @@ class SocketTask(trio.abc.Channel[str | bytes]):
     """One WebSocket: the vendors' SocketTask as a Trio channel. Made by `connect_socket`.
 
     Every ``async`` method is a cancel point on every call, and lets other tasks run at least once per 32 messages or
-    1 MiB of buffered work. Any number of tasks may use one socket.
+    1 MiB of buffered work. Any number of tasks may use one socket; its plain methods raise RuntimeError in
+    another thread than that of the Trio run.
     """
 
     __slots__ = ("__weakref__", "_session")
@@ -166,7 +168,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
 
     def on_open(self) -> Listener[OpenEvent]:
         """Listen to the socket's opening (``SocketTask.onOpen``); who comes later hears of it once all the same."""
-        return self._session.subscriptions.listen(self._session.subscriptions.open)
+        return self._subscriptions().listen(self._session.subscriptions.open)
 
     def on_message(self) -> Listener[MessageEvent]:
         """Listen to the messages (``SocketTask.onMessage``): each listener gets each message.
@@ -174,15 +176,20 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         The first reader of a socket, be it a listener or `receive`, also gets what came before it. The channel ends
         with the socket.
         """
-        return self._session.subscriptions.listen_messages(self._session.look_for_listeners)
+        return self._subscriptions().listen_messages(self._session.look_for_listeners)
 
     def on_error(self) -> Listener[ErrorEvent]:
         """Listen to the socket's failure (``SocketTask.onError``); the channel ends with the socket."""
-        return self._session.subscriptions.listen(self._session.subscriptions.error)
+        return self._subscriptions().listen(self._session.subscriptions.error)
 
     def on_close(self) -> Listener[CloseEvent]:
         """Listen to the socket's close (``SocketTask.onClose``), which comes once for every socket."""
-        return self._session.subscriptions.listen(self._session.subscriptions.close)
+        return self._subscriptions().listen(self._session.subscriptions.close)
+
+    def _subscriptions(self) -> Subscriptions:
+        """Return who listens to the socket, of whom there may be another in this thread only."""
+        self._session.thread.check()
+        return self._session.subscriptions
 
     async def wait_open(self) -> OpenEvent:
         """Wait until the socket is open; if this is cancelled, the socket is unharmed.

@@ -277,7 +277,10 @@ async def test_q9_receive_nowait_in_another_thread_between_connections() -> None
             await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(socket.receive_nowait))
 
 
-@pytest.mark.parametrize("call", ["send_nowait", "receive_nowait", "close", "listener", "manager"])
+@pytest.mark.parametrize(
+    "call",
+    ["send_nowait", "receive_nowait", "close", "listener", "manager", "on_message", "on_close", "on_socket_open"],
+)
 async def test_q9_another_thread(serve: Serve, call: str) -> None:
     """A clear error, and nothing was done; the way that Trio has for it works."""
 
@@ -296,6 +299,9 @@ async def test_q9_another_thread(serve: Serve, call: str) -> None:
             "close": task.close,
             "listener": listener.close,
             "manager": lambda: manager.connect_socket(URL),
+            "on_message": task.on_message,
+            "on_close": task.on_close,
+            "on_socket_open": manager.on_socket_open,
         }
         with pytest.raises(RuntimeError, match="another thread"):
             await trio.to_thread.run_sync(calls[call])

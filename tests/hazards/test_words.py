@@ -324,6 +324,30 @@ async def test_e2_a_request_that_cannot_be_written_to_a_silent_peer(
         assert isinstance(error.__cause__, trio.BrokenResourceError)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 60])
+async def test_e2_a_tls_handshake_that_cannot_be_written_to_a_silent_peer(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    """It is not waited for as long as for one that may answer."""
+
+    class Silent(Odd):
+        """A stream that cannot be written, and gives nothing."""
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            del max_bytes
+            await trio.sleep_forever()
+            raise AssertionError
+
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Silent("send", lambda: trio.BrokenResourceError("the pipe broke"))
+
+    error = await refused("wss://server.test/", dial=dial, timeout=seconds)
+    assert trio.current_time() < min(seconds, 3)
+    assert type(error) is ConnectError
+    assert str(error).endswith("the TLS handshake failed: the pipe broke")
+
+
 @pytest.mark.needs("what a reset follows")
 async def test_e2_an_alert_of_tls_says_what_was_wrong(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext

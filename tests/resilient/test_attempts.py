@@ -11,6 +11,7 @@ import trio.testing
 from resilient.helpers import HALF, until
 
 from trio_socket_task import (
+    Attempt,
     Backoff,
     ConnectionState,
     ConnectOptions,
@@ -22,6 +23,7 @@ from trio_socket_task import (
     SocketTask,
     open_resilient_socket,
 )
+from trio_socket_task._resilient._connection import Connection
 from trio_socket_task.testing import Script, echo, hold, in_turn, open_memory_server
 
 pytestmark = pytest.mark.usefixtures("no_socket_leaks")
@@ -252,3 +254,21 @@ async def test_what_the_program_s_own_functions_raise_is_logged_as_failures_are(
     lines = [record for record in caplog.records if line in record.getMessage()]
     assert [record.levelname for record in lines] == ["WARNING", *["INFO"] * 8, "WARNING", "INFO"]
     assert all(record.exc_info for record in lines)
+
+
+async def test_a_connection_that_fails_by_a_bug_is_not_left_open(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bug is reported, and the server is told at once."""
+
+    async def fail(connection: Connection, _nursery: trio.Nursery) -> Attempt:
+        await connection.session.wait_open()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Connection, "run", fail)
+    async with open_memory_server(hold) as server:
+        with trio.fail_after(1), pytest.raises(ExceptionGroup) as raised:
+            async with open_resilient_socket(server.url, dial=server.dial):
+                await trio.sleep_forever()
+        assert isinstance(raised.value.exceptions[0], ZeroDivisionError)
+        await (await server.wait_connection()).wait_closed()

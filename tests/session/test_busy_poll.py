@@ -223,6 +223,10 @@ async def test_a_listener_looks_for_the_answer_before_it_waits(
             await listener.receive()
         assert scope.cancelled_caught
         await task.send("question")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await listener.receive()
+        assert scope.cancelled_caught, "before it has looked"
         task.close()
         with pytest.raises(trio.EndOfChannel):
             await listener.receive()

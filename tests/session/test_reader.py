@@ -19,7 +19,7 @@ from trio_socket_task._session._poller import GRACE, poller_of_this_run
 from trio_socket_task._session._reader import Reader
 from trio_socket_task._session._wakeup import Wakeup
 from trio_socket_task._stream._wire import SocketWire, Wire, _PlainWire
-from trio_socket_task.testing import SocketServer
+from trio_socket_task.testing import ServerConnection, SocketServer
 
 
 class ScriptedWire(_PlainWire):
@@ -774,3 +774,22 @@ async def test_without_epoll_a_task_reads(
         await trio.sleep(2 * GRACE)
         assert await task.ping() >= 0
     assert task.ready_state.name == "CLOSED"
+
+
+async def test_who_waits_for_the_end_has_it_read_at_once(
+    memory_socket_server: SocketServer, autojump_clock: MockClock
+) -> None:
+    """Not after the time that a program may take for the next message."""
+
+    async def script(connection: ServerConnection) -> None:
+        await connection.send("first")
+        await connection.receive()
+        await connection.close()
+
+    memory_socket_server.handler = script
+    async with connect_socket(memory_socket_server.url, dial=memory_socket_server.dial) as task:
+        await task.receive()
+        now = trio.current_time()
+        await task.send("end")
+        await task.wait_closed()
+        assert trio.current_time() == now

@@ -259,6 +259,7 @@ async def test_an_acceptance_that_was_cancelled(autojump_clock: trio.testing.Moc
     ("fault", "sentence"),
     [
         (lambda connection: connection.accept("b"), r"the client offered \['a'\]"),
+        (lambda connection: connection.accept(10**5000), "a protocol of str, not a value of the type int"),
         (lambda connection: connection.reject(101), "status from 200 to 599, not 101"),
         (lambda connection: connection.reject("403"), "status from 200 to 599, not '403'"),
         (lambda connection: connection.close(1006), "not 1006; send_raw"),
@@ -577,6 +578,7 @@ async def test_a_half_close_while_something_is_sent(*, tls: bool) -> None:
             lambda connection: connection.accept(header={"a b": "c"}),
             "its name must be a token",
         ),
+        (lambda connection: connection.reject(403, {"Content-Length": "5"}, b"abc"), "is the server's own to send"),
         (lambda connection: connection.accept(header={"X": "€"}), "cannot be a str of 1 characters; its value"),
         (lambda connection: connection.close(4000, "x" * 124), "a reason of at most 123 bytes"),
     ],

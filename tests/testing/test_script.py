@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -15,6 +16,20 @@ from trio_socket_task._socket_task import session_of
 from trio_socket_task.testing import MisuseError, Script, ScriptError, open_memory_server
 
 Client = Callable[[SocketTask], Awaitable[object]]
+
+
+class Unprintable(int):
+    """A number of a program's own that cannot be written."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+class UnprintableTime(float):
+    """The same, of seconds."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
 
 
 async def play(script: Script, client: Client) -> None:
@@ -274,8 +289,11 @@ async def test_what_a_stalled_server_does_not_see_is_not_judged(autojump_clock: 
         (lambda script: script.sleep("5"), "sleep() takes a number of seconds, not '5'"),
         (lambda script: script.sleep(-1), "sleep() takes a number of seconds, not -1"),
         (lambda script: script.sleep(10**5000), "sleep() takes a number of seconds, not a value of the type int"),
+        (lambda script: script.sleep(Unprintable(-1)), "a number of seconds, not a value of the type Unprintable"),
+        (lambda script: script.delay(UnprintableTime(-1)), "seconds, not a value of the type UnprintableTime"),
         (lambda script: script.delay(math.inf), "delay() takes a number of seconds, not inf"),
         (lambda script: script.expect(trio.sleep), "expect() takes a plain function, and"),
+        (lambda script: script.expect(10**5000), "a pattern or a function, not a value of the type int"),
         (lambda script: script.expect("a", within=math.nan), "expect() takes a number of seconds for within, not nan"),
         (lambda script: script.expect("a", within="a"), "expect() takes a number of seconds for within, not 'a'"),
         (lambda script: script.expect_close(within=-1), "expect_close() takes a number of seconds for within, not -1"),
@@ -285,8 +303,20 @@ async def test_what_a_stalled_server_does_not_see_is_not_judged(autojump_clock: 
             "expect_close() takes a reason of str, not bytes of length 3",
         ),
         (lambda script: script.accept(5), "accept() takes a protocol of str, not a value of the type int"),
+        (lambda script: script.accept("\r\n"), r"accept() takes a protocol that is a token, not '\r\n'"),
+        (lambda script: script.accept(""), "accept() takes a protocol that is a token, not ''"),
         (lambda script: script.accept(header={"a": 1}), "the field 'a' cannot be a value of the type int; its value"),
         (lambda script: script.accept(header={1: "a"}), "the field 1 cannot be sent; its name must be a token"),
+        (
+            lambda script: script.accept(header={"Content-Length": "x"}),
+            "the field 'Content-Length' is the server's own",
+        ),
+        (lambda script: script.accept(header={"Transfer-Encoding": "gzip"}), "'Transfer-Encoding' is the server's own"),
+        (lambda script: script.reject(400, {"content-length": "5"}, b"abc"), "is the server's own to send; send_raw()"),
+        (lambda script: script.reject(400, {"X": " y"}), "one line of Latin-1, with no space around it"),
+        (lambda script: script.reject(400, {"X": "y\t"}), "one line of Latin-1, with no space around it"),
+        (lambda script: script.reject(400, {"X": " "}), "one line of Latin-1, with no space around it"),
+        (lambda script: script.reject(400, {10**5000: "x"}), "the field a value of the type int cannot be sent"),
         (lambda script: script.accept(header=["a"]), "header must be a mapping of names to values, not a value of"),
         (lambda script: script.reject(10**5000), "a status from 200 to 599, not a value of the type int"),
         (lambda script: script.reject(403, {"a b": ""}), "the field 'a b' cannot be sent; its name must be a token"),
@@ -310,6 +340,58 @@ def test_bad_steps_are_misuse(add: Callable[[Script], Script], sentence: str) ->
     """When the script is written, not when it is played."""
     with pytest.raises(MisuseError, match=re.escape(sentence)):
         add(Script())
+
+
+@pytest.mark.parametrize(
+    ("script", "client"),
+    [
+        (lambda: Script().sleep(Unprintable(1)).close(Unprintable(4000)), lambda task: task.wait_closed()),
+        (lambda: Script().delay(UnprintableTime(1)).expect_close(Unprintable(4000)), lambda task: task.aclose(4000)),
+    ],
+)
+async def test_good_numbers_that_cannot_be_written(
+    autojump_clock: trio.testing.MockClock, script: Callable[[], Script], client: Client
+) -> None:
+    """They do as numbers of any other type."""
+    await play(script(), client)
+    with pytest.raises(HandshakeError, match="403"):
+        await play(Script().reject(Unprintable(403)), nothing)
+    with pytest.raises(MisuseError, match=r"reject\(\) with 403 takes a body of bytes"):
+        Script().reject(Unprintable(403), body="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["", "y", "a b\tc", "caf\xe9"])
+async def test_values_of_a_field(autojump_clock: trio.testing.MockClock, value: str) -> None:
+    """Space inside one is no matter, and it may be empty."""
+    with pytest.raises(HandshakeError) as caught:
+        await play(Script().reject(400, {"X": value}), nothing)
+    assert caught.value.header["X"] == value
+
+
+@pytest.mark.parametrize(
+    ("first", "answer"),
+    [
+        (lambda: Script().accept(), "accept protocol None"),
+        (lambda: Script().send("x").send("y"), "send 'x'"),
+        (lambda: Script().delay(1).expect("x"), "expect 'x'"),
+        (lambda: Script().expect_close(), "the client closes with 1000"),
+        (lambda: Script().sleep(1).stall(), "sleep 1 s"),
+    ],
+)
+def test_the_handshake_is_answered_once(first: Callable[[], Script], answer: str) -> None:
+    """And before anything that needs it; refused when the script is written."""
+    for text, add in {
+        "accept protocol 'a'": partial(Script.accept, protocol="a"),
+        "reject with 400": partial(Script.reject, status=400),
+    }.items():
+        with pytest.raises(MisuseError, match=re.escape(f"{answer!r} answers the handshake; {text!r} cannot follow")):
+            add(first())
+
+
+async def test_faults_before_the_handshake_is_answered(autojump_clock: trio.testing.MockClock) -> None:
+    """A server that hangs for a while, and accepts after all."""
+    script = Script().delay(1).stall().sleep(5).resume().accept(header={"X": "late"}).send("hello")
+    await play(script, lambda task: task.receive())
 
 
 async def test_a_step_may_wait_for_ever(autojump_clock: trio.testing.MockClock) -> None:

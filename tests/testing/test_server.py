@@ -296,6 +296,10 @@ def test_a_handler_must_be_callable(server: object) -> None:
     assert callable(server)
     with pytest.raises(MisuseError, match="handler must be an async function"):
         server("echo")
+    with pytest.raises(MisuseError, match="a Script, not a value of the type int"):
+        server(10**5000)
+    with pytest.raises(MisuseError, match="a Script, not a value of the type int"):
+        in_turn(10**5000)  # type: ignore[arg-type]
 
 
 def test_nothing_in_turn_is_misuse() -> None:
@@ -399,11 +403,18 @@ async def test_a_handler_that_is_not_async(autojump_clock: trio.testing.MockCloc
     def sync(connection: ServerConnection) -> None:
         connection.delay(1)
 
+    def counts(_connection: ServerConnection) -> int:
+        return 10**5000
+
     for handler in (sync, in_turn(sync)):  # type: ignore[arg-type]
         with pytest.raises(MisuseError, match="write `async def`"):
             async with open_memory_server(handler) as server:  # type: ignore[arg-type]
                 async with connect_socket(server.url, dial=server.dial):
                     pass
+    with pytest.raises(MisuseError, match="returned a value of the type int; write `async def`"):
+        async with open_memory_server(counts) as server:  # type: ignore[arg-type]
+            async with connect_socket(server.url, dial=server.dial):
+                pass
     async with open_memory_server() as server:
         with pytest.raises(MisuseError, match="handler must be an async function"):
             server.handler = "echo"  # type: ignore[assignment]
@@ -568,6 +579,10 @@ async def test_connections_count_from_one(autojump_clock: trio.testing.MockClock
             await server.wait_connection(0)
         with pytest.raises(MisuseError, match="a number of seconds for within, not None"):
             await server.wait_connection(within=None)  # type: ignore[arg-type]
+        with pytest.raises(MisuseError, match="counts from 1, not from a value of the type int"):
+            await server.wait_connection(-(10**5000))
+        with pytest.raises(AssertionError, match="connection a value of the type int has not come within 1 s"):
+            await server.wait_connection(10**5000, within=1)
 
 
 @pytest.mark.parametrize("maker", [open_memory_server, open_test_server])

@@ -19,14 +19,13 @@ from trio_socket_task._protocol._upgrade import InvalidResponseError, Upgrade
 from trio_socket_task._text import mask_url, printable, quoted
 
 from ._causes import describe, root_cause
-from ._progress import Progress
+from ._progress import LAST_WORDS_SECONDS, Progress, within_deadline
 from ._refusal import explanation, mask_echo
 from ._wire import Wire, receive_arrived, run_pending_streams
 
 _LIMIT = 64 * 1024  # more than any server sends before it accepts, and as much of a refusal as a person reads
 _READ = 16 * 1024
 _BODY_SECONDS = 1.0  # a refusal is known by its head; its body may explain it, but is not worth waiting for
-_LAST_WORDS_SECONDS = 1.0  # what was said before writing failed comes soon, if at all
 _SWITCHING_PROTOCOLS = 101
 _PREFIX = b"HTTP/1."
 _HEAD_WITHOUT_BODY = {
@@ -165,7 +164,7 @@ class Exchange:
 
     def _fail_to_write(self, error: Exception) -> None:
         self._write_error = error
-        self._reading.deadline = trio.current_time() + _within_deadline(_LAST_WORDS_SECONDS)
+        self._reading.deadline = trio.current_time() + within_deadline(LAST_WORDS_SECONDS)
 
     @property
     def rest(self) -> bytes:
@@ -251,7 +250,7 @@ class Exchange:
         """Read the body of a refusal, as far as it comes and as far as it is worth reading."""
         header = _header(response)
         body = bytearray()
-        with trio.move_on_after(_within_deadline(_BODY_SECONDS)):
+        with trio.move_on_after(within_deadline(_BODY_SECONDS)):
             while self._total <= _LIMIT:
                 try:
                     event = self._http.next_event()
@@ -277,11 +276,6 @@ class Exchange:
         if explained:
             why += f": {explained}"
         return self._other.refusal(self._other.url, why, status, header, said)
-
-
-def _within_deadline(seconds: float) -> float:
-    """Return so many seconds, or half of those that the opening has left; none where it was called off meanwhile."""
-    return max(0, min(seconds, (trio.current_effective_deadline() - trio.current_time()) / 2))
 
 
 def _new_connection() -> h11.Connection:

@@ -14,6 +14,13 @@ from trio_socket_task._log import SafeLogger
 
 _logger = SafeLogger("trio_socket_task")
 _numbers = count(1)
+LAST_WORDS_SECONDS = 1.0
+"""Seconds for what was said before writing failed: it comes soon, if at all."""
+
+
+def within_deadline(seconds: float) -> float:
+    """Return so many seconds, or half of those that the opening has left; none where it was called off meanwhile."""
+    return max(0, min(seconds, (trio.current_effective_deadline() - trio.current_time()) / 2))
 
 
 @final

@@ -11,6 +11,7 @@ import trio
 
 from trio_socket_task._events import TlsInfo
 
+from ._progress import LAST_WORDS_SECONDS, within_deadline
 from ._wire import Wire
 
 _RECORD = 16 * 1024  # bytes of a record at most (RFC 8446 section 5.1)
@@ -63,7 +64,7 @@ class TlsWire:
             else:
                 await self._flush()
                 return  # a failure to write shows when the connection is read
-            data = await self._lower.receive(_RECORD)
+            data = await self._receive_in_handshake()
             if data is None:
                 continue  # the proxy's TLS has something to send, which goes first
             if not data and self._write_error is not None:
@@ -71,6 +72,14 @@ class TlsWire:
             if not data:
                 raise trio.BrokenResourceError("the peer closed the connection during the TLS handshake")
             self._incoming.write(data)
+
+    async def _receive_in_handshake(self) -> bytes | None:
+        """Wait for bytes; where something could not be written, for what was said before that alone."""
+        if self._write_error is None:
+            return await self._lower.receive(_RECORD)
+        with trio.move_on_after(within_deadline(LAST_WORDS_SECONDS)):
+            return await self._lower.receive(_RECORD)
+        raise self._write_error
 
     async def _flush(self) -> None:
         """Write what TLS has to send; that this fails is raised after what the peer said, which may be an alert."""

@@ -10,7 +10,7 @@ import trio
 from trio_socket_task._events import Header
 from trio_socket_task._text import mask_url
 
-from ._checks import check_close, check_message, check_refusal, check_seconds, encode_fields
+from ._checks import check_close, check_message, check_protocol, check_refusal, check_seconds, encode_fields, shown
 from ._misuse import MisuseError
 from ._server_session import ServerSession, raise_client_gone
 
@@ -66,8 +66,10 @@ class ServerConnection:
 
         If this is cancelled, the response may have gone out all the same.
         """
-        if protocol is not None and protocol not in self.protocols:
-            raise MisuseError(f"accept() of protocol {protocol!r}: the client offered {list(self.protocols)}")
+        if protocol is not None:
+            check_protocol(protocol)
+            if protocol not in self.protocols:
+                raise MisuseError(f"accept() of protocol {shown(protocol)}: the client offered {list(self.protocols)}")
         fields = encode_fields(header)
         self.session.begin_answer()
         await self.session.accept(protocol, fields)

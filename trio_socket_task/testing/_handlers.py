@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, final, runtime_checkable
 
+from ._checks import shown
 from ._connection import ServerConnection
 from ._misuse import MisuseError
 
@@ -75,7 +76,7 @@ def check_handler(handler: Handler) -> Handler:
         MisuseError: It cannot be called.
     """
     if not callable(handler):
-        raise MisuseError(f"handler must be an async function of one connection or a Script, not {handler!r}")
+        raise MisuseError(f"handler must be an async function of one connection or a Script, not {shown(handler)}")
     return handler
 
 
@@ -87,5 +88,5 @@ async def call_handler(handler: Handler, connection: ServerConnection) -> None:
     """
     meeting = handler(connection)
     if not inspect.isawaitable(meeting):
-        raise MisuseError(f"handler must be async, but {handler!r} returned {meeting!r}; write `async def`")
+        raise MisuseError(f"handler must be async, but {shown(handler)} returned {shown(meeting)}; write `async def`")
     await meeting

@@ -15,12 +15,13 @@ from ._checks import (
     check_close,
     check_expected_close,
     check_message,
+    check_protocol,
     check_raw,
     check_refusal,
     check_seconds,
-    check_text,
     check_within,
     encode_fields,
+    shown,
 )
 from ._connection import ServerConnection
 from ._misuse import MisuseError, ScriptError
@@ -52,6 +53,7 @@ class Script:
     def __init__(self) -> None:
         self._steps: list[Step] = []
         self._played = False
+        self._answer: str | None = None  # the step that answers the handshake, if only because it needs that
         self._last: str | None = None  # the step that ends the connection
 
     def __repr__(self) -> str:
@@ -62,51 +64,59 @@ class Script:
     def accept(self, protocol: str | None = None, header: Mapping[str, str] | None = None) -> Self:
         """Accept the handshake; without this step, the first one that needs it does."""
         if protocol is not None:
-            check_text("accept", "a protocol", protocol)
+            check_protocol(protocol)
         encode_fields(header)
-        return self._add(f"accept protocol {protocol!r}", lambda connection: connection.accept(protocol, header))
+        text = f"accept protocol {shown(protocol)}"
+        self._check_unanswered(text)
+        return self._add(text, lambda connection: connection.accept(protocol, header), answers=True)
 
     def reject(self, status: int, header: Mapping[str, str] | None = None, body: bytes = b"") -> Self:
         """Refuse the handshake with an HTTP status."""
         check_refusal(status, body)
         encode_fields(header)
-        return self._add(f"reject with {status}", lambda connection: connection.reject(status, header, body), ends=True)
+        text = f"reject with {status:d}"
+        self._check_unanswered(text)
+        return self._add(text, lambda connection: connection.reject(status, header, body), ends=True)
 
     def expect(self, data: Expected, *, within: float = 60.0) -> Self:
         """Wait for a message of the client, at most so many seconds, and compare it."""
         if not isinstance(data, str | bytes | re.Pattern) and not callable(data):
-            raise MisuseError(f"expect() takes str, bytes, a pattern or a function, not {data!r}")
+            raise MisuseError(f"expect() takes str, bytes, a pattern or a function, not {shown(data)}")
         if inspect.iscoroutinefunction(data):
-            raise MisuseError(f"expect() takes a plain function, and {data!r} is async")
+            raise MisuseError(f"expect() takes a plain function, and {shown(data)} is async")
         check_within("expect", within)
-        return self._add(f"expect {describe_expected(data)}", partial(expect_message, expected=data, within=within))
+        act = partial(expect_message, expected=data, within=within)
+        return self._add(f"expect {describe_expected(data)}", act, answers=True)
 
     def expect_close(self, code: int = 1000, reason: str | None = None, *, within: float = 60.0) -> Self:
         """Wait for the client to close, at most so many seconds: with this code, and this reason where one is given."""
         check_expected_close(code, reason)
         check_within("expect_close", within)
-        return self._add(describe_close(code, reason), partial(expect_close, code=code, reason=reason, within=within))
+        act = partial(expect_close, code=code, reason=reason, within=within)
+        return self._add(describe_close(code, reason), act, answers=True)
 
     def send(self, data: str | bytes) -> Self:
         """Send a message."""
         check_message(data)
-        return self._add(f"send {data!r}", lambda connection: connection.send(data))
+        return self._add(f"send {shown(data)}", lambda connection: connection.send(data), answers=True)
 
     def send_raw(self, data: bytes) -> Self:
         """Send bytes as they are."""
         check_raw(data)
-        return self._add(f"send raw {data!r}", lambda connection: connection.send_raw(data))
+        return self._add(f"send raw {shown(data)}", lambda connection: connection.send_raw(data))
 
     def close(self, code: int = 1000, reason: str = "") -> Self:
         """Close the connection."""
         check_close(code, reason)
         return self._add(
-            f"close with {code} {reason!r}", partial(close_connection, code=code, reason=reason), ends=True
+            f"close with {code:d} {shown(reason)}", partial(close_connection, code=code, reason=reason), ends=True
         )
 
     def sleep(self, seconds: float) -> Self:
         """Wait after the handshake, in virtual time under a test's clock. `delay` slows the handshake."""
-        return self._add(f"sleep {check_seconds('sleep', seconds):g} s", partial(sleep_connected, seconds))
+        text = f"sleep {check_seconds('sleep', seconds):g} s"
+        is_first = not self._steps  # after a fault, it may leave the handshake open
+        return self._add(text, partial(sleep_connected, seconds), answers=is_first)
 
     def stall(self, *, reading: bool = True, answering: bool = True) -> Self:
         """Stop reading, or answering, or both."""
@@ -136,12 +146,18 @@ class Script:
         """End the direction to the client."""
         return self._add("half-close", partial(unless_gone, ServerConnection.half_close))
 
-    def _add(self, text: str, act: Action, *, ends: bool = False) -> Self:
+    def _check_unanswered(self, text: str) -> None:
+        if self._answer is not None:
+            raise MisuseError(f"{self._answer!r} answers the handshake; {text!r} cannot follow it")
+
+    def _add(self, text: str, act: Action, *, answers: bool = False, ends: bool = False) -> Self:
         if self._played:
             raise MisuseError(f"this script is being played; add {text!r} before the first connection comes")
         if self._last is not None:
             raise MisuseError(f"{self._last!r} ends the connection; {text!r} cannot follow it")
         self._steps.append(Step(text, act))
+        if answers and self._answer is None:
+            self._answer = text
         if ends:
             self._last = text
         return self

@@ -13,7 +13,7 @@ import trio
 
 from trio_socket_task._service_nursery import ServiceBlock
 
-from ._checks import check_port, check_within
+from ._checks import check_port, check_within, shown
 from ._connection import ServerConnection
 from ._handlers import Handler, check_handler, echo
 from ._misuse import MisuseError
@@ -66,7 +66,7 @@ class SocketServer:
             AssertionError: It did not come within so many seconds.
         """
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise MisuseError(f"wait_connection() counts from 1, not from {number!r}")
+            raise MisuseError(f"wait_connection() counts from 1, not from {shown(number)}")
         check_within("wait_connection", within)
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(within):
@@ -74,7 +74,7 @@ class SocketServer:
                 await self._core.arrivals.park()
             return self.connections[number - 1]
         raise AssertionError(
-            f"connection {number} has not come within {within:g} s, {len(self.connections)} have; "
+            f"connection {shown(number)} has not come within {within:g} s, {len(self.connections)} have; "
             "let the program connect"
         )
 

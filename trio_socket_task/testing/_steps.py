@@ -13,6 +13,7 @@ import trio
 
 from trio_socket_task._mistakes import none_if_nothing
 
+from ._checks import shown
 from ._connection import ServerConnection
 from ._misuse import MisuseError
 
@@ -64,7 +65,7 @@ def _accepts(function: Callable[[str | bytes], bool], came: str | bytes) -> bool
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
-        raise MisuseError(f"expect() takes a plain function, and {function!r} is async")
+        raise MisuseError(f"expect() takes a plain function, and {shown(function)} is async")
     return bool(answer)
 
 
@@ -116,13 +117,13 @@ def _time_limit(expected: str, seconds: float) -> Iterator[None]:
 def describe_expected(data: Expected) -> str:
     """Return what a report calls an expected message."""
     if isinstance(data, re.Pattern):
-        return f"text like {data.pattern!r}"
-    return f"a message that {getattr(data, '__name__', 'a function')} accepts" if callable(data) else f"{data!r}"
+        return f"text like {shown(data.pattern)}"
+    return f"a message that {getattr(data, '__name__', 'a function')} accepts" if callable(data) else shown(data)
 
 
 def describe_close(code: int, reason: str | None) -> str:
     """Return what a report calls a close of the client."""
-    return f"the client closes with {code}" + ("" if reason is None else f" {reason!r}")
+    return f"the client closes with {code:d}" + ("" if reason is None else f" {shown(reason)}")
 
 
 def describe_departure(connection: ServerConnection) -> str:
