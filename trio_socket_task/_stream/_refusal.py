@@ -31,8 +31,8 @@ _PUBLIC = re.compile(
 )
 """Fields that tell of the program or the connection; the value of any other may be a secret, a subprotocol, too."""
 _NAME = re.compile(
-    r".*(token|secret|passw|passphrase|credential|signature|session|ticket|jwt|auth(?!or(?!i[sz]))).*"
-    r"|.*(key|pass|pwd|sid|sig|code)\W*",
+    r".*(token|secret|passw|passphrase|credential|signature|session|ticket|jwt|csrf|xsrf|auth(?!or(?!i[sz]))).*"
+    r"|.*(key|pass|pwd|sid|sig|code|nonce|otp)\W*",
     re.IGNORECASE,
 )
 """Names of fields, parameters and cookies whose values are secrets, whatever they look like."""
@@ -113,7 +113,8 @@ def _secrets(name: str, value: str) -> Iterator[tuple[str, ...]]:
     """Return what is masked of the value of a field, or of a query: words, and words that follow one another."""
     plain = _unescape(value).replace(_FILLER, "")
     whole = [value] if _NAME.fullmatch(name) else []
-    for part in (*re.split(r"[&;,\s]+", value), *re.split(r"[?&;,\s]+", plain)):  # the latter of a URL in a parameter
+    parts = re.split(r"[;,\s]" if name else "&", value)
+    for part in (*parts, *re.split(r"[?&;,\s]", plain)):  # the latter of a URL in a parameter, or of a list in a cookie
         pairs = part.partition("="), part.partition(":")
         whole += [rest for key, _, rest in pairs if _NAME.fullmatch(key[-_LONGEST_NAME:])]
     whole += [run for run in _RUN.findall(plain) if _RANDOM.match(run)]
