@@ -35,6 +35,8 @@ def request(query: str = "", **fields: str) -> h11.Request:
         (request(X_Api_Key=KEY), "key q+gk2/6Sv9 is unknown", "key *** is unknown"),
         (request(f"?token={quote(KEY, safe='')}"), "token q&#43;gk2&#x2F;6Sv9 is unknown", "token *** is unknown"),
         (request(X_Api_Key="p&SSW0RD"), r"key p\u0026SSW0RD, p&amp;SSW0RD", "key ***, ***"),
+        (request(X_Api_Key="sesame"), r'{"detail":"key\nsesame"}', r'{"detail":"key\n***"}'),
+        (request(X_Api_Key=r"open\nsesame"), r"no open\nsesame, open\\nsesame", "no ***, ***"),
         (request("?password=p%26ssw"), "no p&ssw, %70&ssw", "no ***, ***"),
         (request(X_Api_Key="it's SESAME"), "it&apos;s SESAME it&#39;s SESAME", "*** ***"),
         (request(X_Api_Key="tö!rö"), "tö!rö t%C3%B6!r%C3%B6 tÃ¶!rÃ¶", "*** ***%B6 ***¶"),

@@ -99,7 +99,7 @@ def _mask(secrets: set[tuple[str, ...]], shown: set[str], text: str) -> str:
     for start, stop in sorted(spans):
         if start >= end:
             parts += [text[end:start], MASK]
-        end = max(end, stop)
+        end = stop
     return "".join([*parts, text[end:]])
 
 
@@ -124,6 +124,7 @@ def _secrets(name: str, value: str) -> Iterator[tuple[str, ...]]:
             whole.append(base64.b64decode("".join(credentials)).decode())
     whole += [unquote(secret) for secret in whole]
     whole += [secret.encode(errors="replace").decode("latin-1") for secret in whole]  # as HTTP takes what is not ASCII
+    whole += [secret.replace("\\", " ") for secret in whole]  # as JSON takes the mark, whatever letter comes behind it
     for secret in set(whole):
         words = _words(secret)
         yield from pairwise(words)
