@@ -14,8 +14,8 @@ MASK = "***"
 _WORD = re.compile(r"(?<!\S)[^\s@?/\\]*[@?/\\]\S*")  # with a mark that every URL has, or its userinfo, or query
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[/\\]{2}")  # bounded, so that it takes linear time
 _PART = re.compile(r'[^"<>]+')  # of a word: no URL has these marks, which often surround one
-_LIKE_URL = re.compile(r"[^:]*:[^@]*@|[^?/]*/[^?]*\?\w|[^?]*\?[^=]*=")
-"""What starts as userinfo, or as a path or a name with a query, without the scheme of a URL."""
+_LIKE_URL = re.compile(r"[^:]*:[^@]*@|[^/]*//[^/]*@|[^?/]*/[^?]*\?[\w%]|[^?]*\?[^=]*=|[^#]*#[\w.%-]+=")
+"""What starts as userinfo, or as a path or a name with a query or parameters in its fragment, without a scheme."""
 _AFTER_URL = "\"')>],.;:!"
 _SCHEME = re.compile(r"[^:/?#@\\]*:[/\\]{2,}|(?:wss?|https?):[/\\]?|[/\\]*", re.IGNORECASE)  # as browsers take them
 _MARK = re.compile(r"([?#])")
