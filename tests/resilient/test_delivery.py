@@ -26,7 +26,7 @@ from trio_socket_task import (
 )
 from trio_socket_task._resilient import _delivery
 from trio_socket_task._resilient._label import SocketLabel
-from trio_socket_task._resilient._proof import ProofKind, ProofMonitor
+from trio_socket_task._resilient._proof import MessageIds, ProofKind, ProofMonitor
 from trio_socket_task._session._session import Session
 from trio_socket_task.testing import collect, hold, open_memory_server, open_test_server
 
@@ -502,6 +502,12 @@ async def test_the_first_messages_of_a_connection_are_asked_for_in_time(autojump
             assert await socket.receive() == "x"
         assert trio.current_time() == started
         assert 0 < socket.statistics().unconfirmed < 200
+
+
+def test_messages_have_no_ids_without_an_acknowledgement() -> None:
+    """Neither those that go nor those that come."""
+    ids = MessageIds(None, SocketLabel(URL))
+    assert (ids.of_sent("x", repr), ids.of_received("x", repr)) == ("None", "None")
 
 
 @pytest.mark.parametrize(("messages", "seconds"), [(3, 0.05), (4, 0)])
