@@ -21,7 +21,10 @@ SHOWN = 200
 _READ = 16 * 1024
 """Bytes of a body that are looked at, and characters of any other text."""
 _LONGEST = 32 * 1024
-"""Characters of query and fields that are looked at: more than servers take. The answer to more is hidden whole."""
+"""Characters of query and fields up to which they are taken apart: more than servers take. In the answer to more every
+word is masked that stands in them."""
+_LEAST_READ = 1024
+"""Characters of the answer to more that are looked at."""
 _TEXT = re.compile(r"(text/.*|.*[/+](json|xml)|)")  # RFC 6838 section 4.2.8; none where the server does not say
 _HTML = "text/html"
 _UNSEEN = re.compile(r"<(script|style)\b.*?(</\1\s*>|$)|<!--.*?(-->|$)|<[^>]*(>|$)", re.DOTALL | re.IGNORECASE)
@@ -75,11 +78,14 @@ def mask_echo(request: h11.Request, text: str) -> str:
     path, _, query = request.target.decode().partition("?")
     fields = [("", query)]
     fields += [(name.decode(), value.decode()) for name, value in request.headers if not _PUBLIC.fullmatch(name)]
+    shown = set(_words(f"{path} {dict(request.headers)[b'host'].decode()}"))  # as in the URL that errors name
     if sum(len(name) + len(value) for name, value in fields) > _LONGEST:
-        return MASK if text else ""
+        text, values = text[:_LEAST_READ], _FILLER.join(value for _, value in fields).lower()
+        values += unquote(values)
+        words = {word for word in _words(text) if len(word) >= _LEAST and word in values}
+        return _mask({(word,) for word in words - shown if not _ORDINARY.fullmatch(word)}, shown, text)
     if query:
         text = text.replace(f"?{query}", f"?{MASK}")
-    shown = set(_words(f"{path} {dict(request.headers)[b'host'].decode()}"))  # as in the URL that errors name
     secrets = {secret for name, value in fields for secret in _secrets(name, value) if not shown.issuperset(secret)}
     return _mask(secrets, shown, text[:_READ])
 
