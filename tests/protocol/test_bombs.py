@@ -93,6 +93,7 @@ def test_a_bomb_inside_of_a_bomb_is_inflated_once(peak: Callable[[], int]) -> No
     assert peak() < 4 * len(inner)
 
 
+@pytest.mark.needs("cpython")
 @pytest.mark.parametrize(
     "data",
     [

@@ -158,6 +158,7 @@ async def test_the_end_of_a_listener_is_a_checkpoint() -> None:
             await closed.receive()
 
 
+@pytest.mark.needs("cpython")
 async def test_a_listener_that_has_ended_keeps_nothing_of_its_socket() -> None:
     """A program may hold it for as long as it likes."""
 
