@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mute import MuteError
 
 from trio_socket_task._text import kind_of, mask_url, name_character, printable, quoted, shown_value, text_of
 
@@ -150,13 +151,6 @@ def test_shown_values() -> None:
     assert shown_value("url", 5) == "a value of the type int"
     assert len(shown_value("code", "x" * 1000)) <= 120
     assert "int" in shown_value("limit", 10**5000)
-
-
-class MuteError(Exception):
-    """An error that cannot say what it is."""
-
-    def __str__(self) -> str:
-        raise RuntimeError
 
 
 def test_what_an_error_says() -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 import attrs
 import pytest
 import trio
+from mute import MuteError
 from peer import CLOSE, PING, PONG, TEXT, URL, Peer, close_frame, frame
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
@@ -511,15 +512,6 @@ async def test_q2_aclose_of_a_socket_from_what_it_waits_for(autojump_clock: Mock
                 await task.wait_open()
             assert (await task.wait_closed()).code == CloseCode.NORMAL_CLOSURE
     assert trio.current_time() < BOUND
-
-
-class MuteError(Exception):
-    """An error that cannot say what it is."""
-
-    def __str__(self) -> str:
-        raise RuntimeError
-
-    __repr__ = __str__
 
 
 @pytest.mark.parametrize("where", ["target", "on_connected", "decide", "random"])

@@ -25,6 +25,7 @@ from urllib.parse import quote
 import pytest
 import trio
 from conftest import Reach, Serve, ServeTcp
+from mute import MuteError
 from peer import TEXT, URL, Peer, Script, close_frame, frame, reset
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
@@ -146,13 +147,6 @@ async def test_e1_whatever_a_stream_raises(where: str, scheme: str, error: Calla
         task = manager.connect_socket(f"{scheme}://a/")
         assert (await task.wait_closed()).code == 1006
         assert [type(event.error) async for event in task.on_error()] == [ConnectError]
-
-
-class MuteError(Exception):
-    """An error that cannot say what it is."""
-
-    def __str__(self) -> str:
-        raise RuntimeError
 
 
 async def test_e1_an_error_that_cannot_say_what_it_is(serve: Serve) -> None:

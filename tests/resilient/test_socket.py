@@ -7,6 +7,7 @@ import gc
 import pytest
 import trio
 import trio.testing
+from counts import count_turns
 from resilient.helpers import HALF, until
 
 from trio_socket_task import (
@@ -354,14 +355,9 @@ async def test_sending_lets_others_run(size: int, messages: int, expected: int) 
         await trio.sleep_forever()
         raise AssertionError
 
-    async def count_turns() -> None:
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns.append(None)
-
     async with open_resilient_socket("ws://a.test/", dial=dial) as socket, trio.open_nursery() as nursery:
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(count_turns)
+        nursery.start_soon(count_turns, turns)
         await trio.lowlevel.checkpoint()
         turns.clear()
         for _ in range(messages):

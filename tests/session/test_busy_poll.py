@@ -8,6 +8,7 @@ from time import perf_counter
 
 import pytest
 import trio
+from counts import count_turns
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_socket_task import connect_socket
@@ -190,13 +191,6 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
 
     monkeypatch.setattr(Reader, "look_for_answer", look)
     return looks
-
-
-async def count_turns(turns: list[None]) -> None:
-    """Run as often as others let this run."""
-    while True:
-        await trio.lowlevel.checkpoint()
-        turns.append(None)
 
 
 async def say_nothing(connection: ServerConnection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -48,7 +49,7 @@ class Modules:
             JavaScriptError: There is no such file, or it is not in the program's folder.
         """
         for path in self._candidates(Path(requiring).parent, name):
-            if _is_file(path):
+            if os.path.isfile(path):  # noqa: PTH113 (Path's raises where the name is too long)
                 whole = path.resolve()
                 if self._folder is None or not whole.is_relative_to(self._folder):
                     raise JavaScriptError(
@@ -100,13 +101,6 @@ class Modules:
             source = "//" + source
         name = self.name(path)
         return {"path": path, "name": name, "source": source, "line": self._sources.add(name, source)}
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def _files(path: Path) -> Iterator[Path]:
