@@ -7,11 +7,13 @@ from typing import final
 import trio
 
 from ._byte_stream import ByteStream
+from ._checks import encode_payload
 from ._compression import PerMessageDeflate
 from ._events import CloseEvent, ErrorEvent, Header, MessageEvent, OpenEvent, SocketStatistics, TlsInfo
 from ._mistakes import NO_WAIT, SOCKET_NAMES, tells_names
 from ._protocol._state import ReadyState
 from ._session._listener import Listener
+from ._session._mailbox import TURN_SHIFT
 from ._session._session import Session
 from ._session._subscriptions import Subscriptions
 from ._text import mask_url
@@ -101,7 +103,15 @@ class SocketTask(trio.abc.Channel[str | bytes]):
             SocketClosedError: This side closed it.
             SocketLostError: The peer closed it, or the connection dropped.
         """
-        await self._session.send(data)
+        session = self._session
+        payload = encode_payload(data)
+        session.credit -= 1 + (len(payload) >> TURN_SHIFT)
+        if session.credit > 0 and session.life.is_open and session.writer.has_room():
+            # As in `receive`, one coroutine instead of two.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await session.wait_for_room()
+        session.put_now(data, payload)
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, data: str | bytes | bytearray | memoryview) -> None:
@@ -134,7 +144,7 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         session = self._session
         subscriptions = session.subscriptions
         if session.credit > 0 and subscriptions.claimed and subscriptions.inbox.items:
-            # A call of the session's, which does the same, would be a tenth of a flood.
+            # A coroutine of the session's, which does the same, would be a tenth of a flood.
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await session.wait_for_message()

@@ -11,7 +11,6 @@ from trio_socket_task import PerMessageDeflate
 from trio_socket_task._protocol._connection import ClientConnection
 from trio_socket_task._protocol._constants import LARGE, Opcode
 from trio_socket_task._protocol._encoder import LargeFrame, encode
-from trio_socket_task._protocol._events import Message
 from trio_socket_task._protocol._state import Life
 from trio_socket_task._session._ending import Ending
 from trio_socket_task._session._subscriptions import Subscriptions
@@ -107,15 +106,12 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first(nursery: trio
 
 
 class Counts:
-    """An observer that notes what was written."""
+    """Notes what was written, as it is told."""
 
     writer: Writer
 
     def __init__(self) -> None:
         self.seen: list[int] = []
-
-    def on_messages(self, messages: list[Message]) -> None:
-        raise NotImplementedError
 
     def on_written(self) -> None:
         self.seen.append(self.writer.written)
@@ -124,7 +120,7 @@ class Counts:
 async def test_what_was_taken_and_what_was_written_whole_is_counted(nursery: trio.Nursery) -> None:
     """Of what goes in order; what a write that failed took along never counts."""
     setup, counts = Setup(nursery, ScriptedWire(at_once=2), limit=1000), Counts()
-    setup.out._observer = counts
+    setup.out._on_written = counts.on_written
     counts.writer = setup.out
     setup.out.put(b"xy")
     assert (setup.out.taken, setup.out.written, counts.seen) == (1, 1, [1])

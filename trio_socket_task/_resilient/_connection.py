@@ -69,9 +69,10 @@ class Connection:
         """Claim what it will bring, before it is opened."""
         session = self.session
         session.pings.messages_allowed = False
-        session.attach(self._sender)
-        session.subscriptions.claim_inbox()
-        session.subscriptions.inbox.limit = self._backlog.room_left
+        subscriptions = session.subscriptions
+        subscriptions.on_messages, subscriptions.on_written = self._sender.on_messages, self._sender.on_written
+        subscriptions.claim_inbox()
+        subscriptions.inbox.limit = self._backlog.room_left
 
     async def run(self, nursery: trio.Nursery) -> Attempt:
         """Wait until it is open, serve it to its end, with tasks in `nursery`, and return how it went."""

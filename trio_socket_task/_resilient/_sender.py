@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import final
 
@@ -71,6 +71,11 @@ class Sender:
     def is_waited_for(self) -> bool:
         """Whether a call of `send` waits for room, behind which others wait."""
         return self._turn is not None and self._turn.locked()
+
+    def has_room(self, size: int) -> bool:
+        """Whether there is room for a message, and nothing waits before it."""
+        queue = self.queue
+        return not (queue.waiting or self._turn or self.undelivered.is_listened_to) and queue.has_room(size)
 
     def may_put(self, size: int) -> bool:
         """Make room for a message, by the rule of the outbox; False where its sender is to wait.
@@ -143,10 +148,12 @@ class Sender:
         if self.delivery is not None:
             self.delivery.check_written()
 
-    def on_messages(self, messages: Sequence[Message]) -> None:
-        """Note what messages that came acknowledge."""
-        if not self._ids.are_known:
-            return
+    @property
+    def on_messages(self) -> Callable[[Sequence[Message]], None] | None:
+        """What is to be called with messages that come; None where they acknowledge nothing."""
+        return self._note_acknowledged if self._ids.are_known else None
+
+    def _note_acknowledged(self, messages: Sequence[Message]) -> None:
         acknowledge = partial(self.queue.acknowledge, cumulative=self._ids.cumulative)
         for data, _ in messages:
             if not self._ids.of_received(data, acknowledge):

@@ -107,7 +107,9 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             self._credit = TURN
             await trio.lowlevel.checkpoint()
             self._supervisor.require_running()
-        if self._sender.is_waited_for or not self._sender.may_put(size):
+        if self._sender.has_room(size):
+            self._sender.put(data, payload)
+        elif self._sender.is_waited_for or not self._sender.may_put(size):
             async with self._sender.turn:
                 self._supervisor.require_running()
                 while not self._sender.may_put(size):

@@ -25,7 +25,7 @@ _WARNED = 10
 class States:
     """The present state, the channel of those to come, and the lines of the log that tell of them."""
 
-    __slots__ = ("_topic", "changed", "current", "label")
+    __slots__ = ("_topic", "changed", "current", "label", "stopped")
 
     def __init__(self, label: SocketLabel) -> None:
         self.label: SocketLabel = label
@@ -33,12 +33,9 @@ class States:
         self.current: StateEvent = StateEvent(state=ConnectionState.CONNECTING, generation=0)
         self.changed: trio.Event = trio.Event()
         """Set at the next change."""
-        self._topic: Topic[StateEvent] = Topic(once=False)
-
-    @property
-    def stopped(self) -> bool:
+        self.stopped: bool = False
         """Whether this is the last state."""
-        return self.current.state is ConnectionState.STOPPED
+        self._topic: Topic[StateEvent] = Topic(once=False)
 
     def enter(
         self,
@@ -55,6 +52,7 @@ class States:
         if event == self.current:
             return
         self.current = event
+        self.stopped = state is ConnectionState.STOPPED
         _logger.log(level, "%s: %s", str(self.label), _describe(event))
         self.changed.set()
         self.changed = trio.Event()

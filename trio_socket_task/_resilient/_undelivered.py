@@ -126,6 +126,11 @@ class Undelivered:
             )
         return bool(unlogged or drops)
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self._readers)
+
     def is_behind(self, size: int) -> bool:
         """Whether a reader should go on reading before one more message of such a size is taken."""
         return bool(self._readers and self._behind(size))

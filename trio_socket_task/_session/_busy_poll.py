@@ -31,10 +31,6 @@ class Waiting:
         self.missed_at: float = -float("inf")
         """When that was."""
 
-    def any_but(self, socket: int) -> bool:
-        """Whether another socket is likely to have an answer soon."""
-        return self.count > 0 or (self.missed_by not in (0, socket) and perf_counter() < self.missed_at + _SOON)
-
 
 _waiting: trio.lowlevel.RunVar[Waiting] = trio.lowlevel.RunVar("trio_socket_task.waiting")
 
@@ -67,7 +63,11 @@ class BusyPoll:
 
     def begin(self) -> float:
         """Return when a look that begins now has to end; 0 where it is one try."""
-        if not self._limit or self.waiting.any_but(id(self)):
+        others = self.waiting
+        if not self._limit or others.count > 0:
+            return 0.0
+        # The answer of another socket is likely to come soon.
+        if others.missed_by not in (0, id(self)) and perf_counter() < others.missed_at + _SOON:
             return 0.0
         if not self._score:
             self._skipped += 1

@@ -29,7 +29,7 @@ from ._opening import open_connection
 from ._pings import PendingPing, Pings
 from ._reader import Reader
 from ._statistics import Traffic
-from ._subscriptions import Observer, Subscriptions
+from ._subscriptions import Subscriptions
 from ._wakeup import SmallEvent, Wakeup, wait_for_end
 from ._writer import Writer
 
@@ -66,10 +66,6 @@ class Session:
         self._closed = SmallEvent()  # the close event was delivered
         self.credit: int = TURN
         """What may be sent and taken, in units of work, before other tasks are to run."""
-
-    def attach(self, observer: Observer) -> None:
-        """Show what happens to an observer, from the opening on."""
-        self.subscriptions.observer = observer
 
     @property
     def has_closed(self) -> bool:
@@ -144,8 +140,8 @@ class Session:
     def _start(self, connection: Connected, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self.protocol.compress(connection.per_message_deflate)
-        options, observer = self.options, self.subscriptions.observer
-        self.writer: Writer = Writer(connection.wire, options.send_buffer, nursery, self._ending, observer)
+        options, on_written = self.options, self.subscriptions.on_written
+        self.writer: Writer = Writer(connection.wire, options.send_buffer, nursery, self._ending, on_written)
         self._incoming = Incoming(
             options, self.protocol, self.subscriptions, self.writer, self.pings, self.traffic, self._ending
         )
@@ -179,8 +175,13 @@ class Session:
     async def send(self, data: Data) -> None:
         """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
         payload = encode_payload(data)
-        self._require_open()
         self.credit -= 1 + (len(payload) >> TURN_SHIFT)
+        await self.wait_for_room()
+        self.put_now(data, payload)
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room for a message, to be put at once; let other tasks run first where that is due."""
+        self._require_open()
         if self.credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
@@ -190,7 +191,6 @@ class Session:
         if not self.writer.has_room():
             await self.writer.room.park()
             self._require_open()
-        self._put(data, payload)
 
     def send_nowait(self, data: Data) -> None:
         """Put a message into the queue, or raise `trio.WouldBlock` where that has no room."""
@@ -203,7 +203,7 @@ class Session:
         self._require_open()
         had_room = self.writer.has_room()
         if had_room or beyond_room:
-            self._put(data, payload)
+            self.put_now(data, payload)
         return had_room
 
     def _require_open(self) -> None:
@@ -214,7 +214,8 @@ class Session:
                 self._ending.fail(error)
             self.life.require_open()
 
-    def _put(self, data: Data, payload: bytes) -> None:
+    def put_now(self, data: Data, payload: bytes) -> None:
+        """Put a message into the queue of an open socket, whether or not that has room."""
         self.writer.put(self.protocol.send_message(data, payload))
         if self.writer.finished:  # it was written at once, and that failed
             self._require_open()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar, final
+from typing import TypeVar, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
 from trio_socket_task._log import SafeLogger
@@ -18,16 +18,6 @@ _T = TypeVar("_T")
 _logger = SafeLogger("trio_socket_task")
 
 
-class Observer(Protocol):
-    """What a layer above a session wants to see of it, as it happens."""
-
-    def on_messages(self, messages: list[Message]) -> None:
-        """See messages that have come, before the program does."""
-
-    def on_written(self) -> None:
-        """See that frames were written whole: `Writer.written` has grown."""
-
-
 @final
 class Subscriptions:
     """All that listens to one socket.
@@ -38,7 +28,7 @@ class Subscriptions:
 
     __slots__ = (
         *("_ended", "_limit", "_wakeup", "_warned", "claimed", "close", "error", "inbox", "keeps_inbox"),
-        *("message", "observer", "open"),
+        *("message", "on_messages", "on_written", "open"),
     )
 
     def __init__(self, limit: int, wakeup: Wakeup) -> None:
@@ -51,8 +41,10 @@ class Subscriptions:
         self.message: Topic[MessageEvent] = Topic(once=False)
         self.error: Topic[ErrorEvent] = Topic(once=True)
         self.close: Topic[CloseEvent] = Topic(once=True)
-        self.observer: Observer | None = None
-        """Who sees messages as they come, whether the program receives them or not."""
+        self.on_messages: Callable[[list[Message]], None] | None = None
+        """Called with messages as they come, before the program, and whether that receives them or not."""
+        self.on_written: Callable[[], None] | None = None
+        """Called when frames were written whole: `Writer.written` has grown."""
         self.claimed: bool = False
         """Whether somebody receives, so that messages are kept for the next call."""
         self._ended = False
@@ -75,9 +67,9 @@ class Subscriptions:
             self.message.attach(mailbox)
 
     def deliver(self, messages: list[Message], size: int, *, discards: bool = False) -> None:
-        """Put messages, of so many bytes, into every mailbox; where they are discarded, show the observer alone."""
-        if self.observer is not None:
-            self.observer.on_messages(messages)
+        """Put messages, of so many bytes, into every mailbox; where they are discarded, call `on_messages` alone."""
+        if self.on_messages is not None:
+            self.on_messages(messages)
         if discards:
             return
         if self.keeps_inbox:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TypeVar, final
+from typing import final
 
 import trio
 
@@ -13,14 +13,12 @@ from trio_socket_task._protocol._deflate import CompressedMessage, Outgoing
 from trio_socket_task._stream._wire import Wire
 
 from ._ending import Ending
-from ._subscriptions import Observer
 from ._wakeup import Wakeup
 
 _BATCH = 64 * 1024  # bytes joined into one write; a control frame waits behind no more, unless a large frame has begun
 _PONGS_SIZE = MAX_PONGS * 131  # bytes of unsent Pongs, 2 + 4 + 125 each, kept for a peer that pings and does not read
 _NO_MESSAGES: deque[Outgoing] = deque()
 """What is queued on a socket that has sent nothing: an empty deque of its own is 760 bytes."""
-_F = TypeVar("_F", bound=Outgoing)
 
 
 @final
@@ -33,18 +31,23 @@ class Writer:
 
     __slots__ = (
         *("_encrypted", "_drained", "_ended", "_ending", "_granted", "_has_compressed", "_limit", "_lost", "_messages"),
-        *("_nursery", "_observer", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_begun"),
+        *("_nursery", "_on_written", "_pieces", "_pings", "_pongs", "_under_way", "_wakeup", "_wire", "bytes_begun"),
         *("eager", "finished", "pings_begun_at", "progress_at", "room", "size", "taken", "written"),
     )
 
     def __init__(
-        self, wire: Wire, limit: int, nursery: trio.Nursery, ending: Ending, observer: Observer | None = None
+        self,
+        wire: Wire,
+        limit: int,
+        nursery: trio.Nursery,
+        ending: Ending,
+        on_written: Callable[[], None] | None = None,
     ) -> None:
         self._wire = wire
         self._limit = limit
         self._nursery = nursery  # of the task
         self._ending = ending
-        self._observer = observer
+        self._on_written = on_written  # called when `written` has grown
         self._encrypted: bytes | memoryview = b""  # encrypted bytes that are the next to be written
         self._pieces: Iterator[bytes] = iter(())  # of the large frame that is being written
         self._pings: list[bytes] = []
@@ -87,16 +90,11 @@ class Writer:
 
     def put(self, frame: Outgoing) -> None:
         """Take a message's frame."""
-        self._granted = False
-        self._write_or_queue(frame, self._own_messages(), at_once=self.eager)
+        self._put_in_order(frame, at_once=self.eager)
         self.eager = False
-        if self.room:
+        if self._granted:
+            self._granted = False
             self._grant_room()
-
-    def _own_messages(self) -> deque[Outgoing]:
-        if self._messages is _NO_MESSAGES:
-            self._messages = deque()
-        return self._messages
 
     def _grant_room(self) -> None:
         """Wake the next sender, one at a time, so that they keep their order."""
@@ -121,7 +119,8 @@ class Writer:
 
     def put_ping_in_order(self, frame: bytes) -> None:
         """Take a Ping that goes after the messages that wait, so that its pong tells that they were read."""
-        self._put_control(frame, self._own_messages())
+        if not self.finished:
+            self._put_in_order(frame, at_once=True)
 
     def put_pongs(self, frames: bytes) -> None:
         """Take answers to Pings that came together, which go before the messages that wait, in one write.
@@ -132,9 +131,11 @@ class Writer:
         while len(self._pongs) > 1 and sum(map(len, self._pongs)) > _PONGS_SIZE:
             self.size -= len(self._pongs.pop(0))
 
-    def _put_control(self, frame: _F, queue: deque[_F] | list[_F]) -> None:
-        if not self.finished:
-            self._write_or_queue(frame, queue, at_once=True)
+    def _put_control(self, frame: bytes, queue: list[bytes]) -> None:
+        if not self.finished and (self.size or not self._write_now(frame)):
+            queue.append(frame)
+            self.size += len(frame)
+            self._wake_task()
 
     def holds_ping(self, frame: bytes) -> bool:
         """Whether a Ping waits behind what is being written."""
@@ -146,31 +147,35 @@ class Writer:
             return
         self.finished = True
         self.room.unpark_all()
-        self._write_or_queue(frame, self._own_messages(), at_once=True)
+        self._put_in_order(frame, at_once=True)
 
-    def _write_or_queue(self, frame: _F, queue: deque[_F] | list[_F], *, at_once: bool) -> None:
+    def _put_in_order(self, frame: Outgoing, *, at_once: bool) -> None:
         """Write a frame at once where that is wanted and nothing waits before it; else leave it to the task."""
-        in_order = queue is self._messages
-        self.taken += in_order
+        self.taken += 1
         if not at_once or self.size or not self._write_now(frame):
-            queue.append(frame)
+            self._queue(frame)
             self.size += len(frame)
             self._wake_task()
-        elif in_order and not self.finished:
+        elif not self.finished:
             if self.size:
                 self._under_way = int(not self._messages)  # where the rest of a compressed message does not wait
             else:
                 self.written += 1
-                if self._observer is not None:
-                    self._observer.on_written()
+                if self._on_written is not None:
+                    self._on_written()
+
+    def _queue(self, frame: Outgoing) -> None:
+        if self._messages is _NO_MESSAGES:
+            self._messages = deque()
+        self._messages.append(frame)
 
     def _count_written(self) -> None:
         """Count what was being written, all of which was."""
         if self._under_way:
             self.written += self._under_way
             self._under_way = 0
-            if self._observer is not None:
-                self._observer.on_written()
+            if self._on_written is not None:
+                self._on_written()
 
     def _write_now(self, frame: Outgoing) -> bool:
         """Write what the stream takes at once, of a frame before which nothing waits; False where that is nothing.
@@ -205,7 +210,7 @@ class Writer:
         """Compress a message before which nothing waits, or the first piece of it, and write what the stream takes."""
         frame = message.next_frame()
         if message:
-            self._messages.append(message)
+            self._queue(message)
         self.bytes_begun += len(frame)
         try:
             encrypted = self._wire.encrypt(frame)

@@ -140,18 +140,19 @@ class SocketWire(_PlainWire):
     more than a small message itself. Waiting stays Trio's.
     """
 
-    __slots__ = ("_error", "_is_ours", "_socket")
+    __slots__ = ("_error", "_own_fd", "_socket")
     reads_now = True
 
     def __init__(self, stream: trio.SocketStream, *, is_ours: bool) -> None:
         self._socket = stream.socket
-        self._is_ours = is_ours  # else somebody may close it, of which Trio tells who waits by Trio, and nobody else
+        # None where somebody else may close it, of which Trio tells who waits by Trio, and nobody else.
+        self._own_fd = self._socket.fileno() if is_ours else None
         self._error: OSError | None = None  # of a read, which the kernel tells once
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Write what the kernel takes."""
         try:
-            return os.write(self._socket.fileno(), data)
+            return os.write(self._socket.fileno() if self._own_fd is None else self._own_fd, data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -183,7 +184,7 @@ class SocketWire(_PlainWire):
         """Return what the kernel has; an error is kept for `receive`, because the kernel tells of it once."""
         if self._error is None:
             try:
-                return os.read(self._socket.fileno(), max_bytes)
+                return os.read(self._socket.fileno() if self._own_fd is None else self._own_fd, max_bytes)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -192,16 +193,22 @@ class SocketWire(_PlainWire):
 
     def polled_fd(self) -> int | None:
         """Return the socket's, where nobody else has it."""
-        return self._socket.fileno() if self._is_ours else None
+        return self._own_fd
 
     def close_now(self) -> bool:
         """Close the socket."""
         self._socket.close()
+        if self._own_fd is not None:
+            self._own_fd = _CLOSED
         return True
 
     async def aclose(self) -> None:
         """Close the socket, which needs no waiting."""
         self.close_now()
+
+
+_CLOSED = -1
+"""The file descriptor of a closed socket: its old one may be somebody else's."""
 
 
 def _broken(error: OSError) -> trio.BrokenResourceError:

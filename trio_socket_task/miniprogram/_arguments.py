@@ -22,6 +22,7 @@ ABSENT: Final = object()
 """Stands for an option that was not given."""
 _UNREADABLE: Final = object()
 """Stands for an option whose access raised: a value of no type that anything accepts."""
+_NOTHING: Final[Mapping[str, object]] = {}
 _JAVASCRIPT_TYPES: Final = (
     (bool, "Boolean"),
     (int | float, "Number"),
@@ -62,27 +63,31 @@ class Arguments:
     def __init__(self, options: object, keywords: Mapping[str, object], *, strict: bool = False) -> None:
         self.strict = strict
         """Whether what phones put right is refused instead."""
-        self._sources: list[Mapping[str, object]] = [keywords] if keywords else []
+        self._first, self._second = keywords, _NOTHING
         if type(options) is dict:
-            self._sources.append(options)
+            if keywords:
+                self._second = options
+            else:
+                self._first = options
             return
         with suppress(Exception):  # whatever somebody's object raises when it is asked what it is
             if isinstance(options, Mapping):
-                self._sources.append(options)
+                self._second = options
 
     def get(self, name: str, *, keeps_none: bool = False) -> object:
         """Return the value of an option, or `ABSENT`, also instead of None unless that is kept."""
-        for source in self._sources:
-            try:
-                if type(source) is dict and name not in source:
-                    continue  # which takes a fifth of the time of the error
-                value = _plain(source[name])
-            except KeyError:
-                continue
-            except Exception:  # noqa: BLE001 (whatever somebody's mapping raises)
-                return _UNREADABLE
-            return ABSENT if value is None and not keeps_none else value
-        return ABSENT
+        try:
+            value = self._first.get(name, ABSENT)
+            if value is ABSENT:
+                if self._second is _NOTHING:
+                    return ABSENT
+                value = self._second[name]
+        except KeyError:
+            return ABSENT
+        except Exception:  # noqa: BLE001 (whatever somebody's mapping raises)
+            return _UNREADABLE
+        value = _plain(value)
+        return ABSENT if value is None and not keeps_none else value
 
     def number(self, name: str) -> object:
         """Return the value of an option that is left out by what is no finite number, too, unless this is strict."""

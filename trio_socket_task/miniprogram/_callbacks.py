@@ -31,8 +31,8 @@ class PendingCallback:
     def call(self) -> Awaitable[object] | None:
         """Call the function; return what is to be awaited, if it is async."""
         try:
-            returned = none_if_nothing(self.function(self.result))
-            if returned is None:
+            returned = self.function(self.result)
+            if returned is None or none_if_nothing(returned) is None:
                 return None
             # An Outcome is what `lambda res: task.send(...)` returns without meaning to wait for it.
             return returned if inspect.isawaitable(returned) and not isinstance(returned, Outcome) else None

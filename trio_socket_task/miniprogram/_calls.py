@@ -21,7 +21,7 @@ def send(socket: Socket | None, callbacks: ProgramCallbacks, arguments: Argument
         data, payload = read_data(arguments)
     except CallRefusedError as refused:
         return call.fail(fail("sendSocketMessage", refused))
-    if socket is None or socket.ready_state is not ReadyState.OPEN:
+    if socket is None:
         return call.fail(not_open)
     socket.sending.send(data, payload, call, not_open)
     return call.outcome

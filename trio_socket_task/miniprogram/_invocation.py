@@ -19,6 +19,8 @@ Put = Callable[[Sequence[PendingCallback]], None]
 class Invocation:
     """A call that has been made, and succeeds or fails once; its callbacks are those that it was given at first."""
 
+    __slots__ = ("_complete", "_fail", "_future", "_name", "_put", "_success", "outcome")
+
     def __init__(self, name: str, arguments: Arguments, put: Put) -> None:
         self._name = name
         self._success, self._fail, self._complete = arguments.callbacks("success", "fail", "complete")

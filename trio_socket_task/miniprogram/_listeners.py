@@ -9,7 +9,7 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 
 from ._arguments import Callback
 from ._callbacks import PendingCallback
-from ._values import AnyResult, describe
+from ._values import OpenResult, describe, describe_opening
 
 KINDS: Final = (OpenEvent, MessageEvent, ErrorEvent, CloseEvent)
 """In the order in which they happen."""
@@ -22,11 +22,13 @@ GlobalListeners = Mapping[Kind, Callback]
 class SocketListeners:
     """The listeners of a socket's own, and the global ones, once they are attached to it.
 
-    `tells_close` is whether a socket that could not be opened has a close event after its error; `describe` makes what
-    a listener is given of an event.
+    `tells_close` is whether a socket that could not be opened has a close event after its error; `describe_opening`
+    makes what a listener of it is given.
     """
 
-    def __init__(self, *, tells_close: bool, describe: Callable[[SocketEvent], AnyResult] = describe) -> None:
+    def __init__(
+        self, *, tells_close: bool, describe_opening: Callable[[OpenEvent], OpenResult] = describe_opening
+    ) -> None:
         self.global_listeners: GlobalListeners | None = None
         """The program's listeners, which may change, once they are attached to this socket."""
         self._own: dict[Kind, list[Callback]] = {}
@@ -34,7 +36,7 @@ class SocketListeners:
         self._delivered_globally: set[Kind] = set()
         self._delivering: Kind | None = None  # what the global listener is about to be given
         self._tells_close = tells_close
-        self._describe = describe
+        self._describe_opening = describe_opening
 
     @property
     def ended(self) -> bool:
@@ -55,7 +57,7 @@ class SocketListeners:
         return self._missed(kind, listener)
 
     def _missed(self, kind: Kind, listener: Callback) -> PendingCallback:
-        return PendingCallback(listener, self._describe(self._delivered[kind]))
+        return PendingCallback(listener, describe(self._delivered[kind], self._describe_opening))
 
     def deliver(self, event: SocketEvent) -> Iterator[PendingCallback]:
         """Return the calls that deliver an event, one by one: the socket's own listeners come before the global one."""
@@ -67,8 +69,8 @@ class SocketListeners:
             self._delivered[kind] = event
         self._delivering = None if listeners is None else kind
         for listener in tuple(self._own.get(kind, ())):
-            yield PendingCallback(listener, self._describe(event))
+            yield PendingCallback(listener, describe(event, self._describe_opening))
         if listeners is not None and kind in listeners:
             self._delivered_globally.add(kind)
-            yield PendingCallback(listeners[kind], self._describe(event))
+            yield PendingCallback(listeners[kind], describe(event, self._describe_opening))
         self._delivering = None

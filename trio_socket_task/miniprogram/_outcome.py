@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import final
 
-from trio_socket_task._session._wakeup import SmallEvent
+import trio
 
 from ._values import Result
 
@@ -17,17 +17,22 @@ class ResultFuture:
     __slots__ = ("_result", "_settled")
 
     def __init__(self) -> None:
-        self._settled = SmallEvent()
-        self._result: Result = {"errMsg": ""}
+        self._settled: trio.Event | None = None  # while somebody waits
+        self._result: Result | None = None
 
     def set_result(self, result: Result) -> None:
         """Set the result."""
         self._result = result
-        self._settled.set()
+        if self._settled is not None:
+            self._settled.set()
 
     async def wait(self) -> Result:
         """Wait for the result; each caller has a copy of its own."""
-        await self._settled.wait()
+        await trio.lowlevel.checkpoint()
+        while self._result is None:
+            if self._settled is None:
+                self._settled = trio.Event()
+            await self._settled.wait()
         return self._result.copy()
 
 

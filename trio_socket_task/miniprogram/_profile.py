@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from trio_socket_task._events import OpenEvent, SocketEvent
+from trio_socket_task._events import OpenEvent
 from trio_socket_task._socket_task import SocketTask as NativeTask
 from trio_socket_task._stream._connect import Connected
 
 from ._native import connection_of
-from ._values import AnyResult, OpenResult, Profile, describe
+from ._values import OpenResult, Profile
 
 
-def describe_with_profile(native: NativeTask, asked_at: float, event: SocketEvent) -> AnyResult:
-    """Return an event of a socket that the program asked for at `asked_at`, as its listeners are given it."""
-    if isinstance(event, OpenEvent):
-        return OpenResult(header=dict(event.header), profile=profile_of(connection_of(native), asked_at))
-    return describe(event)
+def describe_with_profile(native: NativeTask, asked_at: float, event: OpenEvent) -> OpenResult:
+    """Return the opening of a socket that the program asked for at `asked_at`, as listeners of wx are given it."""
+    return OpenResult(header=dict(event.header), profile=profile_of(connection_of(native), asked_at))
 
 
 def profile_of(connection: Connected, asked_at: float) -> Profile:

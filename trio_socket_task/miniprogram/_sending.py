@@ -24,7 +24,8 @@ class Sending:
     def __init__(self, native: NativeTask, nursery: ProgramNursery) -> None:
         self._native = native
         self._nursery = nursery
-        self._waiting: deque[tuple[Invocation, str, int]] = deque()
+        self.waiting: deque[tuple[Invocation, str, int]] = deque()
+        """Calls of messages that had no room, each with its errMsg should they fail, and how many were taken then."""
 
     def send(self, data: str | bytes, payload: bytes, call: Invocation, not_open: str) -> None:
         """Send a message with its payload; `not_open` is the errMsg where the socket is gone before there is room."""
@@ -33,11 +34,11 @@ class Sending:
         except SocketTaskError:
             call.fail(not_open)
             return
-        if had_room and not self._waiting:
+        if had_room and not self.waiting:
             call.succeed()
             return
-        self._waiting.append((call, not_open, messages_taken(self._native)))
-        if len(self._waiting) == 1:
+        self.waiting.append((call, not_open, messages_taken(self._native)))
+        if len(self.waiting) == 1:
             self._nursery.start_soon(self._succeed_in_time)
 
     def settle(self) -> None:
@@ -45,23 +46,23 @@ class Sending:
         self._succeed() if can_send(self._native) else self.end()
 
     def _succeed(self) -> None:
-        while self._waiting:
-            self._waiting.popleft()[0].succeed()
+        while self.waiting:
+            self.waiting.popleft()[0].succeed()
 
     def end(self) -> None:
         """Settle what waits: the connection is over."""
-        while self._waiting:
-            call, not_open, number = self._waiting.popleft()
+        while self.waiting:
+            call, not_open, number = self.waiting.popleft()
             if number <= messages_begun(self._native):
                 call.succeed()
             else:
                 call.fail(not_open)
 
     async def _succeed_in_time(self) -> None:
-        while self._waiting and await use_room(self._native, self._succeed_first):
+        while self.waiting and await use_room(self._native, self._succeed_first):
             pass
         if is_closed_here(self._native):
             self._succeed()  # else the end of the connection decides, until which some of it may go out
 
     def _succeed_first(self) -> None:
-        self._waiting.popleft()[0].succeed()  # only `end` settles them otherwise, and after it there is no room
+        self.waiting.popleft()[0].succeed()  # only `end` settles them otherwise, and after it there is no room

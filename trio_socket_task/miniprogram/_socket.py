@@ -22,7 +22,7 @@ from ._native import attach_events, attach_messages, look_for_listeners, receive
 from ._profile import describe_with_profile
 from ._program_callbacks import ProgramCallbacks
 from ._sending import Sending
-from ._values import describe
+from ._values import describe_opening
 
 
 @final
@@ -45,7 +45,9 @@ class Socket:
         self.queue: CallbackQueue = CallbackQueue(receive_buffer(native))
         self._listeners = SocketListeners(
             tells_close=tells_close,
-            describe=partial(describe_with_profile, native, trio.current_time()) if has_profile else describe,
+            describe_opening=(
+                partial(describe_with_profile, native, trio.current_time()) if has_profile else describe_opening
+            ),
         )
         self._nursery = nursery
         self._callbacks = callbacks
@@ -137,7 +139,7 @@ class Socket:
                 self._credit = TURN
                 await self.queue.reader.park()
                 return False
-        if self.queue.is_at_end:
+        if self.sending.waiting and self.queue.is_at_end:
             self.sending.end()  # what waits, before the program is told of the end
         item, size = self.queue.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)

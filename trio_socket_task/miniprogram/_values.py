@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NotRequired, TypedDict
 
 from trio_socket_task._events import ErrorEvent, MessageEvent, OpenEvent, SocketEvent
@@ -78,13 +79,18 @@ AnyResult = Result | OpenResult | MessageResult | ErrorResult | CloseResult
 """What a function of the program is given."""
 
 
-def describe(event: SocketEvent) -> AnyResult:
+def describe_opening(event: OpenEvent) -> OpenResult:
+    """Return an opening as listeners of qq are given it, and those of wx but for the profile."""
+    return OpenResult(header=dict(event.header))
+
+
+def describe(event: SocketEvent, describe_opening: Callable[[OpenEvent], OpenResult] = describe_opening) -> AnyResult:
     """Return an event as its listeners are given it."""
     match event:
         case MessageEvent():
             return MessageResult(data=event.data)
         case OpenEvent():
-            return OpenResult(header=dict(event.header))
+            return describe_opening(event)
         case ErrorEvent():
             return ErrorResult(errMsg=of_failure(event.error))
         case _:
