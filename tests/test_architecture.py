@@ -78,9 +78,9 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "miniprogram": [
         {"_err_msg"},
-        {"_arguments", "_native", "_values"},
-        {"_outcome", "_profile"},
-        {"_callbacks"},
+        {"_arguments", "_values"},
+        {"_native", "_outcome"},
+        {"_callbacks", "_profile"},
         {"_callback_queue", "_invocation", "_listeners"},
         {"_program_callbacks", "_sending"},
         {"_socket"},

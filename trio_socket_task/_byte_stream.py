@@ -48,7 +48,9 @@ class ByteStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             self._require_not_closed()
             for start in range(0, len(view), _PIECE):
-                await self._session.send(view[start : start + _PIECE])
+                piece = bytes(view[start : start + _PIECE])
+                await self._session.wait_for_room()
+                self._session.put_now(piece, piece)
 
     @trio.lowlevel.enable_ki_protection
     async def wait_send_all_might_not_block(self) -> None:

@@ -122,7 +122,7 @@ class SocketManager:
     def on_socket_message(self) -> Listener[MessageEvent]:
         """Listen to the messages of the current socket and of every one after it (``onSocketMessage``)."""
         return self._members.listen(
-            "on_socket_message", lambda of: of.message, _MESSAGE_BUFFER, Subscriptions.attach_messages
+            "on_socket_message", lambda of: of.message, _MESSAGE_BUFFER, Subscriptions.attach_messages, MessageEvent
         )
 
     def on_socket_error(self) -> Listener[ErrorEvent]:

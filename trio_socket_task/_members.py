@@ -23,6 +23,7 @@ from ._thread import HomeThread
 from ._url import Address, check_url
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item")
 _REPLACED = "replaced by a new connection"
 
 
@@ -200,13 +201,14 @@ class Members:
     def listen(
         self,
         name: str,
-        topic: Callable[[Subscriptions], Topic[_T]],
+        topic: Callable[[Subscriptions], Topic[_Item]],
         limit: int = EVENTS_KEPT,
-        attach: Callable[[Subscriptions, Mailbox[_T]], None] | None = None,
+        attach: Callable[[Subscriptions, Mailbox[_Item]], None] | None = None,
+        event_of: Callable[[_Item], _T] | None = None,
     ) -> Listener[_T]:
         """Return a listener that goes from socket to socket."""
         self.thread.check()
-        mailbox: Mailbox[_T] = Mailbox(limit, endless=True, drops=attach is None)
+        mailbox: Mailbox[_Item] = Mailbox(limit, endless=True, drops=attach is None)
 
         def listen(subscriptions: Subscriptions) -> None:
             if attach is None:
@@ -232,4 +234,4 @@ class Members:
             for member in self._heard:
                 topic(member.session.subscriptions).detach(mailbox)
 
-        return Listener(mailbox, join, leave)
+        return Listener(mailbox, join, leave, event_of)

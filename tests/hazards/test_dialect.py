@@ -333,11 +333,11 @@ async def test_q3_a_connection_that_is_refused_changes_nothing(
             task.send(data=f"{number}" * 100_000, success=heard(f"{number}"), fail=heard("failed"))
         await trio.sleep(1)
         assert task._socket is not None
-        waiting = len(task._socket.sending._waiting)
+        waiting = len(task._socket.sending.waiting)
         refused = wx.connectSocket(bad, fail=heard("refused"))
         await trio.sleep(1)
         assert (refused.readyState, task.readyState) == (task.CLOSED, task.OPEN)
-        assert len(task._socket.sending._waiting) == waiting > 0
+        assert len(task._socket.sending.waiting) == waiting > 0
         await connection.resume()
         await trio.sleep(1)
         assert sorted(heard.names) == [*"012345", "refused"]

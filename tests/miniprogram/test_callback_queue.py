@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_socket_task import CloseEvent, ErrorEvent, MessageEvent, SocketLostError
+from trio_socket_task import CloseEvent, ErrorEvent, SocketLostError
 from trio_socket_task.miniprogram._callback_queue import CallbackQueue
 from trio_socket_task.miniprogram._callbacks import PendingCallback
 
@@ -22,12 +22,12 @@ def taken(queue: CallbackQueue) -> list[object]:
 def test_the_end_comes_after_callbacks() -> None:
     """What was asked before the failure and the close are delivered comes before them, after what came before it."""
     queue = CallbackQueue(1000)
-    queue.mailbox.put(MessageEvent("hello"), 5)
+    queue.mailbox.put("hello", 5)
     queue.mailbox.put(ERROR, 0)
     queue.put([FIRST])
     queue.mailbox.put(CLOSE, 0)
     queue.put([SECOND, THIRD])
-    assert taken(queue) == [MessageEvent("hello"), [FIRST], [SECOND, THIRD], ERROR, CLOSE]
+    assert taken(queue) == ["hello", [FIRST], [SECOND, THIRD], ERROR, CLOSE]
 
 
 def test_callbacks_come_after_each_other() -> None:
@@ -46,9 +46,9 @@ def test_the_end_comes_after_messages_that_were_kept() -> None:
     queue = CallbackQueue(1000)
     queue.mailbox.put(ERROR, 0)
     queue.mailbox.put(CLOSE, 0)
-    queue.mailbox.put(MessageEvent("kept"), 4)
+    queue.mailbox.put("kept", 4)
     queue.move_end_last()
-    assert taken(queue) == [MessageEvent("kept"), ERROR, CLOSE]
+    assert taken(queue) == ["kept", ERROR, CLOSE]
 
 
 def test_what_was_missed_comes_first() -> None:

@@ -8,7 +8,7 @@ from trio_socket_task import CloseEvent, ErrorEvent, Header, MessageEvent, OpenE
 from trio_socket_task.miniprogram._listeners import SocketListeners
 
 OPEN = OpenEvent(Header())
-MESSAGE = MessageEvent("hello")
+MESSAGE = "hello"
 CLOSE = CloseEvent(code=1006)
 ERROR = ErrorEvent("gone", SocketLostError(CLOSE, "gone"))
 

@@ -80,14 +80,15 @@ class Incoming:
         self._ending.expect_end()
 
     def _deliver(self, messages: list[Message]) -> None:
-        if self._options.heartbeat is not None:
-            messages = self._pings.take_replies(self._options.heartbeat, messages)
+        heartbeat = self._options.heartbeat
+        if heartbeat is not None and heartbeat.message is not None:
+            messages = self._pings.take_replies(heartbeat, messages)
             if not messages:
                 return
         if self._options.receive_timeout is not None:
             self._traffic.spoken_at = trio.current_time()
-        if self._options.heartbeat is not None and self._options.heartbeat.answer is not None:
-            messages, answers = answer_peer(self._options.heartbeat, messages)
+        if heartbeat is not None and heartbeat.answer is not None:
+            messages, answers = answer_peer(heartbeat, messages)
             if answers:
                 self._writer.put_pongs(self._protocol.send_answers(answers))
             if not messages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import trio
 
@@ -27,11 +27,18 @@ class Listener(trio.abc.ReceiveChannel[_T]):
 
     _closed = True  # until it is made
 
-    def __init__(self, mailbox: Mailbox[_T], attach: Callable[[], None], detach: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox[Any],
+        attach: Callable[[], None],
+        detach: Callable[[], None],
+        event_of: Callable[[Any], _T] | None = None,
+    ) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._mailbox = mailbox
         self._thread = HomeThread()
         self._detach = detach
+        self._event_of = event_of  # what makes an event of what the mailbox keeps, where that is none
         self._credit = TURN
         attach()
         self._closed = False
@@ -55,9 +62,10 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await self._wait_for_event()
-        event, size = mailbox.pop()
+        item: _T
+        item, size = mailbox.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)
-        return event
+        return item if self._event_of is None else self._event_of(item)
 
     async def _wait_for_event(self) -> None:
         """Wait until there is an event; let other tasks run first where that is due."""

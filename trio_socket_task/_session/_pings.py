@@ -85,8 +85,6 @@ class Pings:
 
     def take_replies(self, heartbeat: Heartbeat, messages: list[Message]) -> list[Message]:
         """Take from messages that came what answers the heartbeat's own, and return the others."""
-        if heartbeat.message is None:
-            return messages
         others = [message for message in messages if not _is_reply(heartbeat, message[0])]
         if len(others) < len(messages) and self._asked is not None:
             self._settle(self._asked)

@@ -172,13 +172,6 @@ class Session:
         self.pings.end()
         self.traffic.wire_bytes_sent = self.writer.bytes_begun
 
-    async def send(self, data: Data) -> None:
-        """Put a message into the queue, when that has room: whole or, if this is cancelled, not at all."""
-        payload = encode_payload(data)
-        self.credit -= 1 + (len(payload) >> TURN_SHIFT)
-        await self.wait_for_room()
-        self.put_now(data, payload)
-
     async def wait_for_room(self) -> None:
         """Wait until there is room for a message, to be put at once; let other tasks run first where that is due."""
         self._require_open()
@@ -200,7 +193,8 @@ class Session:
 
     def put(self, data: Data, payload: bytes, *, beyond_room: bool) -> bool:
         """Put a message into the queue, where that has no room only if `beyond_room`; return whether it had."""
-        self._require_open()
+        if not self.life.is_open:
+            self._require_open()
         had_room = self.writer.has_room()
         if had_room or beyond_room:
             self.put_now(data, payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar, final
 
 from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent
@@ -38,7 +39,7 @@ class Subscriptions:
         self.keeps_inbox: bool = True
         """Whether messages go to the inbox."""
         self.open: Topic[OpenEvent] = Topic(once=True)
-        self.message: Topic[MessageEvent] = Topic(once=False)
+        self.message: Topic[str | bytes] = Topic(once=False)
         self.error: Topic[ErrorEvent] = Topic(once=True)
         self.close: Topic[CloseEvent] = Topic(once=True)
         self.on_messages: Callable[[list[Message]], None] | None = None
@@ -54,13 +55,13 @@ class Subscriptions:
         """Put messages into the inbox from now on."""
         self.keeps_inbox = self.claimed = True
 
-    def attach_messages(self, mailbox: Mailbox[MessageEvent]) -> None:
+    def attach_messages(self, mailbox: Mailbox[str | bytes]) -> None:
         """Put the messages into a mailbox; the first one also gets those that came before."""
         mailbox.wakeups += (self._wakeup,)
         if not self.claimed and self.keeps_inbox:
             self.keeps_inbox = False
             for data, size in self.inbox.clear():
-                mailbox.put(MessageEvent(data), size)
+                mailbox.put(data, size)
         if self._ended and not mailbox.endless:
             mailbox.end()
         else:
@@ -74,15 +75,14 @@ class Subscriptions:
             return
         if self.keeps_inbox:
             self.inbox.put_all(messages, size)
-        if self.message.mailboxes:
-            events = [(MessageEvent(data), bytes_) for data, bytes_ in messages]
-            for mailbox in self.message.mailboxes:
-                mailbox.put_all(events, size)
+        for mailbox in self.message.mailboxes:
+            mailbox.put_all(messages, size)
 
     def listen_messages(self, look_for_more: Callable[[], None] | None = None) -> Listener[MessageEvent]:
         """Return a new listener of messages; `look_for_more` may bring some before they are waited for."""
-        mailbox: Mailbox[MessageEvent] = Mailbox(self._limit, look_for_more=look_for_more)
-        return Listener(mailbox, lambda: self.attach_messages(mailbox), lambda: self.message.detach(mailbox))
+        mailbox: Mailbox[str | bytes] = Mailbox(self._limit, look_for_more=look_for_more)
+        attach, detach = partial(self.attach_messages, mailbox), partial(self.message.detach, mailbox)
+        return Listener(mailbox, attach, detach, MessageEvent)
 
     def listen(self, topic: Topic[_T]) -> Listener[_T]:
         """Return a new listener of `open`, `error` or `close`."""

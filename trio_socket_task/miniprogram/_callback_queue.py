@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from operator import itemgetter
 from typing import final
 
 import trio
 
-from trio_socket_task._events import CloseEvent, ErrorEvent, SocketEvent
+from trio_socket_task._events import CloseEvent, ErrorEvent
 from trio_socket_task._session._mailbox import Mailbox
 
 from ._callbacks import PendingCallback
+from ._values import Event
 
 _END = ErrorEvent, CloseEvent
 
@@ -25,7 +25,7 @@ class CallbackQueue:
     """
 
     def __init__(self, limit: int) -> None:
-        self.mailbox: Mailbox[SocketEvent | Sequence[PendingCallback]] = Mailbox(limit, endless=True)
+        self.mailbox: Mailbox[Event | list[PendingCallback]] = Mailbox(limit, endless=True)
         """To be attached to the events; `limit` is in bytes."""
         self.reader: trio.lowlevel.ParkingLot = self.mailbox.readers
         """Where the task waits that takes from this, until something is put."""
@@ -34,7 +34,7 @@ class CallbackQueue:
     def __bool__(self) -> bool:
         return bool(self._missed or self.mailbox.items)
 
-    def put(self, callbacks: Sequence[PendingCallback]) -> None:
+    def put(self, callbacks: list[PendingCallback]) -> None:
         """Put callbacks after what is already waiting, but before the end of the socket."""
         self.mailbox.put(callbacks, 0)
         items, place = self.mailbox.items, -1
@@ -61,10 +61,10 @@ class CallbackQueue:
         """Whether the failure or the close is next."""
         return not self._missed and isinstance(self.mailbox.items[0][0], _END)
 
-    def pop(self) -> tuple[SocketEvent | Sequence[PendingCallback], int]:
+    def pop(self) -> tuple[Event | list[PendingCallback], int]:
         """Take what is next, and return it with its size in bytes."""
         return ([self._missed.pop(0)[1]], 0) if self._missed else self.mailbox.pop()
 
 
-def _is_end(item: SocketEvent | Sequence[PendingCallback]) -> bool:
+def _is_end(item: Event | list[PendingCallback]) -> bool:
     return isinstance(item, _END)

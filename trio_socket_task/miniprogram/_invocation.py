@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import final
 
 from ._arguments import Arguments, Callback
@@ -11,7 +11,7 @@ from ._err_msg import ok
 from ._outcome import Outcome, ResultFuture
 from ._values import Result
 
-Put = Callable[[Sequence[PendingCallback]], None]
+Put = Callable[[list[PendingCallback]], None]
 """Queues the callbacks of one call."""
 
 

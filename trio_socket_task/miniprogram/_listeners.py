@@ -9,7 +9,7 @@ from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenE
 
 from ._arguments import Callback
 from ._callbacks import PendingCallback
-from ._values import OpenResult, describe, describe_opening
+from ._values import Event, OpenResult, describe, describe_opening
 
 KINDS: Final = (OpenEvent, MessageEvent, ErrorEvent, CloseEvent)
 """In the order in which they happen."""
@@ -32,7 +32,7 @@ class SocketListeners:
         self.global_listeners: GlobalListeners | None = None
         """The program's listeners, which may change, once they are attached to this socket."""
         self._own: dict[Kind, list[Callback]] = {}
-        self._delivered: dict[Kind, SocketEvent] = {}  # but for messages
+        self._delivered: dict[Kind, Event] = {}  # but for messages
         self._delivered_globally: set[Kind] = set()
         self._delivering: Kind | None = None  # what the global listener is about to be given
         self._tells_close = tells_close
@@ -59,9 +59,10 @@ class SocketListeners:
     def _missed(self, kind: Kind, listener: Callback) -> PendingCallback:
         return PendingCallback(listener, describe(self._delivered[kind], self._describe_opening))
 
-    def deliver(self, event: SocketEvent) -> Iterator[PendingCallback]:
+    def deliver(self, event: Event) -> Iterator[PendingCallback]:
         """Return the calls that deliver an event, one by one: the socket's own listeners come before the global one."""
-        kind, listeners = type(event), self.global_listeners
+        kind = MessageEvent if isinstance(event, str | bytes) else type(event)
+        listeners = self.global_listeners
         if kind is not MessageEvent:
             opened, failed = OpenEvent in self._delivered, ErrorEvent in self._delivered
             if kind is CloseEvent and failed and not opened and not self._tells_close:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from trio_socket_task._events import CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent
+from trio_socket_task._events import CloseEvent, ErrorEvent, OpenEvent
 from trio_socket_task._session._mailbox import Mailbox
 from trio_socket_task._socket_task import SocketTask as NativeTask
 from trio_socket_task._socket_task import session_of
 from trio_socket_task._stream._connect import Connected
+
+from ._values import Event
 
 _T = TypeVar("_T")
 
@@ -26,7 +28,7 @@ def connection_of(native: NativeTask) -> Connected:
     return connection
 
 
-def attach_events(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> None:
+def attach_events(native: NativeTask, mailbox: Mailbox[Event | _T]) -> None:
     """Put the opening, the failure and the close into a mailbox. One mailbox for all kinds keeps their order."""
     topics = session_of(native).subscriptions
     # It takes what it is given: each cast names the kind.
@@ -35,9 +37,9 @@ def attach_events(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> Non
     topics.close.attach(cast("Mailbox[CloseEvent]", mailbox))
 
 
-def attach_messages(native: NativeTask, mailbox: Mailbox[SocketEvent | _T]) -> None:
+def attach_messages(native: NativeTask, mailbox: Mailbox[Event | _T]) -> None:
     """Put the messages into a mailbox, those first that the socket has kept."""
-    session_of(native).subscriptions.attach_messages(cast("Mailbox[MessageEvent]", mailbox))
+    session_of(native).subscriptions.attach_messages(cast("Mailbox[str | bytes]", mailbox))
 
 
 def send_beyond_room(native: NativeTask, data: str | bytes, payload: bytes) -> bool:

@@ -44,6 +44,8 @@ class Outcome(Awaitable[Result]):
     succeeded. It need not be awaited.
     """
 
+    __slots__ = ("_future",)
+
     def __init__(self, future: ResultFuture) -> None:
         self._future = future
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from enum import Enum, auto
 from functools import partial
 from typing import final
@@ -38,8 +38,8 @@ class ProgramCallbacks:
         """Where the program runs, and its functions may be called."""
         self._nursery = nursery
         self._phase = _Phase.RUNNING
-        self._waiting: deque[Sequence[PendingCallback]] = deque()
-        self._last: deque[Sequence[PendingCallback]] = deque()  # of calls after the end
+        self._waiting: deque[list[PendingCallback]] = deque()
+        self._last: deque[list[PendingCallback]] = deque()  # of calls after the end
         self._running = False
 
     @property
@@ -60,7 +60,7 @@ class ProgramCallbacks:
         if self._phase is not _Phase.RUNNING:
             raise CallRefusedError(PROGRAM_ENDED)
 
-    def put(self, callbacks: Sequence[PendingCallback]) -> None:
+    def put(self, callbacks: list[PendingCallback]) -> None:
         """Queue the callbacks of one call, which are called one after another."""
         if self._phase is _Phase.RUNNING:
             self._waiting.append(callbacks)
@@ -84,16 +84,14 @@ class ProgramCallbacks:
         for _ in range(len(self._waiting)):
             self._call(self._waiting.popleft())
 
-    def _call(self, callbacks: Sequence[PendingCallback]) -> None:
+    def _call(self, callbacks: list[PendingCallback]) -> None:
         for number, callback in enumerate(callbacks, 1):
             awaitable = callback.call()
             if awaitable is not None:
                 self._nursery.start_soon(partial(self._wait, callback, awaitable, callbacks[number:]))
                 return
 
-    async def _wait(
-        self, callback: PendingCallback, awaitable: Awaitable[object], rest: Sequence[PendingCallback]
-    ) -> None:
+    async def _wait(self, callback: PendingCallback, awaitable: Awaitable[object], rest: list[PendingCallback]) -> None:
         await self._nursery.wait_for(callback, awaitable)
         self._call(rest)
 

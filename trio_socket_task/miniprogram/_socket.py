@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import final
 
@@ -108,7 +107,7 @@ class Socket:
             attach_messages(self.native, self.queue.mailbox)
             self.queue.move_end_last()
 
-    def put(self, callbacks: Sequence[PendingCallback]) -> None:
+    def put(self, callbacks: list[PendingCallback]) -> None:
         """Queue callbacks of one call."""
         self.queue.put(callbacks)
         self._start()
@@ -143,7 +142,7 @@ class Socket:
             self.sending.end()  # what waits, before the program is told of the end
         item, size = self.queue.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)
-        for callback in self._listeners.deliver(item) if isinstance(item, KINDS) else item:
+        for callback in item if isinstance(item, list) else self._listeners.deliver(item):
             awaitable = callback.call()
             if awaitable is not None:
                 await self._nursery.wait_for(callback, awaitable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NotRequired, TypedDict
 
-from trio_socket_task._events import ErrorEvent, MessageEvent, OpenEvent, SocketEvent
+from trio_socket_task._events import CloseEvent, ErrorEvent, OpenEvent
 
 from ._err_msg import of_failure
 
@@ -75,6 +75,8 @@ class CloseResult(TypedDict):
     """Why, in the words of who closed."""
 
 
+Event = OpenEvent | str | bytes | ErrorEvent | CloseEvent
+"""What happens to a socket; that a message came, by its data."""
 AnyResult = Result | OpenResult | MessageResult | ErrorResult | CloseResult
 """What a function of the program is given."""
 
@@ -84,11 +86,11 @@ def describe_opening(event: OpenEvent) -> OpenResult:
     return OpenResult(header=dict(event.header))
 
 
-def describe(event: SocketEvent, describe_opening: Callable[[OpenEvent], OpenResult] = describe_opening) -> AnyResult:
+def describe(event: Event, describe_opening: Callable[[OpenEvent], OpenResult] = describe_opening) -> AnyResult:
     """Return an event as its listeners are given it."""
     match event:
-        case MessageEvent():
-            return MessageResult(data=event.data)
+        case str() | bytes():
+            return MessageResult(data=event)
         case OpenEvent():
             return describe_opening(event)
         case ErrorEvent():
