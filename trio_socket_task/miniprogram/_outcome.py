@@ -14,11 +14,8 @@ from ._values import Result
 class ResultFuture:
     """The result of a call, which is set once."""
 
-    __slots__ = ("_result", "_settled")
-
-    def __init__(self) -> None:
-        self._settled: trio.Event | None = None  # while somebody waits
-        self._result: Result | None = None
+    _result: Result | None = None
+    _settled: trio.Event | None = None  # once somebody waits
 
     def set_result(self, result: Result) -> None:
         """Set the result."""

@@ -123,36 +123,33 @@ class Socket:
     def _start(self) -> None:
         if not self._running:
             self._running = True
-            self._nursery.start_soon(self.call_rest)
+            self._nursery.start_soon(partial(self.call, until_close=False))
 
-    async def call_next(self) -> bool:
-        """Call what is due next, or wait until something is; return whether that was the close.
+    async def call(self, *, until_close: bool) -> None:
+        """Call what is due, one after another: until the close has been delivered, or as long as there is anything.
 
         Other tasks run at least once per 32 messages or 1 MiB.
         """
-        self._callbacks.call_waiting()
-        if not self.queue:
-            if self._receives:
+        queue, item = self.queue, None
+        while not (until_close and isinstance(item, CloseEvent)):
+            self._callbacks.call_waiting()
+            if not queue and self._receives:
                 look_for_listeners(self.native)
-            if not self.queue:
+            if not queue:
+                if not until_close:
+                    self._running = False
+                    return
                 self._credit = TURN
-                await self.queue.reader.park()
-                return False
-        if self.sending.waiting and self.queue.is_at_end:
-            self.sending.end()  # what waits, before the program is told of the end
-        item, size = self.queue.pop()
-        self._credit -= 1 + (size >> TURN_SHIFT)
-        for callback in item if isinstance(item, list) else self._listeners.deliver(item):
-            awaitable = callback.call()
-            if awaitable is not None:
-                await self._nursery.wait_for(callback, awaitable)
-        if self._credit <= 0:
-            self._credit = TURN
-            await trio.lowlevel.checkpoint()
-        return isinstance(item, CloseEvent)
-
-    async def call_rest(self) -> None:
-        """Call what is due after the close, as long as there is anything."""
-        while self.queue:
-            await self.call_next()
-        self._running = False
+                await queue.reader.park()
+                continue
+            if self.sending.waiting and queue.is_at_end:
+                self.sending.end()  # what waits, before the program is told of the end
+            item, size = queue.pop()
+            self._credit -= 1 + (size >> TURN_SHIFT)
+            for callback in item if isinstance(item, list) else self._listeners.deliver(item):
+                awaitable = callback.call()
+                if awaitable is not None:
+                    await self._nursery.wait_for(callback, awaitable)
+            if self._credit <= 0:
+                self._credit = TURN
+                await trio.lowlevel.checkpoint()

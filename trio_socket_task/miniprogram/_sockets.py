@@ -51,12 +51,11 @@ class Sockets:
         return socket
 
     async def _run(self, socket: Socket) -> None:
-        while not await socket.call_next():
-            pass
+        await socket.call(until_close=True)
         self.sockets.remove(socket)
         self._attach()
         await trio.lowlevel.checkpoint()
-        await socket.call_rest()
+        await socket.call(until_close=False)
 
     @property
     def current(self) -> Socket | None:
