@@ -292,6 +292,7 @@ async def test_a_message_has_all_its_time_to_be_acknowledged(
         assert "no message was acknowledged within 5 seconds" in caplog.text
 
 
+@pytest.mark.needs("files as sockets")
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_message_counts_as_written_at_once(*, waits: bool) -> None:
     """Where that is the proof, nothing that comes later is waited for; also where it has waited for a connection."""
