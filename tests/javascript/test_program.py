@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -652,7 +653,9 @@ async def test_a_script_that_replaces_what_its_values_need(source: str) -> None:
             try:
                 assert program.evaluate(expression) == "x"
             except JavaScriptError as error:
-                assert "the script has replaced what this needs" in error.message  # noqa: PT017 (some give it)
+                # Where a stack is small, as on Windows, the deep one is too deep for it.
+                ways = "the script has replaced what this needs|Maximum call stack size exceeded"
+                assert re.search(ways, error.message)  # noqa: PT017 (some give it)
                 break
         else:
             raise AssertionError
