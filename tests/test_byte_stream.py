@@ -243,3 +243,23 @@ async def test_a_line_protocol_over_it(serve: Serve) -> None:
             lines += whole
         assert lines == [b"INFO {}", b"PING"]
         await stream.send_all(b"PONG\r\n")
+
+
+async def test_other_tasks_run_while_much_is_sent(memory_socket_server: SocketServer) -> None:
+    """Once per MiB, also where the send buffer takes it all."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    url, dial = memory_socket_server.url, memory_socket_server.dial
+    async with connect_socket(url, dial=dial, send_buffer=2**26) as task, trio.open_nursery() as nursery:
+        stream = task.as_stream()
+        (await memory_socket_server.wait_connection()).stall()
+        nursery.start_soon(count_turns)
+        await stream.send_all(bytes(2**24))
+        assert turns >= 16
+        nursery.cancel_scope.cancel()

@@ -552,3 +552,20 @@ async def test_many_rounds_leak_nothing(
 def close(task: SocketTask, _res: object) -> None:
     """Close."""
     task.close()
+
+
+@pytest.mark.needs("cpython")
+async def test_a_callback_that_was_called_is_forgotten(
+    autojump_clock: trio.testing.MockClock, mini_program: MiniProgram
+) -> None:
+    """While its socket waits for more."""
+    task = mini_program.connectSocket(url=URL)
+    listener = Listener()
+    gone = weakref.ref(listener)
+    await trio.testing.wait_all_tasks_blocked()
+    task.send(data="x", success=listener.hear)
+    del listener
+    assert gone() is not None
+    await trio.testing.wait_all_tasks_blocked()
+    assert task.readyState == task.OPEN
+    assert gone() is None

@@ -123,25 +123,32 @@ class Socket:
     def _start(self) -> None:
         if not self._running:
             self._running = True
-            self._nursery.start_soon(partial(self.call, until_close=False))
+            self._nursery.start_soon(self.call_rest)
 
-    async def call(self, *, until_close: bool) -> None:
-        """Call what is due, one after another: until the close has been delivered, or as long as there is anything.
+    async def call_until_close(self) -> None:
+        """Call what is due, and what will be, until the close has been delivered."""
+        while not await self._call_all():
+            self._credit = TURN
+            await self.queue.reader.park()
+
+    async def call_rest(self) -> None:
+        """Call what is due after the close, as long as there is anything."""
+        while await self._call_all():
+            pass
+        self._running = False
+
+    async def _call_all(self) -> bool:
+        """Call what is due, one after another, until there is no more; return at the close, True, in any case.
 
         Other tasks run at least once per 32 messages or 1 MiB.
         """
-        queue, item = self.queue, None
-        while not (until_close and isinstance(item, CloseEvent)):
+        queue = self.queue
+        while True:
             self._callbacks.call_waiting()
             if not queue and self._receives:
                 look_for_listeners(self.native)
             if not queue:
-                if not until_close:
-                    self._running = False
-                    return
-                self._credit = TURN
-                await queue.reader.park()
-                continue
+                return False
             if self.sending.waiting and queue.is_at_end:
                 self.sending.end()  # what waits, before the program is told of the end
             item, size = queue.pop()
@@ -153,3 +160,5 @@ class Socket:
             if self._credit <= 0:
                 self._credit = TURN
                 await trio.lowlevel.checkpoint()
+            if isinstance(item, CloseEvent):
+                return True

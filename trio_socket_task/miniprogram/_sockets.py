@@ -51,11 +51,11 @@ class Sockets:
         return socket
 
     async def _run(self, socket: Socket) -> None:
-        await socket.call(until_close=True)
+        await socket.call_until_close()
         self.sockets.remove(socket)
         self._attach()
         await trio.lowlevel.checkpoint()
-        await socket.call(until_close=False)
+        await socket.call_rest()
 
     @property
     def current(self) -> Socket | None:
