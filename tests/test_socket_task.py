@@ -425,6 +425,7 @@ async def test_it_is_a_trio_channel(memory_socket_server: SocketServer) -> None:
         assert task.ready_state is ReadyState.CLOSED
 
 
+@pytest.mark.needs("files as sockets")
 async def test_a_send_that_cannot_be_written_raises(serve_tcp: ServeTcp) -> None:
     """Where the write is tried at once, its failure is the sender's to hear of."""
     gone = trio.Event()
