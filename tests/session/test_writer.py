@@ -524,6 +524,36 @@ async def test_a_compressed_message_that_cannot_be_written_ends_writing(nursery:
     assert (setup.broken, setup.out.finished, setup.out.size, setup.out.written) == (error, True, 0, 0)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_turn_that_ends_in_an_error_is_the_next_senders(nursery: trio.Nursery, others: int) -> None:
+    """Whatever error that is, such as of a stream that breaks its own rules."""
+    setup = Setup(nursery, ScriptedWire(at_once=0), limit=1)
+    setup.wire.open = trio.Event()
+    setup.out.put(b"first")
+    turns: list[bytes] = []
+
+    async def wait_for_turn(frame: bytes) -> None:
+        await setup.out.room.park()
+        turns.append(frame)
+        setup.out.eager = True
+        if frame == b"0":
+            setup.wire.error = MemoryError()
+            with pytest.raises(MemoryError):
+                setup.out.put(frame)
+            setup.wire.error = None
+        else:
+            setup.out.put(frame)
+
+    for number in range(1 + others):
+        nursery.start_soon(wait_for_turn, b"%d" % number)
+        await wait_all_tasks_blocked()
+    setup.wire.open.set()
+    await wait_all_tasks_blocked()
+    assert turns == [b"0", b"1"][: 1 + others]
+    assert (setup.out.has_room(), len(setup.out.room)) == (True, 0)
+    assert setup.wire.writes == [b"first", b"1"][: 1 + others]
+
+
 async def test_who_has_waited_for_room_and_does_not_use_it_leaves_it_to_others(nursery: trio.Nursery) -> None:
     """One who wakes up and has nothing to send any more holds up nobody."""
     wire = ScriptedWire(at_once=0)

@@ -70,7 +70,9 @@ class Connection:
         session = self.session
         session.pings.messages_allowed = False
         subscriptions = session.subscriptions
-        subscriptions.on_messages, subscriptions.on_written = self._sender.on_messages, self._sender.on_written
+        subscriptions.on_written = self._sender.on_written
+        if self._sender.expects_acknowledgements:
+            subscriptions.on_messages = self._sender.on_messages
         subscriptions.claim_inbox()
         subscriptions.inbox.limit = self._backlog.room_left
 

@@ -71,8 +71,7 @@ class Delivery:
             if not self._send(data, encode_payload(data)):
                 break
             self._note_sent(self._queue.take())
-        if 2 * len(self._queue.unconfirmed) >= self.window:
-            self._ask_early()
+        self._ask_early()
         self._send_more()
         self.check_written()
 
@@ -93,12 +92,12 @@ class Delivery:
         elif len(queue.unconfirmed) == 1 or self._monitor.kind is not ProofKind.PONG:
             self._note_sent(message)
             self.check_written()
-        elif 2 * len(queue.unconfirmed) >= self.window:
+        else:
             self._ask_early()
 
     def _ask_early(self) -> None:
-        """Ask how far the server has read without more delay: half of the window is used, and the rest not to be."""
-        if self._ping_delay is not None:
+        """Ask how far the server has read without more delay where half of the window is used, lest the other be."""
+        if self._ping_delay is not None and 2 * len(self._queue.unconfirmed) >= self.window:
             self._ping_delay.cancel()
 
     def _send(self, data: str | bytes, payload: bytes) -> bool:

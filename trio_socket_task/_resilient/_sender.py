@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import final
 
@@ -73,7 +73,7 @@ class Sender:
         return self._turn is not None and self._turn.locked()
 
     def has_room(self, size: int) -> bool:
-        """Whether there is room for a message, and nothing waits before it."""
+        """Whether there is room for a message, where nothing waits, nobody ever did, and no reader of reports might."""
         queue = self.queue
         return not (queue.waiting or self._turn or self.undelivered.is_listened_to) and queue.has_room(size)
 
@@ -149,11 +149,12 @@ class Sender:
             self.delivery.check_written()
 
     @property
-    def on_messages(self) -> Callable[[Sequence[Message]], None] | None:
-        """What is to be called with messages that come; None where they acknowledge nothing."""
-        return self._note_acknowledged if self._ids.are_known else None
+    def expects_acknowledgements(self) -> bool:
+        """Whether messages that come acknowledge others."""
+        return self._ids.are_known
 
-    def _note_acknowledged(self, messages: Sequence[Message]) -> None:
+    def on_messages(self, messages: Sequence[Message]) -> None:
+        """Note what messages that came acknowledge."""
         acknowledge = partial(self.queue.acknowledge, cumulative=self._ids.cumulative)
         for data, _ in messages:
             if not self._ids.of_received(data, acknowledge):

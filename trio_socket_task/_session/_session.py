@@ -173,7 +173,7 @@ class Session:
         self.traffic.wire_bytes_sent = self.writer.bytes_begun
 
     async def wait_for_room(self) -> None:
-        """Wait until there is room for a message, to be put at once; let other tasks run first where that is due."""
+        """Wait until there is room for a message, whose `credit` was taken and which is to be put at once."""
         self._require_open()
         if self.credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()

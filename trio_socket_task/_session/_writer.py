@@ -90,11 +90,13 @@ class Writer:
 
     def put(self, frame: Outgoing) -> None:
         """Take a message's frame."""
-        self._put_in_order(frame, at_once=self.eager)
-        self.eager = False
-        if self._granted:
-            self._granted = False
-            self._grant_room()
+        granted, self._granted = self._granted, False
+        try:
+            self._put_in_order(frame, at_once=self.eager)
+            self.eager = False
+        finally:
+            if granted:
+                self._grant_room()
 
     def _grant_room(self) -> None:
         """Wake the next sender, one at a time, so that they keep their order."""

@@ -64,8 +64,8 @@ class _Opening:
         self._progress.connects_to_proxy(proxy.peer)
         stream = await self._blamed(f"{self._who} cannot be reached", self._dial())
         connected = trio.current_time()
+        wire = plain = wire_over(stream, is_ours=True, tcp_no_delay=self._options.tcp_no_delay)
         try:
-            wire = wire_over(stream, is_ours=True, tcp_no_delay=self._options.tcp_no_delay)
             if proxy.scheme.startswith("socks"):
                 await self._ask_by_socks(stream)
                 received = b""
@@ -74,7 +74,7 @@ class _Opening:
                     wire = await self._secure(wire)
                 received = await self._ask_by_connect(wire)
         except BaseException:
-            await close_forcefully(stream)
+            await close_forcefully(plain)
             raise
         return Tunnel(
             wire=wire,

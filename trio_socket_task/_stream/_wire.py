@@ -132,6 +132,10 @@ class StreamWire(_PlainWire):
         await self._stream.aclose()
 
 
+_CLOSED = -1
+"""The file descriptor of a closed socket: its old one may be somebody else's."""
+
+
 @final
 class SocketWire(_PlainWire):
     """A plain socket, read and written directly.
@@ -197,18 +201,14 @@ class SocketWire(_PlainWire):
 
     def close_now(self) -> bool:
         """Close the socket."""
-        self._socket.close()
         if self._own_fd is not None:
             self._own_fd = _CLOSED
+        self._socket.close()
         return True
 
     async def aclose(self) -> None:
         """Close the socket, which needs no waiting."""
         self.close_now()
-
-
-_CLOSED = -1
-"""The file descriptor of a closed socket: its old one may be somebody else's."""
 
 
 def _broken(error: OSError) -> trio.BrokenResourceError:

@@ -23,6 +23,7 @@ ABSENT: Final = object()
 _UNREADABLE: Final = object()
 """Stands for an option whose access raised: a value of no type that anything accepts."""
 _NOTHING: Final[Mapping[str, object]] = {}
+"""Stands for no option object beside what is looked into first."""
 _CALLBACKS: Final = ("success", "fail", "complete")
 _NO_CALLBACKS: Final = (None, None, None)
 _JAVASCRIPT_TYPES: Final = (

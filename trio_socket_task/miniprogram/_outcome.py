@@ -15,8 +15,9 @@ class ResultFuture:
     """The result of a call, which is set once."""
 
     _result: Result | None = None
-    _settled: trio.Event | None = None  # once somebody waits
+    _settled: trio.Event | None = None  # once somebody waits, which most programs never do
 
+    @trio.lowlevel.enable_ki_protection
     def set_result(self, result: Result) -> None:
         """Set the result."""
         self._result = result
@@ -25,11 +26,12 @@ class ResultFuture:
 
     async def wait(self) -> Result:
         """Wait for the result; each caller has a copy of its own."""
-        await trio.lowlevel.checkpoint()
-        while self._result is None:
-            if self._settled is None:
-                self._settled = trio.Event()
-            await self._settled.wait()
+        if self._settled is None:
+            self._settled = trio.Event()
+            if self._result is not None:
+                self._settled.set()
+        await self._settled.wait()
+        assert self._result is not None  # noqa: S101 (it is set first)
         return self._result.copy()
 
 

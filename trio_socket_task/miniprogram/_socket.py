@@ -133,8 +133,8 @@ class Socket:
 
     async def call_rest(self) -> None:
         """Call what is due after the close, as long as there is anything."""
-        while await self._call_all():
-            pass
+        while self.queue:
+            await self._call_all()
         self._running = False
 
     async def _call_all(self) -> bool:
