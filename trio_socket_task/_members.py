@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import attrs
 import trio
@@ -204,7 +204,7 @@ class Members:
         topic: Callable[[Subscriptions], Topic[_Item]],
         limit: int = EVENTS_KEPT,
         attach: Callable[[Subscriptions, Mailbox[_Item]], None] | None = None,
-        event_of: Callable[[_Item], _T] | None = None,
+        event_of: Callable[[Any], _T] = lambda item: item,
     ) -> Listener[_T]:
         """Return a listener that goes from socket to socket."""
         self.thread.check()

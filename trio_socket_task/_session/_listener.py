@@ -32,13 +32,13 @@ class Listener(trio.abc.ReceiveChannel[_T]):
         mailbox: Mailbox[Any],
         attach: Callable[[], None],
         detach: Callable[[], None],
-        event_of: Callable[[Any], _T] | None = None,
+        event_of: Callable[[Any], _T] = lambda item: item,
     ) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._mailbox = mailbox
         self._thread = HomeThread()
         self._detach = detach
-        self._event_of = event_of  # what makes an event of what the mailbox keeps, where that is none
+        self._event_of = event_of  # makes an event of what the mailbox keeps
         self._credit = TURN
         attach()
         self._closed = False
@@ -62,10 +62,9 @@ class Listener(trio.abc.ReceiveChannel[_T]):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await self._wait_for_event()
-        item: _T
         item, size = mailbox.pop()
         self._credit -= 1 + (size >> TURN_SHIFT)
-        return item if self._event_of is None else self._event_of(item)
+        return self._event_of(item)
 
     async def _wait_for_event(self) -> None:
         """Wait until there is an event; let other tasks run first where that is due."""
