@@ -285,7 +285,7 @@ async def test_q9_another_thread(serve: Serve, call: str) -> None:
     """A clear error, and nothing was done; the way that Trio has for it works."""
 
     async def script(peer: Peer) -> None:
-        with suppress(AssertionError, EOFError):  # the second one of the manager's is left before it is open, or as it is
+        with suppress(AssertionError, EOFError):  # the second one of the manager's is left early
             await peer.accept()
             await peer.echo()
 
