@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import Literal, cast
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -783,11 +784,14 @@ async def test_what_a_callback_returns_is_its_own(
 async def test_whatever_a_program_passes_is_read_without_an_error(
     autojump_clock: trio.testing.MockClock, mini_program: MiniProgram, heard: Heard
 ) -> None:
-    """A key that is like no other, and a function whose class is like no other."""
+    """Keys that are like no other, and a function whose class is like no other."""
 
+    @attrs.frozen(eq=False)
     class Key:
+        name: str
+
         def __hash__(self) -> int:
-            return hash("data")
+            return hash(self.name)
 
         def __eq__(self, _other: object) -> bool:
             raise RuntimeError("I am like no other")
@@ -803,7 +807,11 @@ async def test_whatever_a_program_passes_is_read_without_an_error(
             heard("fail")(res)
 
     task = mini_program.connectSocket(url=URL)
-    task.send({cast("str", Key()): "x", "fail": Listener()})
+    task.send({cast("str", Key("data")): "x", "fail": Listener()})
+    await trio.testing.wait_all_tasks_blocked()
+    assert heard.names == ["fail"]
+    result = await task.send({cast("str", Key("success")): print, "data": "x"})
+    assert result == {"errMsg": "sendSocketMessage:ok"}
     task.close()
     await mini_program.wait_closed()
     assert heard.names == ["fail"]
