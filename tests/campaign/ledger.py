@@ -140,8 +140,9 @@ class Ledger:
 
     def _check_order(self) -> None:
         # What a connection that was given up still brings to its server may come after newer messages, unless a message
-        # that no server has read goes on the next connection, again and first.
-        in_time = self.resends and self.proof.proof == "pong"
+        # that no server has read goes on the next connection, again and first. A server of the kit answers Pings for
+        # what its handler is still to read.
+        in_time = self.resends and self.proof.proof == "pong" and not self.trusts_written
         reads = self.reads if in_time else sorted(self.reads, key=itemgetter(0))
         # With it, so may what it had given up meanwhile.
         given_up = self.reports if self.resends else {}
