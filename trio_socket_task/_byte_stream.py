@@ -7,7 +7,6 @@ from typing import final
 
 import trio
 
-from ._session._mailbox import TURN_SHIFT
 from ._session._session import Session
 from ._text import kind_of, mask_url
 
@@ -50,8 +49,7 @@ class ByteStream(trio.abc.Stream):
             self._require_not_closed()
             for start in range(0, len(view), _PIECE):
                 piece = bytes(view[start : start + _PIECE])
-                self._session.credit -= 1 + (len(piece) >> TURN_SHIFT)
-                await self._session.wait_for_room()
+                await self._session.wait_for_room(len(piece))
                 self._session.put_now(piece, piece)
 
     @trio.lowlevel.enable_ki_protection

@@ -12,7 +12,7 @@ from ._errors import SocketNotOpenError
 from ._events import SocketStatistics
 from ._options import ConnectOptions, check_options, with_defaults
 from ._policy import CoexistencePolicy, admit
-from ._session._listener import Listener
+from ._session._listener import Listener, itself
 from ._session._mailbox import EVENTS_KEPT, Mailbox
 from ._session._session import Session
 from ._session._statistics import Traffic, add
@@ -204,7 +204,7 @@ class Members:
         topic: Callable[[Subscriptions], Topic[_Item]],
         limit: int = EVENTS_KEPT,
         attach: Callable[[Subscriptions, Mailbox[_Item]], None] | None = None,
-        event_of: Callable[[Any], _T] = lambda item: item,
+        event_of: Callable[[Any], _T] = itself,
     ) -> Listener[_T]:
         """Return a listener that goes from socket to socket."""
         self.thread.check()

@@ -105,12 +105,13 @@ class SocketTask(trio.abc.Channel[str | bytes]):
         """
         session = self._session
         payload = encode_payload(data)
-        session.credit -= 1 + (len(payload) >> TURN_SHIFT)
-        if session.credit > 0 and session.life.is_open and session.writer.has_room():
+        credit = session.credit - 1 - (len(payload) >> TURN_SHIFT)
+        if credit > 0 and session.life.is_open and session.writer.has_room():
             # As in `receive`, one coroutine instead of two.
+            session.credit = credit
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            await session.wait_for_room()
+            await session.wait_for_room(len(payload))
         session.put_now(data, payload)
 
     @trio.lowlevel.enable_ki_protection

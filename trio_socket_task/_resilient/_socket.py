@@ -107,17 +107,16 @@ class ResilientSocket(trio.abc.Channel[str | bytes]):
             self._credit = TURN
             await trio.lowlevel.checkpoint()
             self._supervisor.require_running()
-        if self._sender.has_room(size):
-            self._sender.put(data, payload)
-        elif self._sender.is_waited_for or not self._sender.may_put(size):
-            async with self._sender.turn:
+        sender = self._sender
+        if sender.has_room(size) or (not sender.is_waited_for and sender.may_put(size)):
+            sender.put(data, payload)
+            return
+        async with sender.turn:
+            self._supervisor.require_running()
+            while not sender.may_put(size):
+                await sender.wait_for_room(size)
                 self._supervisor.require_running()
-                while not self._sender.may_put(size):
-                    await self._sender.wait_for_room(size)
-                    self._supervisor.require_running()
-                self._sender.put(data, payload)
-        else:
-            self._sender.put(data, payload)
+            sender.put(data, payload)
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, data: str | bytes | bytearray | memoryview) -> None:

@@ -16,6 +16,11 @@ from ._mailbox import TURN, TURN_SHIFT, Mailbox
 _T = TypeVar("_T")
 
 
+def itself(item: _T) -> _T:
+    """Return an event that was kept as one."""
+    return item
+
+
 @final
 class Listener(trio.abc.ReceiveChannel[_T]):
     """The events of one kind, as a channel: ``async for event in task.on_message():``.
@@ -32,7 +37,7 @@ class Listener(trio.abc.ReceiveChannel[_T]):
         mailbox: Mailbox[Any],
         attach: Callable[[], None],
         detach: Callable[[], None],
-        event_of: Callable[[Any], _T] = lambda item: item,
+        event_of: Callable[[Any], _T] = itself,
     ) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._mailbox = mailbox

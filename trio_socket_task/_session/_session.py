@@ -172,9 +172,10 @@ class Session:
         self.pings.end()
         self.traffic.wire_bytes_sent = self.writer.bytes_begun
 
-    async def wait_for_room(self) -> None:
-        """Wait until there is room for a message, whose `credit` was taken and which is to be put at once."""
+    async def wait_for_room(self, size: int) -> None:
+        """Wait until there is room for a message, to be put at once; let other tasks run first where that is due."""
         self._require_open()
+        self.credit -= 1 + (size >> TURN_SHIFT)
         if self.credit > 0:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:

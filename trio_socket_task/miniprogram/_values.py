@@ -86,7 +86,7 @@ def describe_opening(event: OpenEvent) -> OpenResult:
     return OpenResult(header=dict(event.header))
 
 
-def describe(event: Event, describe_opening: Callable[[OpenEvent], OpenResult] = describe_opening) -> AnyResult:
+def describe(event: Event, describe_opening: Callable[[OpenEvent], OpenResult]) -> AnyResult:
     """Return an event as its listeners are given it."""
     match event:
         case str() | bytes():
